@@ -1,0 +1,1 @@
+"""rltrainer: teach a Gymnasium agent by choosing the better of two clips, while it learns."""

@@ -1,0 +1,250 @@
+"""`config.yaml` → one frozen, validated `Config`. Unknown keys, duplicate keys and wrong values are refused in one sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from rltrainer.core import UserError
+
+Labeler = Literal["browser", "oracle", "none"]
+
+
+def _whole(value: Any) -> Any:
+    """`1e6` and '1e6' mean a million where a whole number is asked for."""
+    try:
+        number = float(value) if isinstance(value, (str, float)) and not isinstance(value, bool) else None
+    except ValueError:
+        return value
+    return int(number) if number is not None and number.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Count = Annotated[Whole, Field(ge=0)]
+Size = Annotated[Whole, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings; each field's description is its line in `--help` and in the shipped file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Segments(Section):
+    """What one clip is made of."""
+
+    steps: Size = Field(50, description="env steps in a segment")
+    recent_steps: Size = Field(16_000, description="newest env steps that segments are cut from")
+
+
+class Queries(Section):
+    """Which pairs are asked, and when."""
+
+    strategy: str = Field("disagreement", description="uniform, disagreement, or package.module:name")
+    candidates: Size = Field(10, description="pairs drawn for each pair asked")
+    batch: Size = Field(5, description="pairs asked in one go when an oracle answers")
+    warmup_share: Share = Field(0.25, description="share of the label budget asked before training starts")
+    warmup_labels: Count = Field(10, description="answers that a person gives before training starts")
+    decay: Annotated[float, Field(gt=0)] = Field(0.2, description="the rate falls as C / (T + C); C as a share of the run")
+
+
+class Reward(Section):
+    """The reward function that is learned."""
+
+    learner: str = Field("ensemble", description="ensemble, or package.module:name")
+    members: Size = Field(3, description="nets in the ensemble")
+    hidden: tuple[Size, ...] = Field((64, 64), description="units of each hidden layer")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Adam's step size")
+    batch: Size = Field(32, description="comparisons in one gradient step")
+    fit_steps: Size = Field(60, description="gradient steps of a refit, at most")
+    label_noise: Share = Field(0.1, description="share of answers taken to be chance")
+
+
+class PPO(Section):
+    """Stable-Baselines3's PPO. `--labeler none` trains with the very same settings."""
+
+    n_steps: Size = Field(256, description="env steps of a rollout, in each env")
+    batch_size: Size = Field(256, description="transitions in one gradient step")
+    n_epochs: Size = Field(10, description="passes over each rollout")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(6e-4, description="Adam's step size")
+    gamma: Share = Field(0.98, description="discount")
+    gae_lambda: Share = Field(0.95, description="lambda of the advantage estimate")
+    clip_range: Annotated[float, Field(gt=0)] = Field(0.2, description="clipping of the policy ratio")
+    ent_coef: Annotated[float, Field(ge=0)] = Field(0.0, description="weight of the entropy bonus")
+    log_std_init: float = Field(-1.0, description="log of the first exploration noise (Box actions)")
+
+
+class Labeling(Section):
+    """The label service and its page."""
+
+    task: str = Field("Which clip is better?", description="what the labeler is asked, shown over the clips")
+    page: Literal["auto", "on", "off"] = Field("auto", description="show the page; auto: when a person labels")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Annotated[Whole, Field(ge=0, le=65_535)] = Field(8765, description="port to listen on; 0 takes a free one")
+    queue_size: Size = Field(8, description="pairs waiting for an answer, at most (MAX_QUEUE_SIZE)")
+    lease_seconds: Annotated[float, Field(gt=0)] = Field(120.0, description="how long a pair is kept for one labeler")
+    allow_editing: bool = Field(True, description="the labeler may trim each clip (allowEditing)")
+    allow_skipping: bool = Field(True, description='the labeler may answer "can\'t tell" (allowSkipping)')
+    allow_ties: bool = Field(True, description='the labeler may answer "equal" (allowTies)')
+    config_restricted: bool = Field(False, description="the page may not change these settings (configRestricted)")
+
+
+class Clips(Section):
+    """How segments are shown."""
+
+    size: Annotated[Whole, Field(ge=32, le=1024)] = Field(256, description="longer side of a clip, in pixels")
+    frame_rate: Annotated[float, Field(gt=0, le=240)] | None = Field(
+        None, description="frames per second; unset: the env's own (FRAME_RATE)"
+    )
+    speed: Annotated[float, Field(gt=0, le=16)] = Field(1.0, description="playback speed, 1.0 is real time (RUN_SPEED_FACTOR)")
+
+
+class Config(Section):
+    """All settings of one run."""
+
+    env: str = Field("HalfCheetah-v5", min_length=1, description="Gymnasium or fancy_gym id, or package.module:factory")
+    env_options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments for making the env")
+    method: str = Field("ppo", description="ppo, or package.module:name")
+    labeler: Labeler = Field("browser", description="who answers: browser, oracle, or none (trains on the env's own reward)")
+    steps: Size = Field(1_000_000, description="env steps of the run, warm-up included")
+    labels: Count = Field(300, description="label budget of the run, 0 for no limit (MAX_ENTRIES)")
+    seed: Count = Field(0, description="the one seed, from which every component gets its own")
+    n_envs: Size = Field(8, description="envs stepped side by side")
+    subprocesses: bool = Field(False, description="step each env in a process of its own")
+    segments: Segments = Segments()
+    queries: Queries = Queries()
+    reward: Reward = Reward()
+    ppo: PPO = PPO()
+    labeling: Labeling = Labeling()
+    clips: Clips = Clips()
+
+    @field_validator("env_options")
+    @classmethod
+    def _plain(cls, options: dict[str, Any], _: ValidationInfo) -> dict[str, Any]:
+        if not all(isinstance(name, str) for name in options):
+            raise ValueError("option names are words")
+        return options
+
+    @classmethod
+    def read(cls, path: Path | str) -> Config:
+        """The settings in a YAML file. Raises UserError, naming the file and the setting."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot read the config {str(path)!r}: {error.strerror}; pass --config FILE") from None
+        return cls.parse(text, where=str(path))
+
+    @classmethod
+    def parse(cls, text: str, where: str = "config") -> Config:
+        """The settings in a YAML text."""
+        try:
+            settings = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that refuses duplicate keys
+        except yaml.YAMLError as error:
+            raise UserError(f"{where} is not readable YAML: {' '.join(str(error).split())}") from None
+        if settings is not None and not isinstance(settings, dict):
+            raise UserError(f"{where} holds a {type(settings).__name__}, not settings; write lines like 'env: HalfCheetah-v5'")
+        return cls.of(settings or {}, where)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], where: str = "config") -> Config:
+        """The settings in a (nested) mapping, seed keys such as `allowTies` included."""
+        try:
+            return cls.model_validate(_sectioned(settings, where))
+        except ValidationError as error:
+            raise UserError(f"{where}: {_sentence(error)}") from None
+
+    def but(self, changes: Mapping[str, Any], where: str = "command line") -> Config:
+        """This config with dotted settings changed: `{"queries.batch": 3}`."""
+        settings = self.model_dump()
+        for name, value in changes.items():
+            section, _, field = name.rpartition(".")
+            (settings[section] if section else settings)[field] = value
+        return Config.of(settings, where)
+
+    def dump(self) -> str:
+        """YAML that `parse` reads back to an equal config."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+SEED_KEYS = {
+    "allowEditing": "labeling.allow_editing",
+    "allowSkipping": "labeling.allow_skipping",
+    "allowTies": "labeling.allow_ties",
+    "configRestricted": "labeling.config_restricted",
+    "FRAME_RATE": "clips.frame_rate",
+    "RUN_SPEED_FACTOR": "clips.speed",
+    "MAX_QUEUE_SIZE": "labeling.queue_size",
+    "MAX_ENTRIES": "labels",
+}
+"""Names that people's existing files use → our dotted names."""
+
+
+def settings_of(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting as (dotted name, pydantic field), in the order of the file."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from settings_of(field.annotation, f"{name}.")
+        else:
+            yield prefix + name, field
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is set twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _sectioned(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Seed keys moved to their sections; a setting given under both of its names is refused."""
+    result = {name: dict(value) if isinstance(value, Mapping) else value for name, value in settings.items()}
+    for key, name in SEED_KEYS.items():
+        if key not in result:
+            continue
+        section, _, field = name.rpartition(".")
+        target = result.setdefault(section, {}) if section else result
+        if not isinstance(target, dict):
+            raise UserError(f"{where}: {section} is {target!r}; write its settings below it, indented")
+        if field in target:
+            raise UserError(f"{where}: {key} and {name} are one setting and both are given; keep one of them")
+        target[field] = result.pop(key)
+    return result
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first mistake, as one sentence: setting, value found, what is allowed."""
+    first = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"there is no setting {name!r}{_nearest(first['loc'])}"
+    message = first["msg"].removeprefix("Value error, ")
+    described = dict(settings_of()).get(name)
+    if described is None:
+        return f"{name} is {first['input']!r}: {message[0].lower()}{message[1:]}"
+    if get_args(described.annotation) and first["type"] == "literal_error":
+        guess = difflib.get_close_matches(str(first["input"]), [str(a) for a in get_args(described.annotation)], n=1)
+        message += f"; did you mean {guess[0]!r}?" if guess else ""
+    return f"{name} is {first['input']!r}: {message[0].lower()}{message[1:]} ({described.description})"
+
+
+def _nearest(loc: tuple[int | str, ...]) -> str:
+    """'; did you mean …' by the last word, looked up among all names."""
+    known = [name for name, _ in settings_of()]
+    dotted = ".".join(str(part) for part in loc)
+    by_word = {name.rpartition(".")[2]: name for name in known} | {key: key for key in SEED_KEYS}
+    guess = difflib.get_close_matches(dotted, known, n=1) or [
+        by_word[word] for word in difflib.get_close_matches(str(loc[-1]), by_word, n=1, cutoff=0.5)
+    ]
+    return f"; did you mean {guess[0]!r}?" if guess else "; `rltrainer train --help` lists them all"

@@ -1,0 +1,209 @@
+"""The nouns of preference learning and the protocols of the seams. Imports nothing of ours.
+
+What an answer means is written here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Range = tuple[int, int]
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: one sentence with the setting, the value found and the way out."""
+
+
+class Verdict(StrEnum):
+    """What a labeler said of a query."""
+
+    PREFER = "prefer"
+    EQUAL = "equal"
+    SKIP = "skip"
+    UNDO = "undo"
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Consecutive steps of one episode, with what is needed to show them again.
+
+    observations: raw and flattened, [T + 1, O]; row t + 1 is what step t led to (the terminal one at an end)
+    actions:      as the env got them, [T, *action shape]
+    env_rewards:  the env's own reward, [T]: for oracles and evaluation only
+    episode_seed: `reset(seed=...)` that began the episode
+    lead_in:      actions from that reset to this segment's first step, [S, *action shape]
+    frames:       encoded pictures, T + 1 of them, only where the env had to be captured as it stepped
+    """
+
+    observations: Array
+    actions: Array
+    env_rewards: Array
+    episode_seed: int
+    lead_in: Array
+    terminated: bool = False
+    truncated: bool = False
+    policy_step: int = 0
+    frames: tuple[bytes, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    @cached_property
+    def id(self) -> str:
+        """Name of the content: a hash of what was seen and done."""
+        digest = hashlib.sha256(f"{self.episode_seed}:{len(self.lead_in)}:".encode())
+        for part in (self.observations, self.actions, self.env_rewards, self.lead_in):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()[:32]
+
+    @property
+    def env_return(self) -> float:
+        """Undiscounted sum of the env's own reward."""
+        return float(self.env_rewards.sum())
+
+    @property
+    def whole(self) -> Range:
+        """The range that speaks of every step."""
+        return (0, len(self))
+
+
+@dataclass(frozen=True, eq=False)
+class InnerSteps:
+    """What happened inside one step of a black-box env (movement primitives): K steps of the env within.
+
+    observations: raw, K + 1 of them, as the inner env gave them
+    actions:      [K, *inner action shape]
+    env_rewards:  [K]
+    """
+
+    observations: list[Any]
+    actions: Array
+    env_rewards: Array
+
+
+@dataclass(frozen=True)
+class Query:
+    """Two segments put side by side for someone to judge."""
+
+    id: str
+    first: str
+    second: str
+    asked_at: int = 0
+    strategy: str = "uniform"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A judgement of one query. `preferred` names a segment, never a side."""
+
+    verdict: Verdict
+    preferred: str | None = None
+    trims: Mapping[str, Range] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.verdict is Verdict.PREFER) != (self.preferred is not None):
+            raise ValueError(f"an answer {self.verdict.value!r} with preferred={self.preferred!r}: only 'prefer' names a segment")
+
+    def target(self, query: Query) -> float | None:
+        """P(the first segment is better): 1, 0, or 0.5 for a tie; None where there is nothing to learn."""
+        if self.verdict is Verdict.PREFER:
+            return 1.0 if self.preferred == query.first else 0.0
+        return 0.5 if self.verdict is Verdict.EQUAL else None
+
+
+@dataclass(frozen=True)
+class Label:
+    """An answer as stored. The newest revision of (query, labeler) counts; older ones stay on record.
+
+    seq: place in the store's order, what the learner's cursor counts
+    """
+
+    id: str
+    query_id: str
+    labeler: str
+    answer: Answer
+    revision: int = 0
+    seq: int = 0
+    created_at: float = 0.0
+    source: str = "browser"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One training example: two segments, the range of each that was judged, P(first is better)."""
+
+    first: Segment
+    second: Segment
+    target: float
+    first_range: Range
+    second_range: Range
+    query_id: str = ""
+    labeler: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a newer revision replaces."""
+        return (self.query_id, self.labeler)
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a refit found. `held_out_accuracy` is None while too few labels are held out."""
+
+    version: int
+    comparisons: int
+    train_loss: float
+    held_out_loss: float | None
+    held_out_accuracy: float | None
+    weight_decay: float
+
+
+class RewardFunction(Protocol):
+    """A frozen reward: the snapshot that the wrapper hands out. Its version names it in logs and checkpoints."""
+
+    version: int
+
+    def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
+        """Rewards [N] of flattened observations [N, O], actions [N, *action shape] and next observations [N, O]."""
+        ...
+
+
+class Learner(Protocol):
+    """Preference data → reward function (`rewards/`)."""
+
+    def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
+        """Fit all comparisons so far; `reference` is the batch on which the output is normalised."""
+        ...
+
+    def member_returns(self, segments: Sequence[Segment]) -> Array:
+        """Predicted return of each segment by each member, [M, N]."""
+        ...
+
+    def snapshot(self) -> RewardFunction: ...
+
+    def state(self) -> dict[str, Array]:
+        """Everything needed to go on, as named arrays."""
+        ...
+
+    def restore(self, state: Mapping[str, Array]) -> None: ...
+
+
+class Strategy(Protocol):
+    """Which pairs to ask (`queries/`): indices [count, 2] into the candidate segments."""
+
+    def __call__(self, segments: Sequence[Segment], learner: Learner, count: int, rng: np.random.Generator) -> Array: ...
+
+
+class Teacher(Protocol):
+    """A synthetic labeler (`teachers/`)."""
+
+    def __call__(self, first: Segment, second: Segment, rng: np.random.Generator) -> Answer: ...

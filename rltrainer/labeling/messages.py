@@ -1,0 +1,183 @@
+"""The wire messages between page and label service. `tests/wire/*.json` holds an example of each, read by both sides' tests.
+
+Text messages are JSON objects with a `type`. A pair is one binary message: the length of its header (4 bytes, big-endian), the
+header (JSON), then the videos of its two clips, one after the other.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from rltrainer.core import Verdict
+
+PROTOCOL = 1
+INBOUND_LIMIT = 16 * 1024
+
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+FrameRange = tuple[Annotated[int, Field(ge=0, le=100_000)], Annotated[int, Field(ge=1, le=100_000)]]
+
+
+class Message(BaseModel):
+    """A closed schema: a field too many, too few or of another type is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+# ------------------------------------------------------------------ page → service
+
+
+class Hello(Message):
+    """The first message, within five seconds: who is there."""
+
+    type: Literal["hello"] = "hello"
+    protocol: int = PROTOCOL
+    token: Annotated[str, Field(max_length=128)]
+
+
+class LabelMessage(Message):
+    """One answer. `label_id` is made by the page; a resend carries the same one. Trims are frames [first, end) of a clip."""
+
+    type: Literal["label"] = "label"
+    label_id: Id
+    query_id: Id
+    verdict: Annotated[Verdict, Field(strict=False)]
+    preferred: Id | None = None
+    trims: Annotated[dict[Id, Annotated[FrameRange, Field(strict=False)]], Field(max_length=2)] = Field(default_factory=dict)
+
+
+class SettingsMessage(Message):
+    """Settings that the panel of an unrestricted page changes, by dotted name."""
+
+    type: Literal["settings"] = "settings"
+    changes: Annotated[dict[str, bool | int | float | None], Field(max_length=8)]
+
+
+Inbound = Annotated[Hello | LabelMessage | SettingsMessage, Field(discriminator="type")]
+_INBOUND: TypeAdapter[Hello | LabelMessage | SettingsMessage] = TypeAdapter(Inbound)
+
+
+# ------------------------------------------------------------------ service → page
+
+
+class Rules(Message):
+    """What the labeler may do, and how clips play. Sent with the welcome and again when it changes."""
+
+    type: Literal["rules"] = "rules"
+    allow_editing: bool
+    allow_skipping: bool
+    allow_ties: bool
+    config_restricted: bool
+    speed: float
+    frame_rate: float | None
+    queue_size: int
+
+
+class Welcome(Message):
+    """The page is let in. In mode "watch" an oracle answers and the page only shows its choices."""
+
+    type: Literal["welcome"] = "welcome"
+    protocol: int = PROTOCOL
+    run: str
+    env: str
+    labeler: str
+    mode: Literal["label", "watch"]
+    task: str
+    notice: str | None
+    rules: Rules
+
+
+class ClipHeader(Message):
+    """One clip of a pair: `bytes` of H.264 in MP4; frame i shows what the step at its place led to."""
+
+    segment_id: Id
+    bytes: int
+    frames: int
+    frame_rate: float
+    width: int
+    height: int
+
+
+class AnswerHeader(Message):
+    """What the oracle said of a pair (mode "watch")."""
+
+    verdict: Annotated[Verdict, Field(strict=False)]
+    preferred: Id | None
+    labeler: str
+
+
+class PairHeader(Message):
+    """A pair to judge. The page shuffles left and right."""
+
+    type: Literal["pair"] = "pair"
+    query_id: Id
+    clips: tuple[ClipHeader, ClipHeader]
+    answer: AnswerHeader | None = None
+
+
+class Ack(Message):
+    """The label is durable: only now may the page say "saved"."""
+
+    type: Literal["ack"] = "ack"
+    label_id: Id
+
+
+class Refused(Message):
+    """A message was not taken, and why, in a sentence. A refused label leaves the outbox."""
+
+    type: Literal["refused"] = "refused"
+    label_id: Id | None
+    reason: str
+
+
+class Withdrawn(Message):
+    """Pairs that need no answer any more."""
+
+    type: Literal["withdrawn"] = "withdrawn"
+    query_ids: list[Id]
+
+
+class Status(Message):
+    """What the run is doing and what the labels do, once a second while it changes."""
+
+    type: Literal["status"] = "status"
+    phase: Literal["starting", "warmup", "training", "finished", "stopped"]
+    message: str
+    labels: int
+    skipped: int
+    wanted: int
+    waiting: int
+    step: int
+    steps: int
+    steps_per_second: float | None
+    held_out_accuracy: float | None
+    true_return: float | None
+    reward_version: int
+
+
+def read(text: str) -> Hello | LabelMessage | SettingsMessage:
+    """A message from a page. Raises ValueError with a sentence fit to send back."""
+    try:
+        return _INBOUND.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "message"
+        raise ValueError(f"message not understood: {place}: {first['msg']}") from None
+
+
+def pack_pair(header: PairHeader, videos: tuple[bytes, bytes]) -> bytes:
+    """The binary message of a pair."""
+    head = header.model_dump_json().encode()
+    return struct.pack(">I", len(head)) + head + videos[0] + videos[1]
+
+
+def unpack_pair(message: bytes) -> tuple[PairHeader, tuple[bytes, bytes]]:
+    """The inverse of `pack_pair`."""
+    (length,) = struct.unpack_from(">I", message)
+    fields: dict[str, Any] = json.loads(message[4 : 4 + length])
+    header = PairHeader.model_validate_json(json.dumps(fields))
+    middle = 4 + length + header.clips[0].bytes
+    return header, (message[4 + length : middle], message[middle : middle + header.clips[1].bytes])

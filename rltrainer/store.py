@@ -1,0 +1,419 @@
+"""Runs, segments, queries, labels, events: where trainer and label service meet. The only module that knows SQL.
+
+One writer per table: the trainer writes meta, segments, queries and events; whoever answers (the label service, or an
+oracle inside the trainer) writes labels; the service writes leases, links and settings. Segment arrays lie in files named by
+their hash, fsynced before the row that names them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import sqlalchemy as sa
+from safetensors import SafetensorError
+from safetensors.numpy import save
+from safetensors import safe_open
+
+from rltrainer.core import Answer, Label, Query, Range, Segment, UserError, Verdict
+
+VERSION = 1
+FILE = "store.db"
+
+_tables = sa.MetaData()
+_meta = sa.Table("meta", _tables, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.JSON, nullable=False))
+_segments = sa.Table(
+    "segments",
+    _tables,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("steps", sa.Integer, nullable=False),
+    sa.Column("policy_step", sa.Integer, nullable=False),
+)
+_queries = sa.Table(
+    "queries",
+    _tables,
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String, unique=True, nullable=False),
+    sa.Column("first", sa.ForeignKey("segments.id"), nullable=False),
+    sa.Column("second", sa.ForeignKey("segments.id"), nullable=False),
+    sa.Column("asked_at", sa.Integer, nullable=False),
+    sa.Column("strategy", sa.String, nullable=False),
+    sa.Column("withdrawn", sa.Boolean, nullable=False, default=False),
+)
+_labels = sa.Table(
+    "labels",
+    _tables,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String, unique=True, nullable=False),
+    sa.Column("query_id", sa.ForeignKey("queries.id"), nullable=False, index=True),
+    sa.Column("labeler", sa.String, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("verdict", sa.String, nullable=False),
+    sa.Column("preferred", sa.ForeignKey("segments.id")),
+    sa.Column("trims", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.UniqueConstraint("query_id", "labeler", "revision"),
+)
+_events = sa.Table(
+    "events",
+    _tables,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String, nullable=False, index=True),
+    sa.Column("content", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+_leases = sa.Table(
+    "leases",
+    _tables,
+    sa.Column("query_id", sa.ForeignKey("queries.id"), primary_key=True),
+    sa.Column("labeler", sa.String, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+)
+_links = sa.Table(
+    "links",
+    _tables,
+    sa.Column("token_hash", sa.String, primary_key=True),
+    sa.Column("labeler", sa.String, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+_settings = sa.Table(
+    "settings",
+    _tables,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("changes", sa.JSON, nullable=False),
+    sa.Column("labeler", sa.String, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+
+
+class Store:
+    """The store of one run, in the run's folder. Each process opens its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._engine = _engine(folder / FILE)
+        self._writer = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+
+    @classmethod
+    def create(cls, folder: Path, **facts: Any) -> Store:
+        """A new store; `facts` are what the run is (its `env`, its `config`), readable as `fact(name)`."""
+        (folder / "segments").mkdir(parents=True)
+        store = cls(folder)
+        with store._writer.begin() as connection:
+            _tables.create_all(connection)
+            rows = {"version": VERSION, "run": uuid.uuid4().hex, "created_at": time.time(), **facts}
+            connection.execute(_meta.insert(), [{"key": key, "value": value} for key, value in rows.items()])
+        return store
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        """The store in a run folder. Raises UserError where there is none, or one of another version."""
+        if not (folder / FILE).is_file():
+            raise UserError(f"{str(folder)!r} is not a run folder: it holds no {FILE}; pass the folder that `rltrainer train` printed")
+        store = cls(folder)
+        try:
+            found = store.fact("version")
+        except (sa.exc.DatabaseError, KeyError):
+            store.close()
+            raise UserError(f"{str(folder / FILE)!r} is not a store of rltrainer; pass another run folder") from None
+        if found != VERSION:
+            store.close()
+            raise UserError(
+                f"{str(folder / FILE)!r} is a store of version {found} and this rltrainer reads version {VERSION}; "
+                "use the rltrainer that wrote it to `rltrainer export` its labels"
+            )
+        return store
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def fact(self, name: str) -> Any:
+        """What `create` was told of the run. Raises KeyError."""
+        with self._engine.begin() as connection:
+            row = connection.execute(sa.select(_meta.c.value).where(_meta.c.key == name)).one_or_none()
+        if row is None:
+            raise KeyError(name)
+        return row.value
+
+    # ------------------------------------------------------------------ trainer's side
+
+    def ask(self, pairs: Iterable[tuple[Segment, Segment]], asked_at: int, strategy: str) -> list[Query]:
+        """Put pairs before the labelers, in one transaction; their segments are on disk before."""
+        pairs = list(pairs)
+        segments = {segment.id: segment for pair in pairs for segment in pair}
+        for segment in segments.values():
+            _write_segment(self._path(segment.id), segment)
+        _sync_folder(self.folder / "segments")
+        queries = [Query(uuid.uuid4().hex, a.id, b.id, asked_at, strategy) for a, b in pairs]
+        with self._writer.begin() as connection:
+            known = set(connection.scalars(sa.select(_segments.c.id).where(_segments.c.id.in_(segments))))
+            rows = [
+                {"id": s.id, "steps": len(s), "policy_step": s.policy_step} for s in segments.values() if s.id not in known
+            ]
+            if rows:
+                connection.execute(_segments.insert(), rows)
+            if queries:
+                connection.execute(_queries.insert(), [{**asdict(q), "withdrawn": False} for q in queries])
+        return queries
+
+    def withdraw(self, query_ids: Sequence[str]) -> None:
+        """Take pairs that nobody has answered off the queue; an answer that still comes is kept."""
+        with self._writer.begin() as connection:
+            connection.execute(_queries.update().where(_queries.c.id.in_(query_ids)).values(withdrawn=True))
+
+    def log(self, kind: str, **content: Any) -> None:
+        """Add an event: what happened, for whoever watches the run."""
+        with self._writer.begin() as connection:
+            connection.execute(_events.insert().values(kind=kind, content=content, created_at=time.time()))
+
+    # ------------------------------------------------------------------ whoever answers
+
+    def save_label(self, label_id: str, query_id: str, labeler: str, answer: Answer, source: str = "browser") -> Label:
+        """Make an answer durable. The same `label_id` again gives the label that is there already.
+
+        Raises LookupError where the query is unknown, ValueError where the answer does not fit it.
+        """
+        with self._writer.begin() as connection:
+            there = connection.execute(_labels.select().where(_labels.c.id == label_id)).one_or_none()
+            if there is not None:
+                return _label(there)
+            query = connection.execute(_queries.select().where(_queries.c.id == query_id)).one_or_none()
+            if query is None:
+                raise LookupError(f"no query {query_id!r} in this run")
+            steps = dict(
+                connection.execute(
+                    sa.select(_segments.c.id, _segments.c.steps).where(_segments.c.id.in_([query.first, query.second]))
+                )
+                .tuples()
+                .all()
+            )
+            _check_answer(answer, steps)
+            newest = connection.scalar(
+                sa.select(sa.func.max(_labels.c.revision)).where(
+                    (_labels.c.query_id == query_id) & (_labels.c.labeler == labeler)
+                )
+            )
+            row = connection.execute(
+                _labels.insert()
+                .values(
+                    id=label_id,
+                    query_id=query_id,
+                    labeler=labeler,
+                    revision=0 if newest is None else newest + 1,
+                    verdict=answer.verdict.value,
+                    preferred=answer.preferred,
+                    trims={segment: list(steps) for segment, steps in answer.trims.items()},
+                    created_at=time.time(),
+                    source=source,
+                )
+                .returning(_labels)
+            ).one()
+            return _label(row)
+
+    def lease(self, query_ids: Sequence[str], labeler: str, expires_at: float) -> None:
+        """Keep pairs for one labeler until `expires_at` (Unix seconds)."""
+        with self._writer.begin() as connection:
+            connection.execute(_leases.delete().where(_leases.c.query_id.in_(query_ids)))
+            if query_ids:
+                rows = [{"query_id": q, "labeler": labeler, "expires_at": expires_at} for q in query_ids]
+                connection.execute(_leases.insert(), rows)
+
+    def release(self, query_ids: Sequence[str]) -> None:
+        """Give pairs back to the queue."""
+        with self._writer.begin() as connection:
+            connection.execute(_leases.delete().where(_leases.c.query_id.in_(query_ids)))
+
+    def add_link(self, token_hash: str, labeler: str) -> None:
+        """Let whoever holds the token of this hash in, under that labeler's name."""
+        with self._writer.begin() as connection:
+            connection.execute(_links.insert().values(token_hash=token_hash, labeler=labeler, created_at=time.time()))
+
+    def links(self) -> dict[str, str]:
+        """Labeler by token hash."""
+        with self._engine.begin() as connection:
+            return dict(connection.execute(sa.select(_links.c.token_hash, _links.c.labeler)).tuples().all())
+
+    def change_settings(self, changes: Mapping[str, Any], labeler: str) -> None:
+        """Record settings changed while the run goes on, by dotted name. The user's own file stays as it is."""
+        with self._writer.begin() as connection:
+            connection.execute(_settings.insert().values(changes=dict(changes), labeler=labeler, created_at=time.time()))
+
+    # ------------------------------------------------------------------ reading
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting changed since the start, newest value, by dotted name."""
+        merged: dict[str, Any] = {}
+        with self._engine.begin() as connection:
+            for changes in connection.scalars(sa.select(_settings.c.changes).order_by(_settings.c.seq)):
+                merged |= changes
+        return merged
+
+    def segment(self, segment_id: str) -> Segment:
+        """The segment of that id, from its file. Raises UserError where the file is damaged."""
+        return _read_segment(self._path(segment_id))
+
+    def query(self, query_id: str) -> Query | None:
+        with self._engine.begin() as connection:
+            row = connection.execute(_queries.select().where(_queries.c.id == query_id)).one_or_none()
+        return None if row is None else _query(row)
+
+    def labels(self, since: int = 0) -> list[Label]:
+        """Labels with seq > `since`, all revisions, in the store's order."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(_labels.select().where(_labels.c.seq > since).order_by(_labels.c.seq)).all()
+        return [_label(row) for row in rows]
+
+    def standing_labels(self) -> list[Label]:
+        """What stands now: the newest revision of each (query, labeler), undone ones left out."""
+        newest = {(label.query_id, label.labeler): label for label in self.labels()}
+        return sorted(
+            (label for label in newest.values() if label.answer.verdict is not Verdict.UNDO), key=lambda label: label.seq
+        )
+
+    def waiting(self) -> list[Query]:
+        """Queries that nobody has answered, oldest first, without the withdrawn ones."""
+        newest = (
+            sa.select(_labels.c.query_id, _labels.c.labeler, sa.func.max(_labels.c.seq).label("seq"))
+            .group_by(_labels.c.query_id, _labels.c.labeler)
+            .subquery()
+        )
+        answered = (
+            sa.select(_labels.c.query_id)
+            .join(newest, _labels.c.seq == newest.c.seq)
+            .where(_labels.c.verdict != Verdict.UNDO.value)
+        )
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                _queries.select().where(~_queries.c.withdrawn & _queries.c.id.not_in(answered)).order_by(_queries.c.place)
+            ).all()
+        return [_query(row) for row in rows]
+
+    def leased(self, now: float) -> dict[str, str]:
+        """Labeler by query id, of leases that have not run out."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(sa.select(_leases.c.query_id, _leases.c.labeler).where(_leases.c.expires_at > now))
+            return dict(rows.tuples().all())
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of pairs `asked` (withdrawn ones left out), `waiting`, and of standing `labels` and `skipped`."""
+        standing = self.standing_labels()
+        skipped = sum(label.answer.verdict is Verdict.SKIP for label in standing)
+        with self._engine.begin() as connection:
+            asked = connection.scalar(sa.select(sa.func.count()).select_from(_queries).where(~_queries.c.withdrawn)) or 0
+        return {"asked": asked, "waiting": len(self.waiting()), "labels": len(standing) - skipped, "skipped": skipped}
+
+    def newest_event(self, kind: str) -> dict[str, Any] | None:
+        """The content of the last event of that kind, with its time as `at` (Unix seconds)."""
+        with self._engine.begin() as connection:
+            row = connection.execute(
+                _events.select().where(_events.c.kind == kind).order_by(_events.c.seq.desc()).limit(1)
+            ).one_or_none()
+        return None if row is None else {**row.content, "at": row.created_at}
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """The contents of all events of that kind, oldest first."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(_events.select().where(_events.c.kind == kind).order_by(_events.c.seq)).all()
+        return [{**row.content, "at": row.created_at} for row in rows]
+
+    def _path(self, segment_id: str) -> Path:
+        return self.folder / "segments" / f"{segment_id}.safetensors"
+
+
+def journal_mode(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
+    """WAL where it is sound with two writing connections; SQLite before 3.51.3 can corrupt a file then."""
+    return "WAL" if version >= (3, 51, 3) else "DELETE"
+
+
+def _engine(path: Path) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{path}")
+    mode = journal_mode()
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None                            # SQLAlchemy's BEGIN below is the only one
+        connection.execute("PRAGMA busy_timeout = 30000")
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'WAL' else 'EXTRA'}")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+    return engine
+
+
+def _check_answer(answer: Answer, steps: Mapping[str, int]) -> None:
+    """Raises ValueError where the answer names a foreign segment or a range outside one."""
+    for name in {*answer.trims, *([answer.preferred] if answer.preferred else [])} - set(steps):
+        raise ValueError(f"segment {name!r} is not in this query; it asks about {sorted(steps)}")
+    for name, (start, end) in answer.trims.items():
+        if not 0 <= start < end <= steps[name]:
+            raise ValueError(f"trim [{start}, {end}) of segment {name!r} is outside its {steps[name]} steps")
+
+
+def _label(row: Any) -> Label:
+    trims = {segment: cast(Range, tuple(steps)) for segment, steps in row.trims.items()}
+    answer = Answer(Verdict(row.verdict), row.preferred, trims)
+    return Label(row.id, row.query_id, row.labeler, answer, row.revision, row.seq, row.created_at, row.source)
+
+
+def _query(row: Any) -> Query:
+    return Query(row.id, row.first, row.second, row.asked_at, row.strategy)
+
+
+_ARRAYS = ("observations", "actions", "env_rewards", "lead_in")
+
+
+def _write_segment(path: Path, segment: Segment) -> None:
+    """Write beside, fsync, rename: a file of this name is whole."""
+    if path.exists():
+        return
+    arrays = {name: np.ascontiguousarray(getattr(segment, name)) for name in _ARRAYS}
+    if segment.frames:
+        arrays["frames"] = np.frombuffer(b"".join(segment.frames), dtype=np.uint8)
+        arrays["frame_ends"] = np.cumsum([len(frame) for frame in segment.frames])
+    about = {
+        "episode_seed": segment.episode_seed,
+        "terminated": segment.terminated,
+        "truncated": segment.truncated,
+        "policy_step": segment.policy_step,
+    }
+    beside = path.with_suffix(f".{os.getpid()}.tmp")
+    with beside.open("wb") as file:
+        file.write(save(arrays, metadata={"segment": json.dumps(about)}))
+        file.flush()
+        os.fsync(file.fileno())
+    beside.rename(path)
+
+
+@lru_cache(maxsize=64)
+def _read_segment(path: Path) -> Segment:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads(file.metadata()["segment"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open has no __iter__
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"segment file {str(path)!r} cannot be read ({error}); restore it from a backup of the run") from None
+    pictures, ends = arrays.pop("frames", None), arrays.pop("frame_ends", None)
+    frames = () if ends is None or pictures is None else tuple(part.tobytes() for part in np.split(pictures, ends[:-1]))
+    return Segment(**arrays, **about, frames=frames)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
