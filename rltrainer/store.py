@@ -183,42 +183,12 @@ class Store:
 
         Raises LookupError where the query is unknown, ValueError where the answer does not fit it.
         """
+        return self.save_labels(labeler, [(label_id, query_id, answer)], source)[0]
+
+    def save_labels(self, labeler: str, answers: Iterable[tuple[str, str, Answer]], source: str) -> list[Label]:
+        """Several answers (label id, query id, answer) in one transaction: all of them are durable, or none."""
         with self._writer.begin() as connection:
-            there = connection.execute(_labels.select().where(_labels.c.id == label_id)).one_or_none()
-            if there is not None:
-                return _label(there)
-            query = connection.execute(_queries.select().where(_queries.c.id == query_id)).one_or_none()
-            if query is None:
-                raise LookupError(f"no query {query_id!r} in this run")
-            steps = dict(
-                connection.execute(
-                    sa.select(_segments.c.id, _segments.c.steps).where(_segments.c.id.in_([query.first, query.second]))
-                )
-                .tuples()
-                .all()
-            )
-            _check_answer(answer, steps)
-            newest = connection.scalar(
-                sa.select(sa.func.max(_labels.c.revision)).where(
-                    (_labels.c.query_id == query_id) & (_labels.c.labeler == labeler)
-                )
-            )
-            row = connection.execute(
-                _labels.insert()
-                .values(
-                    id=label_id,
-                    query_id=query_id,
-                    labeler=labeler,
-                    revision=0 if newest is None else newest + 1,
-                    verdict=answer.verdict.value,
-                    preferred=answer.preferred,
-                    trims={segment: list(steps) for segment, steps in answer.trims.items()},
-                    created_at=time.time(),
-                    source=source,
-                )
-                .returning(_labels)
-            ).one()
-            return _label(row)
+            return [_insert_label(connection, labeler, source, *answer) for answer in answers]
 
     def lease(self, query_ids: Sequence[str], labeler: str, expires_at: float) -> None:
         """Keep pairs for one labeler until `expires_at` (Unix seconds)."""
@@ -352,6 +322,33 @@ def _engine(path: Path) -> sa.Engine:
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
     return engine
+
+
+def _insert_label(
+    connection: sa.Connection, labeler: str, source: str, label_id: str, query_id: str, answer: Answer
+) -> Label:
+    there = connection.execute(_labels.select().where(_labels.c.id == label_id)).one_or_none()
+    if there is not None:
+        return _label(there)
+    query = connection.execute(_queries.select().where(_queries.c.id == query_id)).one_or_none()
+    if query is None:
+        raise LookupError(f"no query {query_id!r} in this run")
+    pair = _segments.c.id.in_([query.first, query.second])
+    _check_answer(answer, dict(connection.execute(sa.select(_segments.c.id, _segments.c.steps).where(pair)).tuples().all()))
+    mine = (_labels.c.query_id == query_id) & (_labels.c.labeler == labeler)
+    newest = connection.scalar(sa.select(sa.func.max(_labels.c.revision)).where(mine))
+    row = {
+        "id": label_id,
+        "query_id": query_id,
+        "labeler": labeler,
+        "revision": 0 if newest is None else newest + 1,
+        "verdict": answer.verdict.value,
+        "preferred": answer.preferred,
+        "trims": {segment: list(steps) for segment, steps in answer.trims.items()},
+        "created_at": time.time(),
+        "source": source,
+    }
+    return _label(connection.execute(_labels.insert().values(**row).returning(_labels)).one())
 
 
 def _check_answer(answer: Answer, steps: Mapping[str, int]) -> None:

@@ -1,0 +1,297 @@
+"""Making envs: Gymnasium ids, fancy_gym ids, a user's own factory; their spaces, their pictures."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
+
+from rltrainer import fancy
+from rltrainer.core import Array, UserError
+
+WAYS = "an env is a Gymnasium id, a fancy_gym id, or package.module:factory"
+
+
+class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Gives every episode a seed of its own, so that (episode_seed, actions) says all that happened in it.
+
+    A reset without a seed draws one and passes it down; a reset with a seed uses that one, and the seeds that follow are
+    drawn from it too. Each reset's info names the seed as `episode_seed`.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        self._generator = np.random.default_rng(np.random.SeedSequence())
+        self._recorded = _recorded_env(env)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        if seed is None:
+            seed = int(self._generator.integers(2**31))
+        else:
+            self._generator = np.random.default_rng(np.random.SeedSequence(seed))
+        observation, info = self.env.reset(seed=seed, options=options)
+        return observation, {**info, "episode_seed": seed}
+
+    @property
+    def recorded_observation_space(self) -> spaces.Space[Any]:
+        """Of the steps that are recorded: the env's own, or those of the env inside a black box."""
+        return self._recorded.observation_space
+
+    @property
+    def recorded_action_space(self) -> spaces.Space[Any]:
+        """Of the steps that are recorded: the env's own, or those of the env inside a black box."""
+        return self._recorded.action_space
+
+    @property
+    def recorded_episode_limit(self) -> int | None:
+        """`episode_limit` of this env, for a VecEnv to ask for."""
+        return episode_limit(self)
+
+
+# ------------------------------------------------------------------ making
+
+
+def make_env(
+    env: str, options: Mapping[str, Any] | None = None, *, render_mode: str | None = None
+) -> gym.Env[Any, Any]:
+    """The env of that id, or what `package.module:factory` makes, in `SeededEpisodes`. Raises UserError.
+
+    options: keyword arguments for making it
+    """
+    return SeededEpisodes(_make(env, dict(options or {}), render_mode))
+
+
+def is_factory(env: str) -> bool:
+    """Whether this names a factory (`package.module:factory`) rather than an id; `module:Env-v0` is Gymnasium's own form."""
+    _, colon, name = env.partition(":")
+    return bool(colon) and name.isidentifier()
+
+
+def _make(env: str, options: dict[str, Any], render_mode: str | None) -> gym.Env[Any, Any]:
+    asked = options if render_mode is None else {**options, "render_mode": render_mode}
+    try:
+        if is_factory(env):
+            return _from_factory(env, asked)
+        return fancy.make(env, asked) if fancy.is_fancy_id(env) else gym.make(env, **asked)
+    except gym.error.DependencyNotInstalled as error:
+        raise UserError(f"env is {env!r}, which needs a package that is not installed: {_line(error)}") from None
+    except (gym.error.Error, ImportError) as error:
+        raise UserError(f"env is {env!r}: {_line(error)}{_nearest(env, list(gym.registry))} ({WAYS})") from error
+    except TypeError as error:
+        if not options:
+            raise
+        raise UserError(f"env_options is {options}, and {env!r} cannot be made with that: {_line(error)}") from error
+
+
+def _from_factory(env: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
+    factory = _factory(env)
+    if not _takes(factory, "render_mode"):
+        options = {name: value for name, value in options.items() if name != "render_mode"}
+    made = factory(**options)
+    if not isinstance(made, gym.Env):
+        raise UserError(f"env is {env!r}, which made a {type(made).__name__}; it must return a gymnasium.Env")
+    return made
+
+
+def _factory(env: str) -> Callable[..., Any]:
+    """The function or class itself; modules in the working directory are found too."""
+    module_name, _, name = env.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    module = importlib.import_module(module_name)
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        raise UserError(f"env is {env!r}, and {module_name} has no factory {name!r}{_nearest(name, dir(module))}")
+    return factory
+
+
+def _takes(factory: Callable[..., Any], name: str) -> bool:
+    parameters = inspect.signature(factory).parameters
+    return name in parameters or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    guess = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {guess[0]!r}?" if guess else ""
+
+
+# ------------------------------------------------------------------ about an env
+
+
+def layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
+    """The env and every env inside it, from the outside in."""
+    yield env
+    while isinstance(env, gym.Wrapper):
+        env = env.env
+        yield env
+
+
+def recorded_env(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """The env whose steps are recorded: the one inside a black box, or this one."""
+    return next((layer.recorded for layer in layers(env) if isinstance(layer, fancy.BlackBox)), env)
+
+
+def episode_limit(env: gym.Env[Any, Any]) -> int | None:
+    """Recorded steps of an episode at most (inner steps for black boxes); None where there is no limit."""
+    limits = [layer.spec.max_episode_steps for layer in layers(env) if layer.spec is not None]
+    limits += [layer._max_episode_steps for layer in layers(env) if isinstance(layer, gym.wrappers.TimeLimit)]
+    return min((int(limit) for limit in limits if limit is not None), default=None)
+
+
+def frames_per_second(env: gym.Env[Any, Any]) -> float:
+    """Recorded steps in a second of the env's own time; 30 where it does not say."""
+    fps = env.metadata.get("render_fps")
+    if fps:
+        return float(fps)
+    recorded = recorded_env(env)
+    dt = recorded.get_wrapper_attr("dt") if recorded.has_wrapper_attr("dt") else None
+    return 1.0 / float(dt) if dt else 30.0
+
+
+# ------------------------------------------------------------------ pictures
+
+
+def make_shown_env(env: str, options: Mapping[str, Any] | None, size: int) -> gym.Env[Any, Any]:
+    """The env whose steps were recorded, able to give pictures, `size` pixels on the longer side where it can choose.
+
+    `reset(seed=episode_seed)` and then the recorded actions give the recorded observations. Raises UserError.
+    """
+    options = dict(options or {})
+    if fancy.is_fancy_id(env):
+        env, options = fancy.step_based(env, options)
+    if fancy.is_drawn_id(env):
+        return SeededEpisodes(fancy.Drawn(_make(env, options, None), size))
+    made = _make(env, options, "rgb_array")
+    if made.render_mode != "rgb_array":
+        raise UserError(_not_shown(env, made))
+    _cheapen(made.unwrapped, size)
+    return SeededEpisodes(made)
+
+
+def shows_pictures(env: str, options: Mapping[str, Any] | None = None) -> str | None:
+    """None, or a sentence that says why the env cannot be shown. Makes the env, and renders nothing. Raises UserError."""
+    options = dict(options or {})
+    if fancy.is_fancy_id(env):
+        env, options = fancy.step_based(env, options)
+    if fancy.is_drawn_id(env) or (is_factory(env) and _takes(_factory(env), "render_mode")):
+        return None
+    made = _make(env, options, None)
+    try:
+        can = made.render_mode == "rgb_array" or (not is_factory(env) and "rgb_array" in made.metadata.get("render_modes", []))
+        return None if can else _not_shown(env, made)
+    finally:
+        made.close()
+
+
+def _not_shown(env: str, made: gym.Env[Any, Any]) -> str:
+    modes = ", ".join(map(str, made.metadata.get("render_modes", []))) or "none"
+    return (
+        f"env is {env!r}, which cannot be shown: its render modes are {modes}, and clips need render_mode='rgb_array'; "
+        "give it that mode, or use labeler oracle with labeling.page off"
+    )
+
+
+def picture(env: gym.Env[Any, Any]) -> Array:
+    """What the env looks like now, uint8 [H, W, 3]. Raises UserError where it draws nothing."""
+    frame: Any = env.render()
+    if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] < 3:
+        raise UserError(f"{env} gives {type(frame).__name__} and no picture when rendered; its render_mode must be 'rgb_array'")
+    return np.asarray(frame[..., :3], dtype=np.uint8)
+
+
+def _cheapen(env: Any, size: int) -> None:
+    """MuJoCo without shadows and multisampling costs a fifth, and `size` pixels less than its own 480. Before the first render."""
+    model = next((env.model for name in ("mujoco_renderer", "air_hockey_size") if hasattr(env, name)), None)
+    if model is None:
+        return
+
+
+# ------------------------------------------------------------------ spaces
+
+
+def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+    """Raises UserError where observations or actions are of a kind that we cannot take."""
+    refused = next((space for space in _leaves(observation_space) if not isinstance(space, _FLAT)), None)
+    if refused is not None:
+        raise UserError(
+            f"the env's observations are {observation_space}, and {type(refused).__name__} cannot be flattened for the "
+            "reward net; wrap the env so that they are Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
+        )
+    if not isinstance(action_space, (spaces.Box, spaces.Discrete)):
+        raise UserError(
+            f"the env's actions are {action_space}; only Box and Discrete are supported, wrap the env to give one of them"
+        )
+
+
+_FLAT = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+def _leaves(space: spaces.Space[Any]) -> Iterator[spaces.Space[Any]]:
+    """The simple spaces that a space is made of, in the order in which they are flattened."""
+    if isinstance(space, spaces.Dict):
+        for part in space.spaces.values():
+            yield from _leaves(part)
+    elif isinstance(space, spaces.Tuple):
+        for part in space.spaces:
+            yield from _leaves(part)
+    else:
+        yield space
+
+
+def flat_observation(space: spaces.Space[Any], observation: Any) -> Array:
+    """One raw observation as a row [O]: uint8 for a uint8 Box, float32 for everything else (Discrete: one-hot)."""
+    if isinstance(space, spaces.Box):
+        return np.array(observation, dtype=_dtype(space)).reshape(-1)
+    return flat_observations(space, _batch_of_one(space, observation))[0]
+
+
+def flat_observations(space: spaces.Space[Any], batch: Any) -> Array:
+    """N raw observations, batched as SB3's VecEnv gives them (a Dict arrives as a dict of arrays [N, ...]), as [N, O]."""
+    if isinstance(space, spaces.Box):
+        batch = np.array(batch, dtype=_dtype(space))
+        return batch.reshape(len(batch), -1)
+    if isinstance(space, spaces.Dict):
+        return _joined([flat_observations(part, batch[name]) for name, part in space.spaces.items()])
+    if isinstance(space, spaces.Tuple):
+        return _joined([flat_observations(part, values) for part, values in zip(space.spaces, batch, strict=True)])
+    if isinstance(space, spaces.Discrete):
+        return _one_hot(np.asarray(batch).reshape(-1) - space.start, int(space.n))
+    if isinstance(space, spaces.MultiDiscrete):
+        values = np.asarray(batch).reshape(len(batch), -1) - np.reshape(space.start, -1)
+        return _joined([_one_hot(values[:, i], int(n)) for i, n in enumerate(np.reshape(space.nvec, -1))])
+    if isinstance(space, spaces.MultiBinary):
+        return np.array(batch, dtype=np.float32).reshape(len(batch), -1)
+    raise TypeError(f"{space} cannot be flattened; check_spaces refuses it")
+
+
+def _dtype(space: spaces.Box) -> type[np.generic]:
+    return np.uint8 if space.dtype == np.uint8 else np.float32
+
+
+def _joined(parts: list[Array]) -> Array:
+    return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def _one_hot(values: Array, n: int) -> Array:
+    return (values[:, None] == np.arange(n)).astype(np.float32)
+
+
+def _batch_of_one(space: spaces.Space[Any], observation: Any) -> Any:
+    if isinstance(space, spaces.Dict):
+        return {name: _batch_of_one(part, observation[name]) for name, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_batch_of_one(part, value) for part, value in zip(space.spaces, observation, strict=True))
+    return np.asarray(observation)[None]

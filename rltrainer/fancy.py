@@ -1,0 +1,328 @@
+"""What fancy_gym 0.3 needs to run on today's Gymnasium, and nothing else. Importing this module does nothing.
+
+fancy_gym 0.3 was written for Gymnasium 0.29: it subclasses a wrapper that is gone since 1.0, and counts on wrappers handing on
+the attributes of the env inside. `enable` restores both, for fancy_gym's own classes only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+
+from rltrainer.core import Array, InnerSteps, UserError
+
+Env = gym.Env[Any, Any]
+Wrapper = gym.Wrapper[Any, Any, Any, Any]
+
+PRIMITIVES = ("ProMP", "DMP", "ProDMP")
+WEIGHT_BOUND = np.pi
+"""Of movement-primitive weights, which fancy_gym leaves unbounded and SB3 refuses so. A ProMP's weight is the place of a joint
+in radians, and a whole turn covers every joint; it also keeps 99.8% of the standard normal that an unbounded Box samples."""
+
+
+def is_fancy_id(env: str) -> bool:
+    """Whether an env id is fancy_gym's: `fancy/…`, or a movement-primitive version such as `fancy_ProMP/…`."""
+    return env.startswith("fancy/") or is_black_box_id(env)
+
+
+def is_black_box_id(env: str) -> bool:
+    """Whether an env id is a movement-primitive version, where one action is a whole trajectory."""
+    namespace, slash, _ = env.partition("/")
+    return bool(slash) and namespace.rpartition("_")[2] in PRIMITIVES and "_" in namespace
+
+
+def make(env: str, options: Mapping[str, Any]) -> Env:
+    """A fancy_gym env. Raises UserError where fancy_gym is missing, gymnasium.error.Error where it does not know the id."""
+    enable()
+    if is_black_box_id(env):
+        return black_box(env, **options)
+    if env.startswith("fancy/AirHockey-"):
+        spec = replace(gym.spec(env), entry_point="rltrainer.fancy:AirHockey", disable_env_checker=True)
+        return gym.make(spec, **options)
+    return gym.make(env, disable_env_checker=True, **options)
+
+
+def step_based(env: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Id and options of the env whose steps are recorded: the one inside a movement-primitive id, else the same."""
+    enable()
+    if not is_black_box_id(env):
+        return env, dict(options)
+    kwargs = {**gym.spec(env).kwargs, **options}
+    inner = {name: value for name, value in kwargs.items() if name not in _PRIMITIVE_OPTIONS}
+    return kwargs["underlying_id"], inner
+
+
+_PRIMITIVE_OPTIONS = ("underlying_id", "mp_wrapper", "mp_type", "mp_config_override", "_mp_config_override_register")
+
+
+# ------------------------------------------------------------------ what was taken away
+
+
+@cache
+def enable() -> None:
+    """Import fancy_gym so that it works in this process (each process needs its own). Raises UserError where it cannot."""
+    if sys.version_info >= (3, 12):
+        found = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise UserError(f"fancy_gym runs on Python 3.11 and this is Python {found}; set rltrainer up with Python 3.11 for fancy ids")
+    with _missing_wrapper(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            importlib.import_module("fancy_gym")
+        except ModuleNotFoundError as error:
+            raise UserError(f"fancy ids need a package that is missing ({error.name}); pip install fancy_gym==0.3.0") from None
+        except ImportError as error:
+            raise UserError(
+                f"fancy_gym needs a system library that is missing ({error}); on Debian and Ubuntu: apt-get install libglib2.0-0"
+            ) from None
+    _restore_forwarding()
+    _keep_off_the_root_logger()
+
+
+@contextlib.contextmanager
+def _missing_wrapper() -> Iterator[None]:
+    """fancy_gym subclasses `gymnasium.wrappers.EnvCompatibility`, which no env of today needs: there while it is imported."""
+    setattr(gym.wrappers, "EnvCompatibility", gym.Wrapper)  # noqa: B010 - a name that the module does not declare
+    try:
+        yield
+    finally:
+        delattr(gym.wrappers, "EnvCompatibility")
+
+
+def _restore_forwarding() -> None:
+    from fancy_gym.black_box.black_box_wrapper import BlackBoxWrapper
+    from fancy_gym.black_box.raw_interface_wrapper import RawInterfaceWrapper
+    from fancy_gym.envs import registry
+    from fancy_gym.utils.wrappers import FlattenObservation, TimeAwareObservation
+
+    for wrapper in (RawInterfaceWrapper, BlackBoxWrapper, TimeAwareObservation, FlattenObservation):
+        wrapper.__getattr__ = _forward
+    registry.gym_make = lambda env, **options: InnerRecorder(gym.make(env, disable_env_checker=True, **options))
+
+
+def _forward(self: Wrapper, name: str) -> Any:
+    if name.startswith("_") or "env" not in self.__dict__:
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+    return self.env.get_wrapper_attr(name)
+
+
+def _keep_off_the_root_logger() -> None:
+    """mp_pytorch warns through `logging.warning`, which puts a handler on the root logger: it gets a logger of its own."""
+    from mp_pytorch.mp import prodmp, promp
+
+    prodmp.logging = promp.logging = logging.getLogger("mp_pytorch")
+
+
+# ------------------------------------------------------------------ movement primitives
+
+
+class InnerRecorder(gym.Wrapper[Any, Any, Any, Any]):
+    """Stands in for the env inside a black box: keeps its steps, and hands its attributes on as fancy_gym expects."""
+
+    def __init__(self, env: Env) -> None:
+        super().__init__(env)
+        self._observations: list[Any] = []
+        self._actions: list[Array] = []
+        self._env_rewards: list[float] = []
+
+    __getattr__ = _forward
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._observations, self._actions, self._env_rewards = [observation], [], []
+        return observation, info
+
+    def step(self, action: Array) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        action = np.array(action, dtype=self.action_space.dtype)         # what is recorded is what the env got
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._observations.append(observation)
+        self._actions.append(action)
+        self._env_rewards.append(float(reward))
+        return observation, reward, terminated, truncated, info
+
+    def take(self) -> InnerSteps:
+        """The steps since the last call or reset; none where fancy_gym refused a trajectory unseen."""
+        actions = np.array(self._actions, dtype=self.action_space.dtype).reshape(-1, *(self.action_space.shape or ()))
+        taken = InnerSteps(self._observations, actions, np.array(self._env_rewards, dtype=np.float64))
+        self._observations, self._actions, self._env_rewards = self._observations[-1:], [], []
+        return taken
+
+
+class BlackBox(gym.Wrapper[Any, Any, Any, Any]):
+    """A movement-primitive env with finite action bounds. One step is a whole trajectory; info["inner_steps"] holds its steps.
+
+    recorded: the env inside, whose steps those are
+    """
+
+    def __init__(self, env: Env, recorded: InnerRecorder, spec: EnvSpec) -> None:
+        super().__init__(env)
+        self.recorded = recorded
+        self._own_spec = spec
+        box = env.action_space
+        assert isinstance(box, spaces.Box)
+        low, high = np.maximum(box.low, -WEIGHT_BOUND), np.minimum(box.high, WEIGHT_BOUND)
+        low, high = np.where(np.isfinite(box.low), box.low, low), np.where(np.isfinite(box.high), box.high, high)
+        self.action_space = spaces.Box(low.astype(box.dtype), high.astype(box.dtype), dtype=box.dtype.type)
+
+    @property
+    def spec(self) -> EnvSpec:
+        """fancy_gym's own specs of these ids cannot be made again; this one can."""
+        return self._own_spec
+
+    def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, float(reward), terminated, truncated, {**info, "inner_steps": self.recorded.take()}
+
+    def render(self) -> Any:
+        """The env inside, as it looks now."""
+        return self.recorded.render()
+
+
+def black_box(mp_id: str, **options: Any) -> BlackBox:
+    """The env of a movement-primitive id."""
+    enable()
+    registered = gym.spec(mp_id)
+    assert callable(registered.entry_point)
+    underlying = registered.kwargs["underlying_id"]
+    if underlying not in gym.registry:
+        raise UserError(f"env is {mp_id!r}, which is made of {underlying!r}, and no installed package has that; choose another id")
+    env = registered.entry_point(**{**registered.kwargs, **options})
+    spec = EnvSpec(
+        mp_id, "rltrainer.fancy:black_box", order_enforce=False, disable_env_checker=True, kwargs={"mp_id": mp_id, **options}
+    )
+    return BlackBox(env, _recorder(env), spec)
+
+
+def _recorder(env: Env) -> InnerRecorder:
+    while not isinstance(env, InnerRecorder):
+        assert isinstance(env, gym.Wrapper)
+        env = env.env
+    return env
+
+
+# ------------------------------------------------------------------ single envs
+
+
+class AirHockey(gym.Env[Any, Any]):
+    """fancy_gym's air hockey, which is a mushroom_rl env, as a Gymnasium env. Needs the extra `airhockey`.
+
+    It draws from NumPy's global generator while it resets and steps: it gets one of its own, kept apart from everyone else's.
+    """
+
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 50}  # noqa: RUF012 - as Gymnasium declares it
+
+    def __init__(self, render_mode: str | None = None, **options: Any) -> None:
+        enable()
+        mujoco_envs = importlib.import_module("fancy_gym.envs.mujoco")
+        if not hasattr(mujoco_envs, "AirHockeyEnv"):
+            raise UserError("the AirHockey envs need packages that are not installed; pip install -e '.[airhockey]'")
+        self.render_mode = render_mode
+        self._env = mujoco_envs.AirHockeyEnv(render_mode=render_mode, **options)
+        self._random_state: Any = np.random.RandomState(0).get_state()
+        self.observation_space: spaces.Space[Any] = self._env.observation_space
+        self.action_space: spaces.Space[Any] = self._env.action_space
+
+    @property
+    def model(self) -> Any:
+        """MuJoCo's model."""
+        return self._env.base_env._model
+
+    @property
+    def data(self) -> Any:
+        """MuJoCo's data."""
+        return self._env.base_env._data
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        with self._own_generator():
+            observation, info = self._env.reset(seed=int(self.np_random.integers(2**31)))
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        with self._own_generator():
+            observation, reward, terminated, truncated, info = self._env.step(action)
+        return observation, float(reward), bool(terminated), bool(truncated), info
+
+    def render(self) -> Any:
+        return self._env.render()
+
+    def close(self) -> None:
+        self._env.close()
+
+    @contextlib.contextmanager
+    def _own_generator(self) -> Iterator[None]:
+        others = np.random.get_state()
+        np.random.set_state(self._random_state)
+        try:
+            yield
+        finally:
+            self._random_state = np.random.get_state()
+            np.random.set_state(others)
+
+
+class Drawn(gym.Wrapper[Any, Any, Any, Any]):
+    """Pictures of the reachers that draw with matplotlib and return nothing: taken from their figure, on the Agg backend."""
+
+    def __init__(self, env: Env, size: int) -> None:
+        import matplotlib.pyplot as plt
+
+        super().__init__(env)
+        plt.switch_backend("Agg")                                        # no window, also where there is a desktop
+        self._size = size
+
+    @property
+    def render_mode(self) -> str:
+        return "rgb_array"
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self._put_away()                                                 # a figure keeps the goal of the episode it was made in
+        return self.env.reset(seed=seed, options=options)
+
+    def render(self) -> Any:
+        """What the env looks like now, uint8 [H, W, 3]."""
+        import matplotlib.pyplot as plt
+
+        reacher: Any = self.unwrapped
+        with warnings.catch_warnings(), plt.rc_context(_figure(self._size)):
+            warnings.simplefilter("ignore")                              # Agg cannot show a figure, and warns of it
+            reacher.render()
+        return np.array(reacher.fig.canvas.buffer_rgba())[..., :3]
+
+    def close(self) -> None:
+        self._put_away()
+        self.env.close()
+
+    def _put_away(self) -> None:
+        import matplotlib.pyplot as plt
+
+        reacher: Any = self.unwrapped
+        if reacher.fig is not None:
+            plt.close(reacher.fig)
+            reacher.fig = None
+
+
+def _figure(size: int) -> dict[str, Any]:
+    """4:3, and about as detailed as matplotlib's own 640 pixels."""
+    return {"figure.figsize": (6.4, 4.8), "figure.dpi": size / 6.4}
+
+
+def is_drawn(env: Env) -> bool:
+    """Whether this is one of the reachers that draw with matplotlib."""
+    return any(cls.__module__.startswith("fancy_gym.envs.classic_control.base_reacher") for cls in type(env.unwrapped).__mro__)
+
+
+def same_first_cup(beer_pong: Any) -> None:
+    """BeerPong's first observation sees the cup of the episode before; where it stands then is made the same each time."""
+    beer_pong.model.body("cup_table").pos[:] = (0.0, -2.0, 0.84)

@@ -1,0 +1,192 @@
+"""Who may connect, and to what: links and their tokens, exact Hosts and Origins, a dictionary of files. No sockets here."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import importlib.util
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import rltrainer
+from rltrainer.core import UserError
+
+SOCKET_PATH = "/ws"
+PAGE = "index.html"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EVERY_ADDRESS = ("0.0.0.0", "::", "")
+
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+    ".woff2": "font/woff2",
+    ".webmanifest": "application/manifest+json",
+}
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' blob: data:",
+        "media-src blob:",
+        "font-src 'self'",
+        "worker-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+
+ALWAYS = (
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+    ("Connection", "close"),
+)
+
+# ------------------------------------------------------------------ links
+
+
+def new_token() -> str:
+    """What a labeler's link carries in its fragment: 256 random bits, so that it needs no slow hash."""
+    return secrets.token_urlsafe(32)
+
+
+def hashed(token: str) -> str:
+    """What the store keeps of a token: its SHA-256, in hex."""
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+
+
+def labeler_of(token: str, links: Mapping[str, str]) -> str | None:
+    """Whose token that is, or None. `links`: labeler by token hash. Looks at every link, whichever fits."""
+    digest = hashed(token)
+    labeler = None
+    for token_hash, name in links.items():
+        if hmac.compare_digest(token_hash, digest):
+            labeler = name
+    return labeler
+
+
+# ------------------------------------------------------------------ addresses
+
+
+def address(host: str, port: int) -> str:
+    """`host:port` as it stands in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def page_url(host: str, port: int, token: str) -> str:
+    """What is printed for the labeler. The fragment stays in the browser: no server log, no referrer has it."""
+    shown = LOOPBACK[0] if host in EVERY_ADDRESS else host
+    return f"http://{address(shown, port)}/#token={token}"
+
+
+def own_hosts(host: str, port: int) -> frozenset[str]:
+    """Every Host that this service answers to: loopback under its names, and the configured address."""
+    names = {*LOOPBACK, *([] if host in EVERY_ADDRESS else [host])}
+    bare = {f"[{name}]" if ":" in name else name for name in names} if port == 80 else set()
+    return frozenset({address(name, port) for name in names} | bare)
+
+
+# ------------------------------------------------------------------ files
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the page, in memory."""
+
+    content: bytes
+    type: str
+
+
+def web_folder() -> Path:
+    """Where the page lies: beside the package in a checkout, or installed as `rltrainer_web`. Raises UserError."""
+    beside = Path(rltrainer.__file__).parent.parent / "web"
+    if (beside / PAGE).is_file():
+        return beside
+    installed = importlib.util.find_spec("rltrainer_web")
+    for place in (installed.submodule_search_locations or []) if installed else []:
+        if (Path(place) / PAGE).is_file():
+            return Path(place)
+    raise UserError(f"the labeling page is missing: {str(beside)!r} holds no {PAGE}; install rltrainer again, or run it from a checkout")
+
+
+def load_files(folder: Path) -> dict[str, File]:
+    """Every file of the page by its URL path, `/` included. Hidden files, links and unknown kinds are left out."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part == "node_modules" for part in parts)
+        if hidden or path.is_symlink() or not path.is_file() or path.suffix not in CONTENT_TYPES:
+            continue
+        files["/" + "/".join(parts)] = File(path.read_bytes(), CONTENT_TYPES[path.suffix])
+    if f"/{PAGE}" in files:
+        files["/"] = files[f"/{PAGE}"]
+    return files
+
+
+# ------------------------------------------------------------------ the gate
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP answer, every header included."""
+
+    status: HTTPStatus
+    headers: tuple[tuple[str, str], ...]
+    content: bytes
+
+
+class Gate:
+    """Decides on one HTTP request: a file, a refusal, or the way on to the WebSocket.
+
+    Everything is compared whole: a Host or an Origin is on the list or it is not, a path is a key or it is not.
+    """
+
+    def __init__(self, hosts: Iterable[str], files: Mapping[str, File]) -> None:
+        self._hosts = frozenset(hosts)
+        self._origins = frozenset(f"http://{host}" for host in self._hosts)
+        self._files = dict(files)
+
+    def reply(self, method: str, path: str, hosts: Sequence[str], origins: Sequence[str]) -> Reply | None:
+        """The answer to a request, or None where the WebSocket handshake may go on.
+
+        hosts, origins: the values of all its Host and Origin headers
+        """
+        if method != "GET":
+            return _sentence(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here.", ("Allow", "GET"))
+        if len(hosts) != 1 or hosts[0] not in self._hosts:
+            return _sentence(HTTPStatus.FORBIDDEN, "This service has another address: open the link that it printed (labeling.host).")
+        if origins and (len(origins) != 1 or origins[0] not in self._origins):
+            return _sentence(HTTPStatus.FORBIDDEN, "Pages of other sites may not connect.")
+        if path == SOCKET_PATH:
+            return None if origins else _sentence(HTTPStatus.FORBIDDEN, "A connection has to say its Origin.")
+        file = self._files.get(path)
+        if file is None:
+            return _sentence(HTTPStatus.NOT_FOUND, "There is no such page.")
+        return _reply(HTTPStatus.OK, file.type, file.content)
+
+
+def _sentence(status: HTTPStatus, sentence: str, *headers: tuple[str, str]) -> Reply:
+    return _reply(status, "text/plain; charset=utf-8", f"{sentence}\n".encode(), *headers)
+
+
+def _reply(status: HTTPStatus, content_type: str, content: bytes, *headers: tuple[str, str]) -> Reply:
+    about = (("Content-Type", content_type), ("Content-Length", str(len(content))))
+    return Reply(status, (*about, *ALWAYS, *headers), content)

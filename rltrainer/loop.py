@@ -1,0 +1,297 @@
+"""The clock: collect, ask, learn, swap the reward snapshot. Knows no RL library."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+
+from rltrainer.config import Config
+from rltrainer.core import Array, Comparison, FitReport, Label, Learner, Query, Segment, Strategy, Teacher, UserError
+from rltrainer.queries import STRATEGIES
+from rltrainer.rewards import LEARNERS
+from rltrainer.schedule import Schedule
+from rltrainer.seams import named
+from rltrainer.store import Store
+from rltrainer.teachers import OracleTeacher
+from rltrainer.wrapper import RewardSeat
+
+REFERENCE_SEGMENTS = 64
+REFIT_SHARE = 1 / 30
+"""A refit waits until this share of the labels is new: late in a run one label more moves little and costs as much."""
+POLL_SECONDS = 0.2
+
+
+class Rewarded(Protocol):
+    """A `PreferenceRewardWrapper` or `PreferenceRewardVecWrapper`."""
+
+    seat: RewardSeat
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, for whoever watches."""
+
+    phase: str
+    message: str
+    step: int
+    steps: int
+    asked: int
+    labels: int
+    waiting: int
+    wanted: int
+    reward_version: int
+    held_out_accuracy: float | None
+
+
+class PreferenceLoop:
+    """Drives queries and learning for one wrapped env, whatever trains the policy.
+
+    Call `warm_up` once, then `step(n)` after every n env steps; it asks and learns each `update_every` steps. Code with
+    rollouts of its own calls `update` at their boundaries instead: the reward never changes in between.
+    """
+
+    def __init__(
+        self,
+        env: Rewarded,
+        config: Config | None = None,
+        *,
+        teacher: Teacher | None = None,
+        run: Path | str | None = None,
+        watch: Callable[[Progress], None] | None = None,
+        update_every: int = 2048,
+    ) -> None:
+        """
+        teacher: who answers; without one, people do, through `rltrainer label RUN`
+        run:     folder for the store; without one, it is temporary
+        watch:   told of the progress at each boundary, and once a second while the warm-up waits for a person
+        """
+        self.env = env
+        self.config = config or Config()
+        self.recorder = env.seat.recorder
+        self.teacher = teacher or (OracleTeacher() if self.config.labeler == "oracle" else None)
+        self.schedule = Schedule(self.config.labels, self.config.steps, self.config.queries)
+        self.steps = 0
+        self.last_fit: FitReport | None = None
+        self.phase = "starting"
+        self._message = ""
+        self._watch = watch or (lambda progress: None)
+        self._update_every = update_every
+        self._updated_at = 0
+        strategy: Strategy = named(STRATEGIES, self.config.queries.strategy, "queries.strategy")
+        self._strategy = strategy
+        children = np.random.SeedSequence(self.config.seed).spawn(4)
+        self._query_rng, self._teacher_rng, self._explore_rng = (np.random.default_rng(child) for child in children[:3])
+        make_learner: Any = named(LEARNERS, self.config.reward.learner, "reward.learner")
+        space = env.seat.action_space
+        self.learner: Learner = make_learner(self.recorder.current.shape[1], space, self.config.reward, children[3])
+        self.store, self._temporary = _open_store(run, self.config)
+        self.cursor = 0
+        self._comparisons: dict[tuple[str, str], Comparison] = {}
+        self._learned: int = 0                                           # labels read when the last refit began
+        self._asked: dict[str, tuple[Segment, Segment]] = {}
+        self._check_lengths()
+
+    # ------------------------------------------------------------------ the clock
+
+    def step(self, count: int = 1) -> bool:
+        """`count` env steps were done. True where that was a boundary, at which the reward may have changed."""
+        self.steps += count
+        if self.steps - self._updated_at < self._update_every:
+            return False
+        self.update()
+        return True
+
+    def update(self) -> FitReport | None:
+        """A rollout boundary: ask, take the answers that came, learn, publish. Never waits for a person."""
+        self._updated_at = self.steps
+        self.phase, self._message = "training", "The agent is learning."
+        self._ask()
+        fitted = self._learn()
+        self._watch(self.progress())
+        return fitted
+
+    def warm_up(self, env: Any = None, *, answers: bool = True) -> int:
+        """Act at random, ask about it, and learn from the first answers, which a person is waited for. Gives the steps taken.
+
+        env: the outermost env, where wrappers such as VecNormalize are around the rewarded one
+        """
+        pairs = self.schedule.warmup_labels
+        wanted = 2 * self.config.segments.steps * max(pairs, 2 * self.recorder.n_envs)
+        taken = explore(env if env is not None else self.env, self.recorder, wanted, self._explore_rng)
+        self.steps += taken
+        self._updated_at = self.steps
+        self._ask()
+        if answers:
+            self._wait_for(pairs if self.teacher else min(pairs, self.config.queries.warmup_labels))
+        self._learn(at_once=True)
+        return taken
+
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        counts = self.store.counts()
+        fit = self.last_fit
+        return Progress(
+            phase=self.phase,
+            message=self._message,
+            step=self.steps,
+            steps=self.config.steps,
+            asked=counts["asked"],
+            labels=counts["labels"],
+            waiting=counts["waiting"],
+            wanted=self.config.labels,
+            reward_version=fit.version if fit else 0,
+            held_out_accuracy=fit.held_out_accuracy if fit else None,
+        )
+
+    def close(self) -> None:
+        """Close the store, and remove it if it was temporary."""
+        self.store.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    # ------------------------------------------------------------------ asking
+
+    def _ask(self) -> None:
+        """Top the queue up to what the schedule allows and the queue holds."""
+        waiting = self.store.waiting()
+        if self.teacher is None:
+            waiting = self._make_room(waiting)
+        allowed = self.schedule.asked_by(self.steps) - len(self._standing()) - len(waiting)
+        if self.teacher is None:
+            allowed = min(allowed, self._queue_size() - len(waiting))
+        elif allowed < min(self.config.queries.batch, self._unasked(len(waiting))):
+            return                                                       # an oracle is asked in batches
+        if allowed >= 1:
+            self._put(int(allowed))
+
+    def _put(self, count: int) -> None:
+        """Choose `count` pairs among fresh candidates, store them, and have the teacher answer at once."""
+        candidates = self.recorder.sample(
+            2 * count * self.config.queries.candidates, self.config.segments.steps, self._query_rng
+        )
+        candidates = list({segment.id: segment for segment in candidates}.values())
+        if len(candidates) < 2:
+            return
+        chosen = self._strategy(candidates, self.learner, min(count, len(candidates) // 2), self._query_rng)
+        pairs = [(candidates[i], candidates[j]) for i, j in chosen]
+        queries = self.store.ask(pairs, self.steps, self.config.queries.strategy)
+        self._asked |= {query.id: pair for query, pair in zip(queries, pairs, strict=True)}
+        if self.teacher is not None:
+            answers = [(uuid.uuid4().hex, q.id, self.teacher(a, b, self._teacher_rng)) for q, (a, b) in zip(queries, pairs, strict=True)]
+            self.store.save_labels("oracle", answers, source="oracle")
+
+    def _make_room(self, waiting: list[Query]) -> list[Query]:
+        """Withdraw pairs about a policy long gone that nobody is looking at; fresh ones take their place."""
+        oldest = self.steps - self.config.segments.recent_steps
+        stale = [query.id for query in waiting if query.asked_at < oldest]
+        if not stale:
+            return waiting
+        looked_at = self.store.leased(time.time())
+        gone = {query_id for query_id in stale if query_id not in looked_at}
+        self.store.withdraw(sorted(gone))
+        for query_id in gone:
+            self._asked.pop(query_id, None)
+        return [query for query in waiting if query.id not in gone]
+
+    def _queue_size(self) -> int:
+        return int(self.store.settings().get("labeling.queue_size", self.config.labeling.queue_size))
+
+    def _unasked(self, waiting: int) -> float:
+        return self.config.labels - len(self._standing()) - waiting if self.config.labels else float("inf")
+
+    def _standing(self) -> list[Comparison]:
+        return list(self._comparisons.values())
+
+    # ------------------------------------------------------------------ learning
+
+    def _learn(self, *, at_once: bool = False) -> FitReport | None:
+        """Take the labels since the cursor; refit and publish when enough of them are new."""
+        for label in self.store.labels(since=self.cursor):
+            self._take(label)
+            self.cursor = label.seq
+        fresh = self.cursor - self._learned
+        if not self._comparisons or not fresh or (not at_once and fresh < len(self._comparisons) * REFIT_SHARE):
+            return None
+        reference = self.recorder.sample(REFERENCE_SEGMENTS, self.config.segments.steps, self._query_rng)
+        self.last_fit = self.learner.fit(self._standing(), reference)
+        self.env.seat.reward = self.learner.snapshot()
+        self._learned = self.cursor
+        return self.last_fit
+
+    def _take(self, label: Label) -> None:
+        """One revision: it replaces the one before, and may take the label back."""
+        query = self.store.query(label.query_id)
+        if query is None:
+            raise LookupError(f"label {label.id!r} answers query {label.query_id!r}, which is not in the store")
+        key, target = (label.query_id, label.labeler), label.answer.target(query)
+        if target is None:
+            self._comparisons.pop(key, None)
+            return
+        first, second = self._asked.get(query.id) or (self.store.segment(query.first), self.store.segment(query.second))
+        ranges = [label.answer.trims.get(segment.id, segment.whole) for segment in (first, second)]
+        self._comparisons[key] = Comparison(first, second, target, ranges[0], ranges[1], *key)
+
+    def _wait_for(self, answers: int) -> None:
+        """The configured warm-up: the one time that training waits for a person."""
+        self.phase = "warmup"
+        told = 0.0
+        while True:
+            counts = self.store.counts()
+            if counts["labels"] >= answers:
+                return
+            self._message = f"Waiting for the first labels: {counts['labels']} of {answers}."
+            if self.teacher is not None:
+                raise UserError(f"the teacher answered {counts['labels']} of the first {answers} pairs with a preference or a tie")
+            self._learn()
+            self._ask()
+            if time.monotonic() - told > 1.0:
+                self._watch(self.progress())
+                told = time.monotonic()
+            time.sleep(POLL_SECONDS)
+
+    def _check_lengths(self) -> None:
+        limit, steps = self.env.seat.episode_limit, self.config.segments.steps
+        if limit is not None and steps > limit:
+            raise UserError(f"segments.steps is {steps}, and an episode of this env has at most {limit} steps; set {limit} or fewer")
+
+
+def explore(env: Any, recorder: Any, wanted: int, rng: np.random.Generator) -> int:
+    """Act at random until `wanted` more steps are recorded. Gives the env steps taken (of a black box: outer ones)."""
+    space: gym.Space[Any] = _seeded_space(env.action_space, rng)
+    vector = hasattr(env, "num_envs")
+    env.reset()
+    until = recorder.steps + wanted
+    taken = 0
+    while recorder.steps < until:
+        if vector:
+            env.step(np.stack([space.sample() for _ in range(env.num_envs)]))
+            taken += env.num_envs
+        else:
+            *_, terminated, truncated, _ = env.step(space.sample())
+            taken += 1
+            if terminated or truncated:
+                env.reset()
+    return taken
+
+
+def _seeded_space(space: gym.Space[Any], rng: np.random.Generator) -> gym.Space[Any]:
+    """A copy of the space with a generator of its own."""
+    copy = gym.spaces.Box(space.low, space.high, space.shape, space.dtype) if isinstance(space, gym.spaces.Box) else gym.spaces.Discrete(space.n, start=space.start)  # type: ignore[attr-defined]
+    copy.seed(int(rng.integers(2**31)))
+    return copy
+
+
+def _open_store(run: Path | str | None, config: Config) -> tuple[Store, tempfile.TemporaryDirectory[str] | None]:
+    temporary = tempfile.TemporaryDirectory(prefix="rltrainer-") if run is None else None
+    folder = Path(temporary.name) / "run" if temporary else Path(run)  # type: ignore[arg-type]
+    facts: Mapping[str, Any] = {"env": {"id": config.env, "options": config.env_options}, "config": config.model_dump(mode="json")}
+    store = Store.open(folder) if (folder / "store.db").exists() else Store.create(folder, **facts)
+    return store, temporary

@@ -1,0 +1,58 @@
+"""Stable-Baselines3's side of the loop."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rltrainer.loop import PreferenceLoop
+
+
+class PreferenceCallback(BaseCallback):
+    """`model.learn(total, callback=PreferenceCallback(loop))`: warms up, then updates the loop at each rollout's start.
+
+    The warm-up's random steps count as env steps of the model, so that `total` is what the env was stepped in all.
+    """
+
+    def __init__(self, loop: PreferenceLoop) -> None:
+        super().__init__()
+        self.loop = loop
+        self._learned_returns: deque[float] = deque(maxlen=100)
+        self._began = (0.0, 0)
+
+    def _on_training_start(self) -> None:
+        env = self.training_env
+        if self.loop.steps == 0:
+            self.model.num_timesteps += self.loop.warm_up(env)
+        self.model._last_obs = env.reset()  # type: ignore[assignment] - SB3 resets before this call, and the warm-up stepped
+        self.model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
+        self._began = (time.monotonic(), self.model.num_timesteps)
+
+    def _on_rollout_start(self) -> None:
+        """The one place where the reward changes: no rollout sees two."""
+        self.loop.steps = self.model.num_timesteps
+        self.loop.update()
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            if "learned_return" in info:
+                self._learned_returns.append(info["learned_return"])
+        return True
+
+    def _on_rollout_end(self) -> None:
+        fit = self.loop.last_fit
+        record = self.logger.record
+        if self._learned_returns:
+            record("rollout/ep_learned_rew_mean", float(np.mean(self._learned_returns)))
+        if fit is not None:
+            record("reward/version", fit.version)
+            record("reward/comparisons", fit.comparisons)
+            record("reward/train_loss", fit.train_loss)
+            record("reward/weight_decay", fit.weight_decay)
+            if fit.held_out_loss is not None:
+                record("reward/held_out_loss", fit.held_out_loss)
+            if fit.held_out_accuracy is not None:
+                record("reward/held_out_accuracy", fit.held_out_accuracy)

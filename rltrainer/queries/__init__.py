@@ -1,0 +1,9 @@
+"""Which pairs to ask, by name. Plain functions; they never label or store. Add one: a file here and a line in the table."""
+
+from rltrainer.core import Strategy
+from rltrainer.queries.disagreement import disagreement
+from rltrainer.queries.uniform import uniform
+
+STRATEGIES: dict[str, Strategy] = {"disagreement": disagreement, "uniform": uniform}
+
+__all__ = ["STRATEGIES", "disagreement", "uniform"]

@@ -1,0 +1,14 @@
+"""Pairs drawn at random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rltrainer.core import Array, Learner, Segment
+
+
+def uniform(segments: Sequence[Segment], learner: Learner, count: int, rng: np.random.Generator) -> Array:
+    """`count` pairs [count, 2] of the candidates, no segment in two pairs."""
+    return rng.permutation(len(segments))[: 2 * count].reshape(-1, 2)

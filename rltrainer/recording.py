@@ -1,0 +1,157 @@
+"""Env steps → per-env episodes → segments that can be shown again."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+
+from rltrainer.core import Array, Segment, UserError
+
+
+@dataclass
+class Episode:
+    """A run of rows of one env, from its reset on. Row `start + t` holds what was seen before step t."""
+
+    start: int
+    seed: int
+    steps: int = 0
+    terminated: bool = False
+    truncated: bool = False
+
+
+class Recorder:
+    """The newest steps of each env, as raw flattened observations, and the segments cut from them.
+
+    Every env has a ring of rows. An episode of n steps takes n + 1 rows, the last one for its terminal observation, so no
+    segment can cross a reset.
+    """
+
+    def __init__(self, n_envs: int, observation: Array, action_space: gym.Space, recent_steps: int, episode_limit: int | None):
+        """observation: one flattened observation, for its size and dtype; episode_limit: the longest episode, in steps."""
+        self.recent_steps = recent_steps
+        self._rows = recent_steps // n_envs + 2 * (episode_limit or recent_steps) + 2
+        shape = action_space.shape
+        if shape is None:
+            raise UserError(f"the action space {action_space} has no shape; rltrainer takes Box and Discrete actions")
+        self._observations = np.zeros((n_envs, self._rows, *observation.shape), observation.dtype)
+        self._actions = np.zeros((n_envs, self._rows, *shape), action_space.dtype)
+        self._env_rewards = np.zeros((n_envs, self._rows))
+        self._frames: list[dict[int, bytes]] = [{} for _ in range(n_envs)]
+        self._heads = np.zeros(n_envs, np.int64)                       # each env's newest row, counted from the first
+        self._episodes: list[deque[Episode]] = [deque() for _ in range(n_envs)]
+        self._all = np.arange(n_envs)
+        self._captures = False
+        self.steps = 0
+
+    @property
+    def n_envs(self) -> int:
+        return len(self._all)
+
+    @property
+    def current(self) -> Array:
+        """What each env shows now, [N, O]."""
+        return self._observations[self._all, self._heads % self._rows]
+
+    def begin(self, env: int, seed: int, observation: Array, frame: bytes | None = None) -> None:
+        """An env was reset to `observation` [O] by `reset(seed=seed)`."""
+        self._heads[env] += bool(self._episodes[env])
+        self._put(env, observation, frame)
+        self._episodes[env].append(Episode(int(self._heads[env]), seed))
+        self._forget(env)
+
+    def see(self, env: int, observation: Array) -> None:
+        """Replace what an env shows now: a black box tells its inner observation only with the steps that follow."""
+        self._put(env, observation, None)
+
+    def add(self, actions: Array, env_rewards: Array, next_observations: Array) -> None:
+        """One step of every env: actions [N, *A], env_rewards [N], next_observations [N, O] (the terminal ones at an end)."""
+        row = self._heads % self._rows
+        self._actions[self._all, row] = actions
+        self._env_rewards[self._all, row] = env_rewards
+        self._heads += 1
+        self._observations[self._all, self._heads % self._rows] = next_observations
+        for episodes in self._episodes:
+            episodes[-1].steps += 1
+        self.steps += self.n_envs
+
+    def add_to(self, env: int, action: Array, env_reward: float, next_observation: Array, frame: bytes | None = None) -> None:
+        """One step of one env."""
+        row = self._heads[env] % self._rows
+        self._actions[env, row] = action
+        self._env_rewards[env, row] = env_reward
+        self._heads[env] += 1
+        self._put(env, next_observation, frame)
+        self._episodes[env][-1].steps += 1
+        self.steps += 1
+
+    def end(self, env: int, *, terminated: bool, truncated: bool) -> None:
+        """The env's newest step ended its episode."""
+        self._episodes[env][-1].terminated = terminated
+        self._episodes[env][-1].truncated = truncated
+
+    def sample(self, count: int, steps: int, rng: np.random.Generator) -> list[Segment]:
+        """`count` segments of `steps` steps, each window of the newest `recent_steps` as likely as any other.
+
+        An episode that ended sooner than that is one segment as a whole. Empty while there is nothing to cut from.
+        """
+        sources = [source for env in range(self.n_envs) for source in self._sources(env, steps)]
+        if not sources:
+            return []
+        weights = np.array([last - first + 1 for _, _, first, last, _ in sources], float)
+        chosen = rng.choice(len(sources), size=count, p=weights / weights.sum())
+        return [self._cut(sources[index], rng) for index in chosen]
+
+    def _sources(self, env: int, steps: int) -> list[tuple[int, Episode, int, int, int]]:
+        """(env, episode, first and last possible start, length) of what segments can be cut from."""
+        oldest = int(self._heads[env]) - self.recent_steps // self.n_envs
+        found = []
+        for episode in self._episodes[env]:
+            if episode.start <= self._heads[env] - self._rows:           # its reset is overwritten: it can't be shown again
+                continue
+            if self._captures and not self._frames[env]:
+                continue
+            length = min(steps, episode.steps) if episode.terminated else steps
+            last = episode.steps - length
+            first = min(max(0, oldest - episode.start), last)
+            if 0 < length <= episode.steps and episode.start + last + length >= oldest:
+                found.append((env, episode, first, last, length))
+        return found
+
+    def _cut(self, source: tuple[int, Episode, int, int, int], rng: np.random.Generator) -> Segment:
+        """A copy of the slice: later steps overwrite the ring, never the segment."""
+        env, episode, first, last, length = source
+        start = int(rng.integers(first, last + 1))
+        reset, begin, end = episode.start, episode.start + start, episode.start + start + length
+        whole = start + length == episode.steps
+        return Segment(
+            observations=self._slice(self._observations[env], begin, end + 1),
+            actions=self._slice(self._actions[env], begin, end),
+            env_rewards=self._slice(self._env_rewards[env], begin, end),
+            episode_seed=episode.seed,
+            lead_in=self._slice(self._actions[env], reset, begin),
+            terminated=whole and episode.terminated,
+            truncated=whole and episode.truncated,
+            policy_step=self.steps,
+            frames=tuple(self._frames[env][row] for row in range(begin, end + 1)) if self._frames[env] else (),
+        )
+
+    def _slice(self, ring: Array, begin: int, end: int) -> Array:
+        return ring.take(np.arange(begin, end) % self._rows, axis=0)
+
+    def _put(self, env: int, observation: Array, frame: bytes | None) -> None:
+        head = int(self._heads[env])
+        self._observations[env, head % self._rows] = observation
+        if frame is not None:
+            self._captures = True
+            self._frames[env][head] = frame
+
+    def _forget(self, env: int) -> None:
+        """Drop episodes whose first row will be overwritten before the next one can end, and pictures nobody can ask for."""
+        episodes, head = self._episodes[env], int(self._heads[env])
+        while len(episodes) > 1 and episodes[1].start <= head - self.recent_steps // self.n_envs:
+            episodes.popleft()
+        for row in [row for row in self._frames[env] if row < episodes[0].start]:
+            del self._frames[env][row]

@@ -1,0 +1,272 @@
+"""An ensemble of reward nets under the Bradley–Terry model (Christiano et al. 2017, section 2.2 and appendix A)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rltrainer.config import Reward
+from rltrainer.core import Array, Comparison, FitReport, Segment
+from rltrainer.rewards.features import Scale, features, segment_features
+
+SLOPE = 0.01
+MAX_GRADIENT = 10.0
+FIRST_FIT = 4
+"""The first refit starts from nothing and may take this many times the steps."""
+
+
+def preference_loss(logits: Tensor, target: Tensor, noise: float) -> Tensor:
+    """Cross-entropy of the answers under P̃ = (1 − ε) σ(R₁ − R₂) + ε / 2 (Christiano et al. 2017, eq. 1 and section 2.2.3).
+
+    logits: R₁ − R₂, [...]; target: P(first is better), [...]; noise: ε, the share of answers taken to be chance
+    """
+    floor = torch.tensor(noise / 2).log()
+    first = torch.logaddexp(math.log1p(-noise) + F.logsigmoid(logits), floor)
+    second = torch.logaddexp(math.log1p(-noise) + F.logsigmoid(-logits), floor)
+    return -(target * first + (1 - target) * second)
+
+
+class EnsembleReward:
+    """The mean of M nets, each of mean 0 and std 1 on the reference batch of its refit. In NumPy: small nets are quicker so."""
+
+    def __init__(self, version: int, action_space: gym.Space, scale: Scale, layers: Sequence[tuple[Array, Array]]) -> None:
+        """layers: (weight [M, in, out], bias [M, 1, out]) of each layer, the last one to [M, in, 1]."""
+        self.version = version
+        self._space = action_space
+        self._scale = scale
+        first, bias = layers[0]
+        members, _, self._units = first.shape
+        self._first = np.ascontiguousarray(first.transpose(1, 0, 2).reshape(-1, members * self._units))  # [D, M · H]
+        self._first_bias = bias.reshape(-1)
+        self._members = members
+        self._rest = layers[1:]
+
+    def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
+        rows = self._scale(features(self._space, observations, actions, next_observations))
+        hidden = rows @ self._first                                      # [N, M · H]
+        hidden += self._first_bias
+        hidden = hidden.reshape(len(rows), self._members, self._units).transpose(1, 0, 2)
+        for weight, bias in self._rest:
+            hidden = np.maximum(hidden, SLOPE * hidden) @ weight
+            hidden += bias
+        return hidden[:, :, 0].mean(axis=0, dtype=np.float64)            # [N]
+
+
+class Nets(torch.nn.Module):
+    """M multi-layer perceptrons as one batched tensor per layer."""
+
+    def __init__(self, members: int, sizes: Sequence[int], generator: torch.Generator) -> None:
+        super().__init__()
+        self.weights = torch.nn.ParameterList()
+        self.biases = torch.nn.ParameterList()
+        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+            bound = 1 / math.sqrt(fan_in)
+            weight = torch.empty(members, fan_in, fan_out).uniform_(-bound, bound, generator=generator)
+            self.weights.append(torch.nn.Parameter(weight))
+            self.biases.append(torch.nn.Parameter(torch.zeros(members, 1, fan_out)))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rewards [M, N] of rows [M, N, D]."""
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            rows = F.leaky_relu(torch.baddbmm(bias, rows, weight), SLOPE)
+        return torch.baddbmm(self.biases[-1], rows, self.weights[-1]).squeeze(-1)
+
+
+@dataclass
+class Batch:
+    """All comparisons as tensors: rows [N, 2, T, D] (scaled), mask [N, 2, T], target [N], bags [M, N]."""
+
+    rows: Tensor
+    mask: Tensor
+    target: Tensor
+    bags: Array
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+class EnsembleLearner:
+    """Fits the ensemble. Each member learns from a bootstrap of the labels and is judged on those left out of it."""
+
+    def __init__(self, observation_size: int, action_space: gym.Space, settings: Reward, seed: np.random.SeedSequence) -> None:
+        self.version = 0
+        self._settings = settings
+        self._space = action_space
+        self._rng = np.random.default_rng(seed)
+        action_size = int(action_space.n) if isinstance(action_space, gym.spaces.Discrete) else int(np.prod(action_space.shape))
+        sizes = (2 * observation_size + action_size, *settings.hidden, 1)
+        generator = torch.Generator().manual_seed(int(self._rng.integers(2**63)))
+        self._nets = Nets(settings.members, sizes, generator)
+        self._optimizer = torch.optim.AdamW(self._nets.parameters(), settings.learning_rate, weight_decay=1e-2, fused=True)
+        self._scale = Scale(np.zeros(sizes[0], np.float32), np.ones(sizes[0], np.float32))
+        self._output = (np.zeros(settings.members), np.ones(settings.members))     # mean and std of each member
+        self._overall = 1.0                                              # std of the members' mean
+        self._bags: dict[tuple[str, str], Array] = {}
+
+    # ------------------------------------------------------------------ learning
+
+    def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
+        """A bounded number of gradient steps on all comparisons so far, from where the last refit ended."""
+        rows = [segment_features(self._space, segment) for segment in reference]
+        batch = self._batch(comparisons, rows)
+        most = self._settings.fit_steps * (FIRST_FIT if self.version == 0 else 1)
+        for indices in self._minibatches(batch.bags, most):
+            self._descend(batch, indices)
+        self._anchor(rows)
+        self.version += 1
+        return self._report(batch)
+
+    def _batch(self, comparisons: Sequence[Comparison], reference: Sequence[Array]) -> Batch:
+        """The comparisons as tensors, on a scale of their own and the reference's rows."""
+        sides = [
+            [segment_features(self._space, c.first)[slice(*c.first_range)], segment_features(self._space, c.second)[slice(*c.second_range)]]
+            for c in comparisons
+        ]
+        self._scale = Scale.of([*reference, *(rows for pair in sides for rows in pair)])
+        longest = max(len(rows) for pair in sides for rows in pair)
+        data = np.zeros((len(sides), 2, longest, len(self._scale.mean)), np.float32)
+        mask = np.zeros((len(sides), 2, longest), np.float32)
+        for n, pair in enumerate(sides):
+            for side, rows in enumerate(pair):
+                data[n, side, : len(rows)] = self._scale(rows)
+                mask[n, side, : len(rows)] = 1
+        bags = np.array([self._bag(c.key) for c in comparisons]).T
+        target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
+        return Batch(torch.from_numpy(data), torch.from_numpy(mask), target, bags)
+
+    def _bag(self, key: tuple[str, str]) -> Array:
+        """How often each member's bootstrap holds a label, [M]: drawn once, so what is held out stays held out."""
+        if key not in self._bags:
+            counts = self._rng.poisson(1.0, self._settings.members)
+            if not counts.any():
+                counts[self._rng.integers(len(counts))] = 1
+            self._bags[key] = counts
+        return self._bags[key]
+
+    def _minibatches(self, bags: Array, steps: int) -> Array:
+        """Indices [steps, M, B]: each member goes through its own bootstrap in a new order each time."""
+        size = min(self._settings.batch, max(1, bags.shape[1]))
+        columns = []
+        for counts in bags:
+            bag = np.repeat(np.arange(len(counts)), counts) if counts.any() else np.arange(len(counts))
+            rounds = math.ceil(steps * size / len(bag))
+            order = np.concatenate([self._rng.permutation(bag) for _ in range(rounds)])
+            columns.append(order[: steps * size].reshape(steps, size))
+        return np.stack(columns, axis=1)
+
+    def _descend(self, batch: Batch, indices: Array) -> None:
+        picked = torch.from_numpy(indices)                               # [M, B]
+        returns = self._returns(batch.rows[picked], batch.mask[picked])  # [M, B, 2]
+        loss = preference_loss(returns[..., 0] - returns[..., 1], batch.target[picked], self._settings.label_noise)
+        self._optimizer.zero_grad()
+        loss.mean(dim=1).sum().backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._nets.parameters(), MAX_GRADIENT)
+        self._optimizer.step()
+
+    def _returns(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """Predicted returns [M, B, 2] of rows [M, B, 2, T, D]."""
+        flat = rows.reshape(len(rows), -1, rows.shape[-1])
+        return (self._nets(flat).reshape(mask.shape) * mask).sum(dim=-1)
+
+    @torch.no_grad()
+    def _anchor(self, reference: Sequence[Array]) -> None:
+        """Mean and std of each member on the reference batch, and of their mean: frozen until the next refit."""
+        rewards = self._rewards(self._scale(np.concatenate(reference)))  # [M, N]
+        self._output = (rewards.mean(axis=1), np.maximum(rewards.std(axis=1), 1e-6))
+        mean, std = self._output
+        self._overall = max(float(((rewards - mean[:, None]) / std[:, None]).mean(axis=0).std()), 1e-6)
+
+    def _rewards(self, rows: Array) -> Array:
+        """Raw rewards [M, N] of scaled rows [N, D]."""
+        with torch.no_grad():
+            tensor = torch.from_numpy(rows).expand(self._settings.members, -1, -1)
+            return np.asarray(self._nets(tensor).double())
+
+    @torch.no_grad()
+    def _report(self, batch: Batch) -> FitReport:
+        """Losses in and out of the bags; the weight decay follows their ratio (Christiano et al. 2017, appendix A)."""
+        rows = batch.rows.expand(self._settings.members, *batch.rows.shape)
+        returns = self._returns(rows, batch.mask.expand(self._settings.members, *batch.mask.shape))
+        logits = returns[..., 0] - returns[..., 1]                       # [M, N]
+        losses = np.asarray(preference_loss(logits, batch.target, self._settings.label_noise))
+        inside = batch.bags > 0
+        train = float(losses[inside].mean())
+        held_out = float(losses[~inside].mean()) if (~inside).any() else None
+        if held_out is not None and len(batch) >= 10:
+            self._regularise(held_out / max(train, 1e-9))
+        accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.target))
+        return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay)
+
+    @property
+    def weight_decay(self) -> float:
+        """The regularisation in force."""
+        return float(self._optimizer.param_groups[0]["weight_decay"])
+
+    def _regularise(self, ratio: float) -> None:
+        """Hold the held-out loss between 1.1 and 1.5 times the training loss."""
+        factor = 1.5 if ratio > 1.5 else 1 / 1.5 if ratio < 1.1 else 1.0
+        for group in self._optimizer.param_groups:
+            group["weight_decay"] = min(max(group["weight_decay"] * factor, 1e-4), 1.0)
+
+    # ------------------------------------------------------------------ what it learned
+
+    def member_returns(self, segments: Sequence[Segment]) -> Array:
+        """Predicted return of each segment by each member, [M, N], in logits."""
+        rows = [segment_features(self._space, segment) for segment in segments]
+        ends = np.cumsum([len(part) for part in rows])[:-1]
+        rewards = self._rewards(self._scale(np.concatenate(rows)))       # [M, sum of T]
+        return np.add.reduceat(rewards, np.concatenate(([0], ends)), axis=1)
+
+    def snapshot(self) -> EnsembleReward:
+        """The reward as it is now, for the wrapper: normalisation folded into the last layer."""
+        weights = [np.asarray(weight.detach().clone()) for weight in self._nets.weights]
+        biases = [np.asarray(bias.detach().clone()) for bias in self._nets.biases]
+        mean, std = self._output
+        gain = 1 / (std * self._overall)
+        weights[-1] = (weights[-1] * gain[:, None, None]).astype(np.float32)
+        biases[-1] = ((biases[-1] - mean[:, None, None]) * gain[:, None, None]).astype(np.float32)
+        return EnsembleReward(self.version, self._space, self._scale, list(zip(weights, biases, strict=True)))
+
+    def state(self) -> dict[str, Array]:
+        """Nets, scales and the regularisation, as named arrays."""
+        nets = {f"nets.{name}": np.asarray(value.detach()) for name, value in self._nets.state_dict().items()}
+        return nets | {
+            "scale.mean": self._scale.mean,
+            "scale.std": self._scale.std,
+            "output.mean": self._output[0],
+            "output.std": self._output[1],
+            "output.overall": np.array([self._overall]),
+            "version": np.array([self.version]),
+            "weight_decay": np.array([self.weight_decay]),
+        }
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """The inverse of `state`."""
+        nets = {name.removeprefix("nets."): torch.tensor(value) for name, value in state.items() if name.startswith("nets.")}
+        self._nets.load_state_dict(nets)
+        self._scale = Scale(np.asarray(state["scale.mean"]), np.asarray(state["scale.std"]))
+        self._output = (np.asarray(state["output.mean"]), np.asarray(state["output.std"]))
+        self._overall = float(state["output.overall"][0])
+        self.version = int(state["version"][0])
+        for group in self._optimizer.param_groups:
+            group["weight_decay"] = float(state["weight_decay"][0])
+
+
+def _held_out_accuracy(logits: Array, bags: Array, target: Array) -> float | None:
+    """Share of decided answers foretold by the members that did not learn from them; None below five of those.
+
+    logits: [M, N]; bags: [M, N]; target: [N]. Ties say nothing about direction and are left out.
+    """
+    outside = bags == 0
+    judged = outside.any(axis=0) & (target != 0.5)
+    if judged.sum() < 5:
+        return None
+    votes = (logits * outside).sum(axis=0)[judged]
+    return float(((votes > 0) == (target[judged] > 0.5)).mean())

@@ -1,0 +1,49 @@
+"""What a reward net sees of a step: (o, a, o'), on a scale that is frozen between refits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+
+from rltrainer.core import Array, Segment
+
+CLIP = 10.0
+
+
+def encode_actions(space: gym.Space, actions: Array) -> Array:
+    """Actions [N, *A] as rows [N, A]: one-hot for Discrete, flattened for Box."""
+    if isinstance(space, gym.spaces.Discrete):
+        return (np.asarray(actions).reshape(-1, 1) - space.start == np.arange(space.n)).astype(np.float32)
+    return np.asarray(actions, np.float32).reshape(len(actions), -1)
+
+
+def features(space: gym.Space, observations: Array, actions: Array, next_observations: Array) -> Array:
+    """Rows [N, D] of (o, a, o'), raw. Episodes' ends are not among them."""
+    return np.concatenate((observations, encode_actions(space, actions), next_observations), axis=1, dtype=np.float32)
+
+
+def segment_features(space: gym.Space, segment: Segment) -> Array:
+    """Rows [T, D] of a segment."""
+    return features(space, segment.observations[:-1], segment.actions, segment.observations[1:])
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Maps each feature to mean 0 and std 1 on the rows it was made from, clipped at ±10."""
+
+    mean: Array
+    std: Array
+
+    @classmethod
+    def of(cls, rows: Sequence[Array]) -> Scale:
+        """From arrays of rows [N, D]; a feature that never changes is left unscaled."""
+        stacked = np.concatenate(rows)
+        std = stacked.std(axis=0)
+        return cls(stacked.mean(axis=0), np.where(std < 1e-6, 1.0, std).astype(np.float32))
+
+    def __call__(self, rows: Array) -> Array:
+        scaled = (rows - self.mean) / self.std
+        return np.clip(scaled, -CLIP, CLIP, out=scaled)

@@ -1,0 +1,37 @@
+"""When the labels of a budget are asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rltrainer.config import Queries
+
+LAST_QUERY = 0.9
+"""Share of the run after which nothing is asked any more: an answer must have time to matter."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Most early: a share of the budget before training, then at a rate ∝ C / (T + C) (Christiano et al. 2017, appendix A).
+
+    labels: the budget, 0 for no limit; steps: env steps of the run
+    """
+
+    labels: int
+    steps: int
+    queries: Queries
+
+    def asked_by(self, step: int) -> float:
+        """How many pairs should have been asked by this env step."""
+        if not self.labels:
+            return math.inf
+        early = self.queries.warmup_share
+        passed = min(1.0, step / (LAST_QUERY * self.steps))
+        late = math.log1p(passed / self.queries.decay) / math.log1p(1 / self.queries.decay)
+        return self.labels * (early + (1 - early) * late)
+
+    @property
+    def warmup_labels(self) -> int:
+        """Pairs asked before training starts."""
+        return max(1, math.ceil(self.labels * self.queries.warmup_share)) if self.labels else self.queries.warmup_labels

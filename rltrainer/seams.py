@@ -1,0 +1,36 @@
+"""Looking an implementation up by the name that the config gives it."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from typing import TypeVar
+
+from rltrainer.core import UserError
+
+T = TypeVar("T")
+
+
+def named(table: Mapping[str, T], name: str, setting: str) -> T:
+    """The entry of a seam's table, or a user's own `package.module:name`.
+
+    Raises UserError that names the setting, what was found and what is allowed.
+    """
+    if name in table:
+        return table[name]
+    allowed = f"({', '.join(table)}, or package.module:name)"
+    if ":" not in name:
+        guess = difflib.get_close_matches(name, table, n=1)
+        hint = f"did you mean {guess[0]!r}? " if guess else ""
+        raise UserError(f"{setting} is {name!r}; {hint}{allowed}")
+    return imported(name, setting)
+
+
+def imported(name: str, setting: str) -> T:  # type: ignore[type-var]
+    """The object that `package.module:name` stands for. Raises UserError."""
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{setting} is {name!r}, which cannot be imported: {error}") from None

@@ -1,0 +1,228 @@
+"""Env reward out, learned reward in: for one env, and for Stable-Baselines3's vectors of envs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, cast
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from rltrainer.core import Array, InnerSteps, RewardFunction, UserError
+from rltrainer.envs import SeededEpisodes, check_spaces, flat_observation, flat_observations
+from rltrainer.recording import Recorder
+
+RECENT_STEPS = 16_000
+_RECORDED = ("observation_space", "action_space", "episode_limit")
+
+
+class EnvFault(UserError):
+    """An env gave something that would poison the policy; the run stops before it learns from it."""
+
+
+class Inside(NamedTuple):
+    """What is recorded of an env: its spaces, its longest episode in steps, and whether that lies inside a black box."""
+
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+    episode_limit: int | None
+    black_box: bool
+
+
+class RewardSeat:
+    """What both wrappers share: the recorder, the reward function in use, and the sums that it pays out.
+
+    Until the first reward is learned every step pays 0; the env's own reward is never paid.
+    """
+
+    def __init__(self, n_envs: int, inside: Inside, recent_steps: int) -> None:
+        self.observation_space, self.action_space, limit, self.black_box = inside
+        check_spaces(self.observation_space, self.action_space)
+        sample = flat_observation(self.observation_space, self.observation_space.sample())
+        self.recorder = Recorder(n_envs, np.zeros_like(sample), self.action_space, recent_steps, limit)
+        self.reward: RewardFunction | None = None
+        self.learned_returns = np.zeros(n_envs)
+        self.episode_limit = limit
+
+    def begin(self, env: int, observation: Any, info: dict[str, Any]) -> None:
+        """An env was reset. A black box gives its policy's observation here, so the recorder waits for the inner one."""
+        blank = np.zeros_like(self.recorder.current[env])
+        seen = blank if self.black_box else flat_observation(self.observation_space, observation)
+        self.recorder.begin(env, info["episode_seed"], seen, info.pop("frame", None))
+        self.learned_returns[env] = 0.0
+
+    def pay(self, actions: Array, env_rewards: Array, next_observations: Array) -> Array:
+        """Learned rewards [N] of one step of every env: actions [N, *A], next_observations [N, O]."""
+        observations = self.recorder.current                            # [N, O]
+        self.recorder.add(actions, env_rewards, next_observations)
+        rewards = self._rewards(observations, actions, next_observations)
+        self._check(rewards, env_rewards, next_observations)
+        self.learned_returns += rewards
+        return rewards
+
+    def pay_one(self, env: int, action: Array, env_reward: float, next_observation: Array, frame: bytes | None) -> float:
+        """The learned reward of one step of one env, whose picture was taken."""
+        observation = self.recorder.current[env]
+        self.recorder.add_to(env, action, env_reward, next_observation, frame)
+        rewards = self._rewards(observation[None], np.asarray(action)[None], next_observation[None])
+        self._check(rewards, np.array([env_reward]), next_observation)
+        self.learned_returns[env] += rewards[0]
+        return float(rewards[0])
+
+    def pay_inner(self, env: int, inner: InnerSteps) -> float:
+        """The learned reward of one step of a black box: the sum over its K inner steps."""
+        seen = np.stack([flat_observation(self.observation_space, o) for o in inner.observations])  # [K + 1, O]
+        self.recorder.see(env, seen[0])
+        for action, env_reward, after in zip(inner.actions, inner.env_rewards, seen[1:], strict=True):
+            self.recorder.add_to(env, action, env_reward, after)
+        rewards = self._rewards(seen[:-1], inner.actions, seen[1:])
+        self._check(rewards, inner.env_rewards, seen)
+        self.learned_returns[env] += rewards.sum()
+        return float(rewards.sum())
+
+    def _rewards(self, observations: Array, actions: Array, next_observations: Array) -> Array:
+        if self.reward is None:
+            return np.zeros(len(observations))
+        return self.reward(observations, actions, next_observations)
+
+    def _check(self, rewards: Array, env_rewards: Array, observations: Array) -> None:
+        """Raises EnvFault before anything that is not a number reaches the policy."""
+        if not np.isfinite(observations.sum()) and not np.isfinite(observations).all():
+            raise EnvFault(f"the env gave an observation with NaN or infinity after {self.recorder.steps} steps; mend the env")
+        if np.isnan(env_rewards.sum()) and np.isnan(env_rewards).any():
+            raise EnvFault(f"the env gave a reward that is NaN after {self.recorder.steps} steps; mend the env")
+        if not np.isfinite(rewards.sum()):
+            raise EnvFault(f"the learned reward is not finite after {self.recorder.steps} steps; lower reward.learning_rate")
+
+
+class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Replaces an env's reward by one that is learned from preferences (Christiano et al. 2017).
+
+    `step` gives the learned reward as a float, 0.0 before anything was learned, and the env's own one as
+    `info["env_reward"]`. A `PreferenceLoop` sets `reward` and reads `recorder`.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], recent_steps: int = RECENT_STEPS) -> None:
+        """recent_steps: how many of the newest steps segments are cut from. Raises UserError for spaces we can't take."""
+        RecordConstructorArgs.__init__(self, recent_steps=recent_steps)
+        inner = env if _seeded(env) else SeededEpisodes(env)
+        super().__init__(inner)
+        recorded = [inner.get_wrapper_attr(f"recorded_{name}") for name in _RECORDED]
+        self.seat = RewardSeat(1, Inside(*recorded, recorded[1] != env.action_space), recent_steps)
+
+    @property
+    def recorder(self) -> Recorder:
+        """The newest steps."""
+        return self.seat.recorder
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self.seat.begin(0, observation, info)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, env_reward, terminated, truncated, info = self.env.step(action)
+        inner: InnerSteps | None = info.pop("inner_steps", None)
+        if inner is not None:
+            reward = self.seat.pay_inner(0, inner)
+        else:
+            after = flat_observation(self.seat.observation_space, observation)
+            reward = self.seat.pay_one(0, np.asarray(action), float(env_reward), after, info.pop("frame", None))
+        info["env_reward"] = float(env_reward)
+        if terminated or truncated:
+            self.seat.recorder.end(0, terminated=terminated, truncated=truncated)
+            info["learned_return"] = float(self.seat.learned_returns[0])
+        return observation, reward, terminated, truncated, info
+
+
+class PreferenceRewardVecWrapper(VecEnvWrapper):
+    """The same for a Stable-Baselines3 VecEnv: one batched reward for all envs.
+
+    Put `VecNormalize` outside of it and `Monitor` inside, in each env.
+    """
+
+    def __init__(self, venv: VecEnv, recent_steps: int = RECENT_STEPS) -> None:
+        """Raises UserError for spaces we can't take, and for envs that can't be told their episodes' seeds."""
+        super().__init__(venv)
+        _seed_episodes(venv)
+        recorded = [venv.get_attr(f"recorded_{name}", 0)[0] for name in _RECORDED]
+        self.seat = RewardSeat(venv.num_envs, Inside(*recorded, recorded[1] != venv.action_space), recent_steps)
+        self._actions = np.zeros(0)
+
+    @property
+    def recorder(self) -> Recorder:
+        """The newest steps of each env."""
+        return self.seat.recorder
+
+    def reset(self) -> VecEnvObs:
+        observations = self.venv.reset()
+        for env, info in enumerate(self.venv.reset_infos):
+            self.seat.begin(env, _row(observations, env), info)
+        return observations
+
+    def step_async(self, actions: Array) -> None:
+        self._actions = actions
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, env_rewards, dones, infos = self.venv.step_wait()
+        if "inner_steps" in infos[0]:
+            rewards = np.array([self.seat.pay_inner(env, info.pop("inner_steps")) for env, info in enumerate(infos)])
+        else:
+            rewards = self._pay(observations, env_rewards, dones, infos)
+        for env, info in enumerate(infos):
+            info["env_reward"] = float(env_rewards[env])
+            if dones[env]:
+                self._turn(env, observations, info)
+        return observations, rewards.astype(np.float32), dones, infos
+
+    def _pay(self, observations: VecEnvObs, env_rewards: Array, dones: Array, infos: list[dict[str, Any]]) -> Array:
+        space = self.seat.observation_space
+        after = flat_observations(space, observations)                   # [N, O]
+        if dones.any():
+            after = after.copy()
+            for env in np.flatnonzero(dones):
+                after[env] = flat_observation(space, infos[env]["terminal_observation"])
+        if not any("frame" in info for info in infos):
+            return self.seat.pay(self._actions, env_rewards, after)
+        steps = zip(self._actions, env_rewards, after, infos, strict=True)
+        return np.array([self.seat.pay_one(env, a, r, o, i.pop("frame", None)) for env, (a, r, o, i) in enumerate(steps)])
+
+    def _turn(self, env: int, observations: VecEnvObs, info: dict[str, Any]) -> None:
+        """The env's episode ended, and it has been reset already."""
+        truncated = bool(info.get("TimeLimit.truncated", False))
+        self.seat.recorder.end(env, terminated=not truncated, truncated=truncated)
+        info["learned_return"] = float(self.seat.learned_returns[env])
+        self.seat.begin(env, _row(observations, env), self.venv.reset_infos[env])
+
+
+def _row(observations: VecEnvObs, env: int) -> Any:
+    """One env's observation out of what a VecEnv gives."""
+    if isinstance(observations, dict):
+        return {name: values[env] for name, values in observations.items()}
+    if isinstance(observations, tuple):
+        return tuple(values[env] for values in observations)
+    return observations[env]
+
+
+def _seeded(env: gym.Env[Any, Any]) -> bool:
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, SeededEpisodes):
+            return True
+        env = cast("gym.Env[Any, Any]", env.env)
+    return False
+
+
+def _seed_episodes(venv: VecEnv) -> None:
+    """Every env gets SeededEpisodes; in this process that is done in place."""
+    if all(venv.env_is_wrapped(SeededEpisodes)):
+        return
+    base = venv.unwrapped
+    if not isinstance(base, DummyVecEnv):
+        raise UserError(
+            "the envs of this VecEnv run in other processes and are not wrapped in SeededEpisodes; make each with "
+            "rltrainer.make_env(id), or pass wrapper_class=SeededEpisodes to make_vec_env"
+        )
+    base.envs = [env if _seeded(env) else SeededEpisodes(env) for env in base.envs]

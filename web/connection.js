@@ -1,0 +1,149 @@
+// @ts-check
+/** A WebSocket that says hello, hands on what comes, and comes back by itself. */
+
+import { WireError, hello, parse, unpackPair } from "./wire.js";
+
+/** A label that is not acked for this long means that the line is dead without saying so (a closed lid). */
+const ACK_PATIENCE_MS = 12_000;
+/** A connection that has lasted this long starts the backoff anew. */
+const STEADY_MS = 5_000;
+
+/**
+ * How long to wait before the next try: 0.5 s, doubled each time, 10 s at most, give or take a quarter so that
+ * many pages don't come back in the same moment.
+ * @param {number} attempt 0 for the first
+ * @param {number} chance in [0, 1)
+ * @returns {number} milliseconds
+ */
+export function backoff(attempt, chance) {
+  return Math.min(10_000, 500 * 2 ** Math.min(attempt, 10)) * (0.75 + 0.5 * chance);
+}
+
+/**
+ * Whether a close means "you may not", and not "try again": code 1008 (policy violation), or a refusal in place of a welcome.
+ * @param {{welcomed: boolean, code: number, refusal: string | null}} ending
+ */
+export function isDenial({ welcomed, code, refusal }) {
+  return !welcomed && (code === 1008 || refusal !== null);
+}
+
+/**
+ * @typedef {object} Listener
+ * @property {() => void} connecting
+ * @property {(message: import("./wire.js").Inbound) => void} message
+ * @property {(header: import("./wire.js").PairHeader, videos: [Uint8Array, Uint8Array]) => void} pair
+ * @property {(retryAt: number) => void} lost  retryAt: on the clock of performance.now()
+ * @property {(reason: string) => void} denied
+ * @property {(error: Error) => void} unreadable
+ */
+
+export class Connection {
+  /** @type {WebSocket | null} */ #socket = null;
+  #token = "";
+  #attempt = 0;
+  #welcomed = false;
+  #welcomedAt = 0;
+  /** @type {string | null} */ #refusal = null;
+  #timer = 0;
+  /** @type {Map<string, number>} label id → its patience timer */ #unacked = new Map();
+
+  /** @param {string} url @param {Listener} listener */
+  constructor(url, listener) {
+    this.url = url;
+    this.listener = listener;
+  }
+
+  /** @param {string} token */
+  start(token) {
+    this.#token = token;
+    this.#attempt = 0;
+    this.#open();
+  }
+
+  /** Try at once instead of at the end of the countdown. */
+  retryNow() {
+    if (this.#socket === null && this.#token) this.#open();
+  }
+
+  /** @returns {boolean} whether the service has let us in */
+  get ready() {
+    return this.#welcomed && this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  /** @param {import("./wire.js").Label | import("./wire.js").SettingsMessage} message @returns {boolean} whether it went out */
+  send(message) {
+    if (!this.ready) return false;
+    this.#socket?.send(JSON.stringify(message));
+    if (message.type === "label") {
+      this.#unacked.set(message.label_id, window.setTimeout(() => this.#socket?.close(4000), ACK_PATIENCE_MS));
+    }
+    return true;
+  }
+
+  #open() {
+    clearTimeout(this.#timer);
+    this.#drop();
+    this.#welcomed = false;
+    this.#refusal = null;
+    this.listener.connecting();
+    const socket = new WebSocket(this.url);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => socket.send(JSON.stringify(hello(this.#token)));
+    socket.onmessage = (event) => this.#take(event.data);
+    socket.onclose = (event) => this.#closed(event);
+    this.#socket = socket;
+  }
+
+  /** Let go of the old socket without hearing from it again. */
+  #drop() {
+    const old = this.#socket;
+    this.#socket = null;
+    for (const timer of this.#unacked.values()) clearTimeout(timer);
+    this.#unacked.clear();
+    if (!old) return;
+    old.onopen = old.onmessage = old.onclose = null;
+    old.close();
+  }
+
+  /** @param {string | ArrayBuffer} data */
+  #take(data) {
+    try {
+      if (typeof data !== "string") {
+        const { header, videos } = unpackPair(data);
+        return this.listener.pair(header, videos);
+      }
+      const message = parse(data);
+      if (message === null) return;
+      this.#note(message);
+      this.listener.message(message);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.listener.unreadable(error);
+    }
+  }
+
+  /** @param {import("./wire.js").Inbound} message */
+  #note(message) {
+    if (message.type === "welcome") {
+      this.#welcomed = true;
+      this.#welcomedAt = performance.now();
+    }
+    if (message.type === "refused" && !this.#welcomed) this.#refusal = message.reason;
+    if (message.type === "ack" || message.type === "refused") {
+      clearTimeout(this.#unacked.get(message.label_id ?? ""));
+      this.#unacked.delete(message.label_id ?? "");
+    }
+  }
+
+  /** @param {CloseEvent} event */
+  #closed(event) {
+    const ending = { welcomed: this.#welcomed, code: event.code, refusal: this.#refusal };
+    if (this.#welcomed && performance.now() - this.#welcomedAt > STEADY_MS) this.#attempt = 0;
+    this.#drop();
+    if (isDenial(ending)) return this.listener.denied(ending.refusal || event.reason);
+    const wait = backoff(this.#attempt, Math.random());
+    this.#attempt += 1;
+    this.#timer = window.setTimeout(() => this.#open(), wait);
+    this.listener.lost(performance.now() + wait);
+  }
+}

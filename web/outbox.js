@@ -1,0 +1,146 @@
+// @ts-check
+/** Labels on disk until they are acked, and their delivery in order. */
+
+const NAME = "rltrainer";
+const STORE = "labels";
+
+/**
+ * Labels kept in IndexedDB, each with its owner (run and labeler): two runs at one address never mix.
+ * @typedef {import("./wire.js").Label} Label
+ */
+export class Outbox {
+  /** @param {IDBDatabase | null} database null: nothing outlives the page */
+  constructor(database) {
+    this.database = database;
+  }
+
+  /** @returns {Promise<Outbox>} one without a disk where the browser has none (some private windows) */
+  static async open() {
+    try {
+      const request = indexedDB.open(NAME, 1);
+      request.onupgradeneeded = () => {
+        const store = request.result.createObjectStore(STORE, { keyPath: "place", autoIncrement: true });
+        store.createIndex("owner", "owner");
+        store.createIndex("label_id", "label.label_id", { unique: true });
+      };
+      return new Outbox(await done(request));
+    } catch {
+      return new Outbox(null);
+    }
+  }
+
+  /** @returns {boolean} whether labels outlive the page */
+  get durable() {
+    return this.database !== null;
+  }
+
+  /** @param {string} owner @returns {Promise<Label[]>} oldest first */
+  async load(owner) {
+    if (!this.database) return [];
+    const store = this.database.transaction(STORE).objectStore(STORE);
+    const rows = await done(store.index("owner").getAll(owner));
+    return rows.map((row) => row.label);
+  }
+
+  /** Resolves once the label is on disk. @param {string} owner @param {Label} label */
+  async put(owner, label) {
+    if (!this.database) return;
+    const write = this.database.transaction(STORE, "readwrite", { durability: "strict" });
+    write.objectStore(STORE).add({ owner, label });
+    await committed(write);
+  }
+
+  /** @param {string} labelId */
+  async remove(labelId) {
+    if (!this.database) return;
+    const write = this.database.transaction(STORE, "readwrite");
+    const store = write.objectStore(STORE);
+    const place = await done(store.index("label_id").getKey(labelId));
+    if (place !== undefined) store.delete(place);
+    await committed(write);
+  }
+}
+
+/** Brings labels from the state's outbox to disk and then to the service, in order, each once for each connection. */
+export class Delivery {
+  /** @type {Set<string>} */ #stored = new Set();
+  /** @type {Set<string>} */ #sent = new Set();
+  /** @type {readonly Label[]} */ #labels = [];
+
+  /**
+   * @param {Outbox} outbox
+   * @param {(label: Label) => boolean} send false: not connected
+   * @param {(error: unknown) => void} failed a label that could not be stored (it is sent all the same)
+   */
+  constructor(outbox, send, failed) {
+    this.outbox = outbox;
+    this.send = send;
+    this.failed = failed;
+  }
+
+  /** Labels that came from the disk are not stored again. @param {readonly Label[]} labels */
+  loaded(labels) {
+    for (const label of labels) this.#stored.add(label.label_id);
+  }
+
+  /** A fresh connection gets everything again. */
+  connected() {
+    this.#sent.clear();
+    this.#pump();
+  }
+
+  /** Follow the state's outbox. @param {string} owner @param {readonly Label[]} before @param {readonly Label[]} after */
+  follow(owner, before, after) {
+    if (before === after) return;
+    this.#labels = after;
+    const had = new Set(before.map((label) => label.label_id));
+    const has = new Set(after.map((label) => label.label_id));
+    for (const label of after) if (!had.has(label.label_id) && !this.#stored.has(label.label_id)) this.#store(owner, label);
+    for (const label of before) if (!has.has(label.label_id)) this.#forget(label.label_id);
+    this.#pump();
+  }
+
+  /** @param {string} owner @param {Label} label */
+  async #store(owner, label) {
+    try {
+      await this.outbox.put(owner, label);
+    } catch (error) {
+      this.failed(error);
+    }
+    this.#stored.add(label.label_id);
+    this.#pump();
+  }
+
+  /** @param {string} labelId */
+  #forget(labelId) {
+    this.#stored.delete(labelId);
+    this.#sent.delete(labelId);
+    this.outbox.remove(labelId).catch(this.failed);
+  }
+
+  /** Send what is on disk, up to the first that is not: an undo never overtakes its answer. */
+  #pump() {
+    for (const label of this.#labels) {
+      if (!this.#stored.has(label.label_id)) return;
+      if (this.#sent.has(label.label_id)) continue;
+      if (!this.send(label)) return;
+      this.#sent.add(label.label_id);
+    }
+  }
+}
+
+/** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
+function done(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** @param {IDBTransaction} transaction @returns {Promise<void>} */
+function committed(transaction) {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = transaction.onerror = () => reject(transaction.error);
+  });
+}

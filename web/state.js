@@ -1,0 +1,302 @@
+// @ts-check
+/**
+ * What the page knows, and how each event changes it: a pure `(state, event) → state`. Nothing here touches the DOM,
+ * the network, the clock or chance; events bring times, ids and the toss for the sides with them.
+ */
+
+import { PROTOCOL, label } from "./wire.js";
+
+/** Nobody answers a pair unseen: keys are deaf for this long after a pair came on screen. */
+export const LOCK_MS = 250;
+/** Answers that can be taken back. */
+export const HISTORY = 10;
+/** A watched pair stays on screen at least this long. */
+export const WATCH_MS = 3500;
+/** Watched pairs that wait; older ones are dropped, so that the page shows what happens now. */
+export const WATCH_QUEUE = 4;
+/** Ids of answered pairs kept, so that a pair sent twice is not shown twice. */
+const ANSWERED = 500;
+
+/**
+ * @typedef {import("./wire.js").Label} Label
+ * @typedef {import("./wire.js").Range} Range
+ * @typedef {"left" | "right" | "equal" | "skip"} Choice
+ * @typedef {{queryId: string, clips: [import("./wire.js").ClipHeader, import("./wire.js").ClipHeader],
+ *   answer: import("./wire.js").AnswerHeader | null, trims: Record<string, Range>}} Pair clips as shown: left, right
+ * @typedef {{phase: "connecting" | "open" | "waiting" | "denied", retryAt: number, reason: string}} Link
+ * @typedef {{open: boolean, pending: boolean, error: string}} Settings
+ * @typedef {{link: Link, welcome: import("./wire.js").Welcome | null, rules: import("./wire.js").Rules | null,
+ *   status: import("./wire.js").Status | null, pairs: Pair[], history: Pair[], shown: {queryId: string, at: number} | null,
+ *   answered: string[], outbox: Label[], saved: number, playing: boolean, autoplay: boolean, settings: Settings,
+ *   remark: string, spoken: string, trouble: {sentence: string, details: string} | null, now: number}} State
+ * @typedef {{type: string, [field: string]: any}} Event
+ */
+
+/**
+ * @param {{playing?: boolean}} options playing: false where the person asked for less motion
+ * @returns {State}
+ */
+export function initialState({ playing = true } = {}) {
+  return {
+    link: { phase: "connecting", retryAt: 0, reason: "" },
+    welcome: null,
+    rules: null,
+    status: null,
+    pairs: [],
+    history: [],
+    shown: null,
+    answered: [],
+    outbox: [],
+    saved: 0,
+    playing,
+    autoplay: playing,
+    settings: { open: false, pending: false, error: "" },
+    remark: "",
+    spoken: "",
+    trouble: null,
+    now: 0,
+  };
+}
+
+/** @param {State} state @param {Event} event @returns {State} */
+export function reduce(state, event) {
+  return Object.hasOwn(ON, event.type) ? ON[event.type](state, event) : state;
+}
+
+/** @type {Record<string, (state: State, event: any) => State>} */
+const ON = {
+  // ---------------------------------------------------------------- the connection
+  connecting: (state) => ({ ...state, link: { phase: "connecting", retryAt: 0, reason: "" } }),
+
+  lost: (state, { retryAt, now }) => ({
+    ...state,
+    now,
+    link: { phase: "waiting", retryAt, reason: "" },
+    settings: state.settings.pending
+      ? { ...state.settings, pending: false, error: "The connection was lost; try again when it is back." }
+      : state.settings,
+    spoken: state.link.phase === "open" ? "Connection lost. Answers are kept and sent later." : state.spoken,
+  }),
+
+  denied: (state, { reason }) => ({ ...state, link: { phase: "denied", retryAt: 0, reason }, pairs: [], shown: null }),
+
+  welcome(state, { message, outbox }) {
+    if (message.protocol !== PROTOCOL) {
+      const details = `page: protocol ${PROTOCOL}, service: protocol ${message.protocol}`;
+      return { ...state, trouble: { sentence: "This page and the service are of different versions. Reload the page.", details } };
+    }
+    const same = state.welcome !== null && ownerOf(state.welcome) === ownerOf(message);
+    const kept = same ? state : { ...initialState({ playing: state.autoplay }), now: state.now };
+    return {
+      ...kept,
+      welcome: message,
+      rules: message.rules,
+      link: { phase: "open", retryAt: 0, reason: "" },
+      outbox: [...outbox, ...kept.outbox],
+      answered: outbox.reduce(withAnswer, kept.answered),
+      spoken: same ? "Connected again." : kept.spoken,
+    };
+  },
+
+  tick(state, { now }) {
+    const due = watching(state) && state.pairs.length > 1 && state.shown?.queryId === state.pairs[0].queryId;
+    const next = due && state.shown && now - state.shown.at >= WATCH_MS ? state.pairs.slice(1) : state.pairs;
+    return { ...state, now, pairs: next };
+  },
+
+  // ---------------------------------------------------------------- what the service says
+  rules: (state, { message }) => ({
+    ...state,
+    rules: message,
+    settings: state.settings.pending
+      ? { open: false, pending: false, error: "" }
+      : { ...state.settings, open: state.settings.open && !message.config_restricted },
+    remark: state.settings.pending ? "Settings changed." : state.remark,
+  }),
+
+  status: (state, { message }) => ({ ...state, status: message }),
+
+  pair(state, { header, flip }) {
+    const known = state.pairs.some((pair) => pair.queryId === header.query_id);
+    if (known || state.answered.includes(header.query_id)) return state;
+    const clips = flip ? [header.clips[1], header.clips[0]] : header.clips;
+    const pairs = [...state.pairs, { queryId: header.query_id, clips, answer: header.answer, trims: {} }];
+    return { ...state, pairs: watching(state) && pairs.length > WATCH_QUEUE ? [pairs[0], ...pairs.slice(2)] : pairs };
+  },
+
+  withdrawn(state, { message }) {
+    const gone = new Set(message.query_ids);
+    const hit = state.shown !== null && gone.has(state.shown.queryId) && !watching(state);
+    const pairs = state.pairs.filter((pair) => !gone.has(pair.queryId));
+    return {
+      ...state,
+      pairs,
+      shown: pairs.length ? state.shown : null,
+      history: state.history.filter((pair) => !gone.has(pair.queryId)),
+      remark: hit ? "That pair is no longer needed." : state.remark,
+    };
+  },
+
+  ack(state, { message }) {
+    const found = state.outbox.find((entry) => entry.label_id === message.label_id);
+    if (!found) return state;
+    return {
+      ...state,
+      outbox: state.outbox.filter((entry) => entry !== found),
+      saved: Math.max(0, state.saved + (found.verdict === "undo" ? -1 : 1)),
+    };
+  },
+
+  refused(state, { message }) {
+    const found = state.outbox.find((entry) => entry.label_id === message.label_id);
+    if (!found) return state.settings.pending ? { ...state, settings: { open: true, pending: false, error: sentence(message.reason) } } : state;
+    const remark = `An answer was not taken: ${sentence(message.reason)}`;
+    const superseded = state.outbox.some((entry) => entry !== found && entry.query_id === found.query_id);
+    return {
+      ...state,
+      outbox: state.outbox.filter((entry) => entry !== found),
+      // the service may ask again what it did not take
+      answered: superseded ? state.answered : state.answered.filter((id) => id !== found.query_id),
+      history: superseded ? state.history : state.history.filter((pair) => pair.queryId !== found.query_id),
+      remark,
+      spoken: remark,
+    };
+  },
+
+  // ---------------------------------------------------------------- what the person does
+  answer(state, { choice, labelId, at }) {
+    if (!mayAnswer(state, choice, at)) return state;
+    const [pair, ...pairs] = state.pairs;
+    const preferred = choice === "left" ? pair.clips[0].segment_id : choice === "right" ? pair.clips[1].segment_id : null;
+    const verdict = preferred === null ? choice : "prefer";
+    const sent = label(labelId, pair.queryId, verdict, preferred, state.rules?.allow_editing ? pair.trims : {});
+    return {
+      ...state,
+      pairs,
+      shown: pairs.length ? state.shown : null,
+      history: [...state.history, pair].slice(-HISTORY),
+      answered: withAnswer(state.answered, sent),
+      outbox: [...state.outbox, sent],
+      playing: state.autoplay,
+      remark: "",
+      spoken: `${SPOKEN[choice]}. ${pairs.length ? "Next pair." : "No pair is waiting."}`,
+    };
+  },
+
+  undo(state, { labelId }) {
+    const pair = state.history.at(-1);
+    if (!pair || watching(state) || state.link.phase === "denied") return state;
+    const sent = label(labelId, pair.queryId, "undo");
+    return {
+      ...state,
+      pairs: [pair, ...state.pairs],
+      history: state.history.slice(0, -1),
+      answered: withAnswer(state.answered, sent),
+      outbox: [...state.outbox, sent],
+      playing: state.autoplay,
+      remark: "",
+      spoken: "Answer taken back. The pair is here again.",
+    };
+  },
+
+  trim(state, { queryId, segmentId, range }) {
+    const pairs = state.pairs.map((pair) => (pair.queryId === queryId ? trimmed(pair, segmentId, range) : pair));
+    return { ...state, pairs };
+  },
+
+  toggle: (state) => ({ ...state, playing: !state.playing, autoplay: state.autoplay || !state.playing }),
+
+  settingsOpened: (state) =>
+    state.rules?.config_restricted === false ? { ...state, settings: { open: true, pending: false, error: "" } } : state,
+  settingsClosed: (state) => ({ ...state, settings: { open: false, pending: false, error: "" } }),
+  settingsSent: (state) => ({ ...state, settings: { open: true, pending: true, error: "" } }),
+  settingsFailed: (state, { error }) => ({ ...state, settings: { open: true, pending: false, error } }),
+
+  // ---------------------------------------------------------------- what the page's edge found
+  shown: (state, { queryId, at }) => ({ ...state, shown: { queryId, at } }),
+
+  unplayable(state, { queryId, details }) {
+    const pairs = state.pairs.filter((pair) => pair.queryId !== queryId);
+    const next = { ...state, pairs, shown: pairs.length ? state.shown : null };
+    if (state.shown !== null || state.history.length) return { ...next, remark: "A pair could not be played and was left out." };
+    return { ...next, trouble: { sentence: "This browser cannot play the clips. Try a current Chromium, Firefox or Safari.", details } };
+  },
+
+  forgetful: (state) => ({ ...state, remark: "This browser keeps nothing on disk: leave the page open until all answers are saved." }),
+
+  trouble: (state, { sentence: text, details }) => ({ ...state, trouble: { sentence: text, details } }),
+};
+
+const SPOKEN = { left: "Left chosen", right: "Right chosen", equal: "Equal", skip: "Skipped" };
+
+// -------------------------------------------------------------------- what can be read off a state
+
+/** @param {State} state */
+export function watching(state) {
+  return state.welcome?.mode === "watch";
+}
+
+/** Whose labels these are; the outbox keeps them apart. @param {{run: string, labeler: string}} welcome */
+export function ownerOf(welcome) {
+  return `${welcome.run}/${welcome.labeler}`;
+}
+
+/** @param {State} state @param {Choice} choice @param {number} at */
+export function mayAnswer(state, choice, at) {
+  const seen = state.shown !== null && state.shown.queryId === state.pairs[0]?.queryId && at - state.shown.at >= LOCK_MS;
+  if (!seen || watching(state) || state.trouble) return false;
+  return choice === "equal" ? !!state.rules?.allow_ties : choice === "skip" ? !!state.rules?.allow_skipping : true;
+}
+
+/** The pair whose pictures are on screen. @param {State} state @returns {Pair | null} */
+export function onScreen(state) {
+  const id = state.shown?.queryId;
+  return [...state.pairs, ...state.history].find((pair) => pair.queryId === id) ?? null;
+}
+
+/** Frames [first, end) of a clip that play and count. @param {State} state @param {Pair} pair @param {0 | 1} side @returns {Range} */
+export function rangeOf(state, pair, side) {
+  const clip = pair.clips[side];
+  return (state.rules?.allow_editing && pair.trims[clip.segment_id]) || [0, clip.frames];
+}
+
+/**
+ * What fills the page.
+ * @param {State} state
+ * @returns {"error" | "denied" | "connecting" | "clips" | "loading" | "offline" | "waiting" | "empty" | "finished" | "stopped"}
+ */
+export function stage(state) {
+  if (state.trouble) return "error";
+  if (state.link.phase === "denied") return "denied";
+  if (!state.welcome) return "connecting";
+  if (state.pairs.length) return state.shown ? "clips" : "loading";
+  if (state.link.phase !== "open") return "offline";
+  const phase = state.status?.phase ?? "starting";
+  if (phase === "finished" || phase === "stopped") return phase;
+  return phase === "training" ? "empty" : "waiting";
+}
+
+// -------------------------------------------------------------------- small steps
+
+/** @param {string[]} answered @param {Label} entry */
+function withAnswer(answered, entry) {
+  const others = answered.filter((id) => id !== entry.query_id);
+  return entry.verdict === "undo" ? others : [...others, entry.query_id].slice(-ANSWERED);
+}
+
+/** @param {Pair} pair @param {string} segmentId @param {Range | null} range @returns {Pair} */
+function trimmed(pair, segmentId, range) {
+  const clip = pair.clips.find((one) => one.segment_id === segmentId);
+  if (!clip) return pair;
+  const { [segmentId]: _, ...trims } = pair.trims;
+  if (range === null) return { ...pair, trims };
+  const first = Math.min(Math.max(0, Math.round(range[0])), clip.frames - 1);
+  const end = Math.min(Math.max(first + 1, Math.round(range[1])), clip.frames);
+  return { ...pair, trims: first === 0 && end === clip.frames ? trims : { ...trims, [segmentId]: [first, end] } };
+}
+
+/** @param {string} text a service's reason, made a sentence */
+function sentence(text) {
+  const full = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(full) ? full : `${full}.`;
+}
