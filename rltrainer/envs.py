@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
-import re
-from collections.abc import Callable, Iterator, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +19,7 @@ from gymnasium.utils import RecordConstructorArgs
 from rltrainer import fancy
 from rltrainer.core import Array, UserError
 
+Env = gym.Env[Any, Any]
 WAYS = "an env is a Gymnasium id, a fancy_gym id, or package.module:factory"
 
 
@@ -27,17 +30,19 @@ class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     drawn from it too. Each reset's info names the seed as `episode_seed`.
     """
 
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
+    def __init__(self, env: Env) -> None:
         RecordConstructorArgs.__init__(self)
         gym.Wrapper.__init__(self, env)
         self._generator = np.random.default_rng(np.random.SeedSequence())
-        self._recorded = _recorded_env(env)
+        self._recorded = recorded_env(env)
+        self._forget = _forgetting(env.unwrapped)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if seed is None:
             seed = int(self._generator.integers(2**31))
         else:
             self._generator = np.random.default_rng(np.random.SeedSequence(seed))
+        self._forget(self.unwrapped)
         observation, info = self.env.reset(seed=seed, options=options)
         return observation, {**info, "episode_seed": seed}
 
@@ -57,17 +62,35 @@ class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return episode_limit(self)
 
 
+def _fresh_world(walker: Any) -> None:
+    """Box2D's solver remembers the bodies that a world held before: BipedalWalker gets a new one, as LunarLander gives itself."""
+    walker._destroy()
+    walker.world = type(walker.world)()
+
+
+FORGETTING: Mapping[str, Callable[[Any], None]] = {
+    "gymnasium.envs.box2d.bipedal_walker:BipedalWalker": _fresh_world,
+    "fancy_gym.envs.mujoco.beerpong.beerpong:BeerPongEnv": fancy.same_first_cup,
+}
+"""What to do before a reset of envs that remember the episode before it."""
+
+
+def _forgetting(env: Env) -> Callable[[Any], None]:
+    names = (f"{cls.__module__}:{cls.__name__}" for cls in type(env).__mro__)
+    return next((FORGETTING[name] for name in names if name in FORGETTING), lambda _: None)
+
+
 # ------------------------------------------------------------------ making
 
 
-def make_env(
-    env: str, options: Mapping[str, Any] | None = None, *, render_mode: str | None = None
-) -> gym.Env[Any, Any]:
+def make_env(env: str, options: Mapping[str, Any] | None = None, *, render_mode: str | None = None) -> Env:
     """The env of that id, or what `package.module:factory` makes, in `SeededEpisodes`. Raises UserError.
 
     options: keyword arguments for making it
     """
-    return SeededEpisodes(_make(env, dict(options or {}), render_mode))
+    options = dict(options or {})
+    with _explained(env, options):
+        return SeededEpisodes(_make(env, options, render_mode))
 
 
 def is_factory(env: str) -> bool:
@@ -76,23 +99,15 @@ def is_factory(env: str) -> bool:
     return bool(colon) and name.isidentifier()
 
 
-def _make(env: str, options: dict[str, Any], render_mode: str | None) -> gym.Env[Any, Any]:
-    asked = options if render_mode is None else {**options, "render_mode": render_mode}
-    try:
-        if is_factory(env):
-            return _from_factory(env, asked)
-        return fancy.make(env, asked) if fancy.is_fancy_id(env) else gym.make(env, **asked)
-    except gym.error.DependencyNotInstalled as error:
-        raise UserError(f"env is {env!r}, which needs a package that is not installed: {_line(error)}") from None
-    except (gym.error.Error, ImportError) as error:
-        raise UserError(f"env is {env!r}: {_line(error)}{_nearest(env, list(gym.registry))} ({WAYS})") from error
-    except TypeError as error:
-        if not options:
-            raise
-        raise UserError(f"env_options is {options}, and {env!r} cannot be made with that: {_line(error)}") from error
+def _make(env: str, options: dict[str, Any], render_mode: str | None) -> Env:
+    if render_mode is not None:
+        options = {**options, "render_mode": render_mode}
+    if is_factory(env):
+        return _from_factory(env, options)
+    return fancy.make(env, options) if fancy.is_fancy_id(env) else gym.make(env, **options)
 
 
-def _from_factory(env: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
+def _from_factory(env: str, options: dict[str, Any]) -> Env:
     factory = _factory(env)
     if not _takes(factory, "render_mode"):
         options = {name: value for name, value in options.items() if name != "render_mode"}
@@ -108,7 +123,7 @@ def _factory(env: str) -> Callable[..., Any]:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     module = importlib.import_module(module_name)
-    factory = getattr(module, name, None)
+    factory: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(factory):
         raise UserError(f"env is {env!r}, and {module_name} has no factory {name!r}{_nearest(name, dir(module))}")
     return factory
@@ -119,19 +134,34 @@ def _takes(factory: Callable[..., Any], name: str) -> bool:
     return name in parameters or any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
 
 
+@contextlib.contextmanager
+def _explained(env: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """Turns what goes wrong while an env is made into one sentence where the user can mend it."""
+    try:
+        yield
+    except gym.error.DependencyNotInstalled as error:
+        raise UserError(f"env is {env!r}, which needs a package that is not installed: {_line(error)}") from None
+    except (gym.error.Error, ImportError) as error:
+        raise UserError(f"env is {env!r}: {_line(error)}{_nearest(env, gym.registry)} ({WAYS})") from error
+    except TypeError as error:
+        if not options:
+            raise
+        raise UserError(f"env_options is {dict(options)}, and {env!r} cannot be made with that: {_line(error)}") from error
+
+
 def _line(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    guess = difflib.get_close_matches(name, known, n=1)
+def _nearest(name: str, known: Iterable[str]) -> str:
+    guess = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {guess[0]!r}?" if guess else ""
 
 
 # ------------------------------------------------------------------ about an env
 
 
-def layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
+def layers(env: Env) -> Iterator[Env]:
     """The env and every env inside it, from the outside in."""
     yield env
     while isinstance(env, gym.Wrapper):
@@ -139,19 +169,19 @@ def layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
         yield env
 
 
-def recorded_env(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+def recorded_env(env: Env) -> Env:
     """The env whose steps are recorded: the one inside a black box, or this one."""
     return next((layer.recorded for layer in layers(env) if isinstance(layer, fancy.BlackBox)), env)
 
 
-def episode_limit(env: gym.Env[Any, Any]) -> int | None:
+def episode_limit(env: Env) -> int | None:
     """Recorded steps of an episode at most (inner steps for black boxes); None where there is no limit."""
     limits = [layer.spec.max_episode_steps for layer in layers(env) if layer.spec is not None]
     limits += [layer._max_episode_steps for layer in layers(env) if isinstance(layer, gym.wrappers.TimeLimit)]
     return min((int(limit) for limit in limits if limit is not None), default=None)
 
 
-def frames_per_second(env: gym.Env[Any, Any]) -> float:
+def frames_per_second(env: Env) -> float:
     """Recorded steps in a second of the env's own time; 30 where it does not say."""
     fps = env.metadata.get("render_fps")
     if fps:
@@ -164,17 +194,17 @@ def frames_per_second(env: gym.Env[Any, Any]) -> float:
 # ------------------------------------------------------------------ pictures
 
 
-def make_shown_env(env: str, options: Mapping[str, Any] | None, size: int) -> gym.Env[Any, Any]:
+def make_shown_env(env: str, options: Mapping[str, Any] | None, size: int) -> Env:
     """The env whose steps were recorded, able to give pictures, `size` pixels on the longer side where it can choose.
 
     `reset(seed=episode_seed)` and then the recorded actions give the recorded observations. Raises UserError.
     """
     options = dict(options or {})
-    if fancy.is_fancy_id(env):
+    with _explained(env, options):
         env, options = fancy.step_based(env, options)
-    if fancy.is_drawn_id(env):
-        return SeededEpisodes(fancy.Drawn(_make(env, options, None), size))
-    made = _make(env, options, "rgb_array")
+        if fancy.is_drawn(env):
+            return SeededEpisodes(fancy.Drawn(_make(env, options, None), size))
+        made = _make(env, options, "rgb_array")
     if made.render_mode != "rgb_array":
         raise UserError(_not_shown(env, made))
     _cheapen(made.unwrapped, size)
@@ -184,27 +214,25 @@ def make_shown_env(env: str, options: Mapping[str, Any] | None, size: int) -> gy
 def shows_pictures(env: str, options: Mapping[str, Any] | None = None) -> str | None:
     """None, or a sentence that says why the env cannot be shown. Makes the env, and renders nothing. Raises UserError."""
     options = dict(options or {})
-    if fancy.is_fancy_id(env):
+    with _explained(env, options):
         env, options = fancy.step_based(env, options)
-    if fancy.is_drawn_id(env) or (is_factory(env) and _takes(_factory(env), "render_mode")):
-        return None
-    made = _make(env, options, None)
-    try:
-        can = made.render_mode == "rgb_array" or (not is_factory(env) and "rgb_array" in made.metadata.get("render_modes", []))
-        return None if can else _not_shown(env, made)
-    finally:
-        made.close()
+        if fancy.is_drawn(env) or (is_factory(env) and _takes(_factory(env), "render_mode")):
+            return None
+        made = _make(env, options, None)
+    offered = [made.render_mode] if is_factory(env) else made.metadata.get("render_modes", [])
+    made.close()
+    return None if "rgb_array" in offered else _not_shown(env, made)
 
 
-def _not_shown(env: str, made: gym.Env[Any, Any]) -> str:
+def _not_shown(env: str, made: Env) -> str:
     modes = ", ".join(map(str, made.metadata.get("render_modes", []))) or "none"
     return (
-        f"env is {env!r}, which cannot be shown: its render modes are {modes}, and clips need render_mode='rgb_array'; "
-        "give it that mode, or use labeler oracle with labeling.page off"
+        f"env is {env!r}, which cannot be shown: clips need render_mode='rgb_array', and it offers {modes}; "
+        "let it take that mode, or train with --labeler oracle and labeling.page off"
     )
 
 
-def picture(env: gym.Env[Any, Any]) -> Array:
+def picture(env: Env) -> Array:
     """What the env looks like now, uint8 [H, W, 3]. Raises UserError where it draws nothing."""
     frame: Any = env.render()
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] < 3:
@@ -213,10 +241,17 @@ def picture(env: gym.Env[Any, Any]) -> Array:
 
 
 def _cheapen(env: Any, size: int) -> None:
-    """MuJoCo without shadows and multisampling costs a fifth, and `size` pixels less than its own 480. Before the first render."""
-    model = next((env.model for name in ("mujoco_renderer", "air_hockey_size") if hasattr(env, name)), None)
-    if model is None:
+    """MuJoCo's frames at `size` and without shadows and multisampling cost a fifth. Before the first render only."""
+    from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
+
+    if not isinstance(env, (MujocoEnv, fancy.AirHockey)):
         return
+    viewer: Any = env.mujoco_renderer if isinstance(env, MujocoEnv) else env
+    scale = size / max(viewer.width, viewer.height)
+    viewer.width, viewer.height = (max(2, 2 * round(side * scale / 2)) for side in (viewer.width, viewer.height))
+    visual = env.model.vis
+    visual.global_.offwidth, visual.global_.offheight = viewer.width, viewer.height
+    visual.quality.shadowsize = visual.quality.offsamples = 0
 
 
 # ------------------------------------------------------------------ spaces
@@ -254,21 +289,23 @@ def _leaves(space: spaces.Space[Any]) -> Iterator[spaces.Space[Any]]:
 def flat_observation(space: spaces.Space[Any], observation: Any) -> Array:
     """One raw observation as a row [O]: uint8 for a uint8 Box, float32 for everything else (Discrete: one-hot)."""
     if isinstance(space, spaces.Box):
-        return np.array(observation, dtype=_dtype(space)).reshape(-1)
-    return flat_observations(space, _batch_of_one(space, observation))[0]
+        row: Array = np.array(observation, dtype=_dtype(space)).reshape(-1)
+        return row
+    (row,) = flat_observations(space, _batch_of_one(space, observation))
+    return row
 
 
 def flat_observations(space: spaces.Space[Any], batch: Any) -> Array:
     """N raw observations, batched as SB3's VecEnv gives them (a Dict arrives as a dict of arrays [N, ...]), as [N, O]."""
     if isinstance(space, spaces.Box):
-        batch = np.array(batch, dtype=_dtype(space))
-        return batch.reshape(len(batch), -1)
+        rows: Array = np.array(batch, dtype=_dtype(space))
+        return rows.reshape(len(rows), -1)
     if isinstance(space, spaces.Dict):
         return _joined([flat_observations(part, batch[name]) for name, part in space.spaces.items()])
     if isinstance(space, spaces.Tuple):
         return _joined([flat_observations(part, values) for part, values in zip(space.spaces, batch, strict=True)])
     if isinstance(space, spaces.Discrete):
-        return _one_hot(np.asarray(batch).reshape(-1) - space.start, int(space.n))
+        return _one_hot(np.asarray(batch).reshape(-1) - int(space.start), int(space.n))
     if isinstance(space, spaces.MultiDiscrete):
         values = np.asarray(batch).reshape(len(batch), -1) - np.reshape(space.start, -1)
         return _joined([_one_hot(values[:, i], int(n)) for i, n in enumerate(np.reshape(space.nvec, -1))])
@@ -286,7 +323,7 @@ def _joined(parts: list[Array]) -> Array:
 
 
 def _one_hot(values: Array, n: int) -> Array:
-    return (values[:, None] == np.arange(n)).astype(np.float32)
+    return np.asarray(values[:, None] == np.arange(n), dtype=np.float32)
 
 
 def _batch_of_one(space: spaces.Space[Any], observation: Any) -> Any:

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -47,6 +48,12 @@ def is_black_box_id(env: str) -> bool:
 def make(env: str, options: Mapping[str, Any]) -> Env:
     """A fancy_gym env. Raises UserError where fancy_gym is missing, gymnasium.error.Error where it does not know the id."""
     enable()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*precision lowered by casting", UserWarning)
+        return _make(env, options)
+
+
+def _make(env: str, options: Mapping[str, Any]) -> Env:
     if is_black_box_id(env):
         return black_box(env, **options)
     if env.startswith("fancy/AirHockey-"):
@@ -57,9 +64,9 @@ def make(env: str, options: Mapping[str, Any]) -> Env:
 
 def step_based(env: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Id and options of the env whose steps are recorded: the one inside a movement-primitive id, else the same."""
-    enable()
     if not is_black_box_id(env):
         return env, dict(options)
+    enable()
     kwargs = {**gym.spec(env).kwargs, **options}
     inner = {name: value for name, value in kwargs.items() if name not in _PRIMITIVE_OPTIONS}
     return kwargs["underlying_id"], inner
@@ -80,7 +87,7 @@ def enable() -> None:
     with _missing_wrapper(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            importlib.import_module("fancy_gym")
+            _module("fancy_gym")
         except ModuleNotFoundError as error:
             raise UserError(f"fancy ids need a package that is missing ({error.name}); pip install fancy_gym==0.3.0") from None
         except ImportError as error:
@@ -102,14 +109,20 @@ def _missing_wrapper() -> Iterator[None]:
 
 
 def _restore_forwarding() -> None:
-    from fancy_gym.black_box.black_box_wrapper import BlackBoxWrapper
-    from fancy_gym.black_box.raw_interface_wrapper import RawInterfaceWrapper
-    from fancy_gym.envs import registry
-    from fancy_gym.utils.wrappers import FlattenObservation, TimeAwareObservation
-
-    for wrapper in (RawInterfaceWrapper, BlackBoxWrapper, TimeAwareObservation, FlattenObservation):
+    black_box_wrapper = _module("fancy_gym.black_box.black_box_wrapper").BlackBoxWrapper
+    raw_interface_wrapper = _module("fancy_gym.black_box.raw_interface_wrapper").RawInterfaceWrapper
+    others = _module("fancy_gym.utils.wrappers")
+    for wrapper in (raw_interface_wrapper, black_box_wrapper, others.TimeAwareObservation, others.FlattenObservation):
         wrapper.__getattr__ = _forward
-    registry.gym_make = lambda env, **options: InnerRecorder(gym.make(env, disable_env_checker=True, **options))
+    _module("fancy_gym.envs.registry").gym_make = _make_inner
+
+
+def _make_inner(env: str, **options: Any) -> InnerRecorder:
+    return InnerRecorder(gym.make(env, disable_env_checker=True, **options))
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(name)
 
 
 def _forward(self: Wrapper, name: str) -> Any:
@@ -120,9 +133,10 @@ def _forward(self: Wrapper, name: str) -> Any:
 
 def _keep_off_the_root_logger() -> None:
     """mp_pytorch warns through `logging.warning`, which puts a handler on the root logger: it gets a logger of its own."""
-    from mp_pytorch.mp import prodmp, promp
-
-    prodmp.logging = promp.logging = logging.getLogger("mp_pytorch")
+    logger = logging.getLogger("mp_pytorch")
+    logger.addHandler(logging.NullHandler())
+    for name in ("mp_pytorch.mp.promp", "mp_pytorch.mp.prodmp"):
+        _module(name).logging = logger
 
 
 # ------------------------------------------------------------------ movement primitives
@@ -177,7 +191,7 @@ class BlackBox(gym.Wrapper[Any, Any, Any, Any]):
         self.action_space = spaces.Box(low.astype(box.dtype), high.astype(box.dtype), dtype=box.dtype.type)
 
     @property
-    def spec(self) -> EnvSpec:
+    def spec(self) -> EnvSpec:  # type: ignore[override]  # Gymnasium's own wrappers make it a property too
         """fancy_gym's own specs of these ids cannot be made again; this one can."""
         return self._own_spec
 
@@ -225,10 +239,11 @@ class AirHockey(gym.Env[Any, Any]):
 
     def __init__(self, render_mode: str | None = None, **options: Any) -> None:
         enable()
-        mujoco_envs = importlib.import_module("fancy_gym.envs.mujoco")
+        mujoco_envs = _module("fancy_gym.envs.mujoco")
         if not hasattr(mujoco_envs, "AirHockeyEnv"):
             raise UserError("the AirHockey envs need packages that are not installed; pip install -e '.[airhockey]'")
         self.render_mode = render_mode
+        self.width, self.height = options.pop("width", 640), options.pop("height", 360)
         self._env = mujoco_envs.AirHockeyEnv(render_mode=render_mode, **options)
         self._random_state: Any = np.random.RandomState(0).get_state()
         self.observation_space: spaces.Space[Any] = self._env.observation_space
@@ -244,6 +259,11 @@ class AirHockey(gym.Env[Any, Any]):
         """MuJoCo's data."""
         return self._env.base_env._data
 
+    @property
+    def dt(self) -> float:
+        """Seconds of a step."""
+        return float(self._env.base_env.dt)
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         with self._own_generator():
@@ -252,10 +272,12 @@ class AirHockey(gym.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         with self._own_generator():
-            observation, reward, terminated, truncated, info = self._env.step(action)
+            observation, reward, terminated, truncated, info = self._env.step(np.array(action))  # two of them change it in place
         return observation, float(reward), bool(terminated), bool(truncated), info
 
     def render(self) -> Any:
+        """What the table looks like now, uint8 [height, width, 3] in mode "rgb_array"."""
+        self._env.base_env._viewer_params.update(width=self.width, height=self.height)
         return self._env.render()
 
     def close(self) -> None:
@@ -281,46 +303,58 @@ class Drawn(gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         plt.switch_backend("Agg")                                        # no window, also where there is a desktop
         self._size = size
+        self._reacher: Any = self.unwrapped
+        self._reacher.render_mode = "human"                              # two of the three move their arm in no other mode
 
     @property
-    def render_mode(self) -> str:
+    def render_mode(self) -> str:  # type: ignore[override]  # Gymnasium's own wrappers make it a property too
         return "rgb_array"
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        self._put_away()                                                 # a figure keeps the goal of the episode it was made in
+        self.close()                                                     # a figure keeps the goal of the episode it was made in
         return self.env.reset(seed=seed, options=options)
 
     def render(self) -> Any:
         """What the env looks like now, uint8 [H, W, 3]."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")                              # Agg cannot show a figure, and warns of it
+            if self._reacher.fig is None:
+                self._begin()
+            self._reacher.render()
+        return np.array(self._reacher.fig.canvas.buffer_rgba())[..., :3]
+
+    def _begin(self) -> None:
+        """A figure of the arm and the goal only, which stays where it is: at step 1 they move it, in a way matplotlib refuses."""
         import matplotlib.pyplot as plt
 
-        reacher: Any = self.unwrapped
-        with warnings.catch_warnings(), plt.rc_context(_figure(self._size)):
-            warnings.simplefilter("ignore")                              # Agg cannot show a figure, and warns of it
-            reacher.render()
-        return np.array(reacher.fig.canvas.buffer_rgba())[..., :3]
+        steps, self._reacher._steps = self._reacher._steps, 0
+        settings: Any = {"figure.figsize": (3.2, 3.2), "figure.dpi": self._size / 3.2}
+        with plt.rc_context(settings):
+            self._reacher.render()
+        self._reacher._steps = steps
+        for name in ("goal_point", "goal_point_plot", "via_point_plot"):
+            setattr(self._reacher, name, SimpleNamespace(set_data=lambda *_: None))
+        self._reacher.fig.subplots_adjust(left=0, bottom=0, right=1, top=1)
+        self._reacher.fig.gca().set_axis_off()
+        self._reacher.fig.gca().set_aspect("equal")
 
     def close(self) -> None:
-        self._put_away()
-        self.env.close()
-
-    def _put_away(self) -> None:
+        """Put the figure away."""
         import matplotlib.pyplot as plt
 
-        reacher: Any = self.unwrapped
-        if reacher.fig is not None:
-            plt.close(reacher.fig)
-            reacher.fig = None
+        if self._reacher.fig is not None:
+            plt.close(self._reacher.fig)
+            self._reacher.fig = None
 
 
-def _figure(size: int) -> dict[str, Any]:
-    """4:3, and about as detailed as matplotlib's own 640 pixels."""
-    return {"figure.figsize": (6.4, 4.8), "figure.dpi": size / 6.4}
-
-
-def is_drawn(env: Env) -> bool:
-    """Whether this is one of the reachers that draw with matplotlib."""
-    return any(cls.__module__.startswith("fancy_gym.envs.classic_control.base_reacher") for cls in type(env.unwrapped).__mro__)
+def is_drawn(env: str) -> bool:
+    """Whether this is the id of a reacher that draws with matplotlib (see `Drawn`)."""
+    if not is_fancy_id(env):
+        return False
+    enable()
+    reacher = _module("fancy_gym.envs.classic_control.base_reacher.base_reacher").BaseReacherEnv
+    entry = gym.spec(env).entry_point
+    return isinstance(entry, type) and issubclass(entry, reacher)
 
 
 def same_first_cup(beer_pong: Any) -> None:

@@ -19,6 +19,7 @@ from rltrainer.queries import STRATEGIES
 from rltrainer.rewards import LEARNERS
 from rltrainer.schedule import Schedule
 from rltrainer.seams import named
+from rltrainer.seeds import Seeds
 from rltrainer.store import Store
 from rltrainer.teachers import OracleTeacher
 from rltrainer.wrapper import RewardSeat
@@ -87,11 +88,13 @@ class PreferenceLoop:
         self._updated_at = 0
         strategy: Strategy = named(STRATEGIES, self.config.queries.strategy, "queries.strategy")
         self._strategy = strategy
-        children = np.random.SeedSequence(self.config.seed).spawn(4)
-        self._query_rng, self._teacher_rng, self._explore_rng = (np.random.default_rng(child) for child in children[:3])
+        seeds = Seeds.of(self.config.seed)
+        self._query_rng = np.random.default_rng(seeds.queries)
+        self._teacher_rng = np.random.default_rng(seeds.teacher)
+        self._explore_rng = np.random.default_rng(seeds.exploration)
         make_learner: Any = named(LEARNERS, self.config.reward.learner, "reward.learner")
         space = env.seat.action_space
-        self.learner: Learner = make_learner(self.recorder.current.shape[1], space, self.config.reward, children[3])
+        self.learner: Learner = make_learner(self.recorder.current.shape[1], space, self.config.reward, seeds.learner)
         self.store, self._temporary = _open_store(run, self.config)
         self.cursor = 0
         self._comparisons: dict[tuple[str, str], Comparison] = {}

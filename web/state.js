@@ -132,7 +132,6 @@ const ON = {
       ...state,
       pairs,
       shown: pairs.length ? state.shown : null,
-      history: state.history.filter((pair) => !gone.has(pair.queryId)),
       remark: hit ? "That pair is no longer needed." : state.remark,
     };
   },

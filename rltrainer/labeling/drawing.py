@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from rltrainer.core import Array
 
 if TYPE_CHECKING:
-    import mujoco
+    import mujoco  # type: ignore[import-untyped]
 
 PLANE, HEIGHT_FIELD, SPHERE, CAPSULE, ELLIPSOID, CYLINDER, BOX, MESH = range(8)
 """mujoco.mjtGeom"""
@@ -286,7 +286,8 @@ def _vertices(model: mujoco.MjModel, mesh: int) -> Array:
 
 def _outermost(vertices: Array) -> Array:
     """The vertices that reach furthest in each direction: what is seen of a mesh's hull."""
-    return vertices[np.unique(np.argmax(vertices @ DIRECTIONS.T, axis=0))].astype(float)
+    outermost: Array = vertices[np.unique(np.argmax(vertices @ DIRECTIONS.T, axis=0))].astype(float)
+    return outermost
 
 
 # ------------------------------------------------------------------ ink

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rltrainer.core import Array, InnerSteps, Segment
+from rltrainer.core import InnerSteps, Segment
 from rltrainer.envs import SeededEpisodes, flat_observation, make_env, make_shown_env
 
 BLACK_BOX_STEPS = "inner_steps"
@@ -88,7 +88,7 @@ def _rolled(env: gym.Env[Any, Any], steps: int, seed: int | None) -> Segment:
         env.action_space.seed(seed)
     observation, info = env.reset(seed=seed)
     episode_seed = info["episode_seed"]
-    observations, actions, env_rewards = [observation], [], []
+    observations, actions, env_rewards = [observation], list[Any](), list[Any]()
     done = False
     while not done and len(actions) < steps:
         action = env.action_space.sample()

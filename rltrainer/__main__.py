@@ -1,0 +1,5 @@
+"""`python -m rltrainer`."""
+
+from rltrainer.cli import main
+
+main()

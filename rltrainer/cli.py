@@ -1,0 +1,255 @@
+"""`rltrainer train · label · evaluate · enjoy · export · doctor`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic.fields import FieldInfo
+
+from rltrainer.config import Config, settings_of
+from rltrainer.core import UserError
+
+SHORT = {"labeling.port": "--port", "labeling.host": "--host", "labeling.page": "--page"}
+"""Settings that have a flag without their section, too."""
+
+RUN = click.argument("run", type=click.Path(path_type=Path))
+
+
+def main() -> None:
+    """The command line. What the user can mend ends with one sentence and exit code 2."""
+    try:
+        group.main(standalone_mode=False)
+    except UserError as error:
+        _fail(str(error))
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+
+
+def _fail(sentence: str) -> None:
+    print(f"rltrainer: {sentence}", file=sys.stderr)
+    sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="rltrainer")
+def group() -> None:
+    """Teach a Gymnasium agent by choosing the better of two clips, while it learns.
+
+    \b
+    Start here:
+      rltrainer train                                   label HalfCheetah live in your browser
+      rltrainer train --env Pendulum-v1 --labeler oracle --labels 100 --steps 60000
+      rltrainer evaluate runs/...                       the trained policy's true return
+    """
+
+
+# ------------------------------------------------------------------ train
+
+
+class SettingsCommand(click.Command):
+    """A command with a flag for every setting of the config, shown section by section."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += [_option(name, field) for name, field in settings_of()]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "section", ""), []).append(record)
+        for section, records in sections.items():
+            with formatter.section(f"{section.capitalize()} settings" if section else "Options"):
+                formatter.write_dl(records)
+
+
+class SettingOption(click.Option):
+    """A flag of one setting; its text is checked by the config, which knows what is allowed."""
+
+    section = ""
+
+
+def _option(name: str, field: FieldInfo) -> SettingOption:
+    section, _, word = name.rpartition(".")
+    flags = [f"--{name.replace('_', '-')}", *([SHORT[name]] if name in SHORT else [])]
+    default = field.get_default(call_default_factory=True)
+    shown = {True: "on", False: "off"}.get(default, default) if isinstance(default, bool) else default
+    option = SettingOption(
+        [*flags, name.replace(".", "__")],
+        help=f"{field.description}  [{_shown(shown)}]",
+        metavar=_metavar(word, default),
+    )
+    option.section = section
+    return option
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return "unset" if default is None or default == {} else str(default)
+
+
+def _metavar(word: str, default: Any) -> str:
+    if isinstance(default, bool):
+        return "on|off"
+    return {int: "N", float: "X", tuple: "N,N", dict: "YAML"}.get(type(default), "X" if default is None else word.upper())
+
+
+@group.command(cls=SettingsCommand)
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it")
+@click.option("--run", "run", type=click.Path(path_type=Path), help="folder for the run; must not exist  [runs/ENV-TIME]")
+@click.option("--no-open", is_flag=True, help="don't open the page in a browser")
+def train(config_file: Path | None, run: Path | None, no_open: bool, **flags: str | None) -> None:
+    """Train a policy from preferences, with people or an oracle answering.
+
+    With --labeler browser (the default) a page opens with two clips; choose the better one with the arrow keys. Training goes on
+    while you look. With --labeler oracle the env's own reward answers, and with --labeler none it is the reward: the
+    baseline of every comparison. Ctrl-C ends the run and keeps everything in its folder.
+    """
+    from rltrainer.progress import Dashboard
+    from rltrainer.training import train as run_training
+
+    changes = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
+    base = Config.read(config_file) if config_file is not None else Config()
+    config = base.but({name: _value(name, text) for name, text in changes.items()})
+    path = run or Path("runs") / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', config.env)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    dashboard = Dashboard(config.steps)
+
+    def announce(url: str) -> None:
+        dashboard.say(f"Label here: {url}")
+        if not no_open and has_desktop():
+            webbrowser.open(url)
+
+    dashboard.say(f"Run folder: {path}")
+    try:
+        run_training(config, path, dashboard, announce)
+    finally:
+        dashboard.close()
+    dashboard.say(f"Saved in {path} · see it: rltrainer enjoy {path} · measure it: rltrainer evaluate {path}")
+
+
+def _value(name: str, text: str) -> Any:
+    """A flag's text as the config takes it; lists and mappings are YAML."""
+    import yaml
+
+    field = dict(settings_of())[name]
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, tuple):
+        return [part.strip() for part in text.strip("[]()").split(",") if part.strip()]
+    if isinstance(default, dict):
+        return yaml.safe_load(text)
+    return None if default is None and text in ("", "none", "unset") else text
+
+
+def has_desktop() -> bool:
+    """Whether there is a screen to open a browser on."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+# ------------------------------------------------------------------ label
+
+
+@group.command()
+@RUN
+@click.option("--host", help="address to listen on  [the run's labeling.host]")
+@click.option("--port", type=click.IntRange(0, 65_535), help="port to listen on, 0 for a free one  [the run's labeling.port]")
+@click.option("--no-open", is_flag=True, help="don't open the page in a browser")
+@click.option("--with-parent", type=int, hidden=True, help="end when the process of this id is gone")
+def label(run: Path, host: str | None, port: int | None, no_open: bool, with_parent: int | None) -> None:
+    """Serve the labeler page of a run, also with no training alive or after it has ended.
+
+    Prints the URL with the key that lets a labeler in. Every answer that the page calls saved is in the run's store.
+    """
+    from rltrainer.labeling.server import serve
+
+    def announce(url: str) -> None:
+        print(url, flush=True)
+        if not no_open and has_desktop():
+            webbrowser.open(url)
+
+    serve(run, host=host, port=port, announce=announce, until=_gone(with_parent))
+
+
+def _gone(parent: int | None) -> Callable[[], bool] | None:
+    return None if parent is None else lambda: os.getppid() != parent
+
+
+# ------------------------------------------------------------------ afterwards
+
+
+@group.command()
+@RUN
+@click.option("--episodes", type=click.IntRange(1), default=20, show_default=True, help="whole episodes to play")
+@click.option("--seed", type=click.IntRange(0), default=1_000_003, help="seed of the first episode, apart from training's")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def evaluate(run: Path, episodes: int, seed: int, as_json: bool) -> None:
+    """Play the trained policy, without exploration, and give its return on the env's own reward."""
+    import numpy as np
+
+    from rltrainer.checkpoint import RunFolder
+    from rltrainer.training import evaluate as play
+
+    returns = play(RunFolder.open(run), episodes, seed)
+    result = {"mean_return": float(np.mean(returns)), "std_return": float(np.std(returns)), "episodes": len(returns)}
+    if as_json:
+        print(json.dumps(result))
+    else:
+        print(f"true return {result['mean_return']:.1f} ± {result['std_return']:.1f} over {len(returns)} episodes")
+
+
+@group.command()
+@RUN
+@click.option("--out", type=click.Path(path_type=Path), help="the video file  [RUN/enjoy.mp4]")
+@click.option("--seed", type=click.IntRange(0), default=1_000_003, help="seed of the episode")
+@click.option("--size", type=click.IntRange(64, 1024), default=480, show_default=True, help="longer side in pixels")
+def enjoy(run: Path, out: Path | None, seed: int, size: int) -> None:
+    """Film one episode of the trained policy."""
+    from rltrainer.checkpoint import RunFolder
+    from rltrainer.filming import film
+
+    folder = RunFolder.open(run)
+    file = out or folder.path / "enjoy.mp4"
+    true_return, steps = film(folder, file, seed, size)
+    print(f"{file}: {steps} steps, true return {true_return:.1f}")
+
+
+@group.command()
+@RUN
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+def export(run: Path, file: Path | None) -> None:
+    """Write a run's labels as JSON lines, to FILE or to RUN/labels.jsonl."""
+    from rltrainer.checkpoint import RunFolder
+    from rltrainer.store import Store
+
+    store = Store.open(run)
+    try:
+        count = RunFolder(run).export_labels(store, file)
+    finally:
+        store.close()
+    print(f"{file or run / 'labels.jsonl'}: {count} labels")
+
+
+@group.command()
+@click.option("--port", type=click.IntRange(0, 65_535), default=8765, show_default=True, help="port to try")
+def doctor(port: int) -> None:
+    """Check what commonly breaks, and say how to mend it."""
+    from rltrainer.doctor import checks, report
+
+    found = checks(port)
+    print(report(found))
+    if any(check.status == "fail" for check in found):
+        sys.exit(1)
+
+

@@ -1,0 +1,129 @@
+"""Who holds which pair. A pair is dealt to one page at a time, and no page waits while another hoards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rltrainer.labeling.effects import Effect, Lease, Pair, Release, Send, SendPair
+from rltrainer.labeling.messages import Withdrawn
+
+AHEAD = 3
+"""Pairs that a page holds: the one on screen, and the next ones already there."""
+
+
+@dataclass
+class Seat:
+    """A page that was let in. Two tabs of one labeler have two seats.
+
+    seen:   when somebody last did something there
+    held:   the pairs leased to it, in the order in which they are to be judged, and when each lease ends
+    pushed: every pair whose clips went to it: it has them still
+    """
+
+    labeler: str
+    seen: float
+    held: dict[str, float] = field(default_factory=dict)
+    pushed: set[str] = field(default_factory=set)
+
+
+class Dealer:
+    """Deals pairs to the seats. Pages are numbers, pairs are query ids."""
+
+    def __init__(self) -> None:
+        self.seats: dict[int, Seat] = {}
+
+    def leave(self, page: int) -> list[Effect]:
+        """A page is gone: what it held is free."""
+        seat = self.seats.pop(page, None)
+        return [Release(tuple(seat.held))] if seat and seat.held else []
+
+    def holder(self, query_id: str) -> int | None:
+        return next((page for page, seat in self.seats.items() if query_id in seat.held), None)
+
+    def unseen(self) -> list[str]:
+        """Held pairs that were not pushed yet, those that pages need first at the front."""
+        ranked = [
+            (rank, query_id)
+            for seat in self.seats.values()
+            for rank, query_id in enumerate(seat.held)
+            if query_id not in seat.pushed
+        ]
+        return [query_id for _, query_id in sorted(ranked, key=lambda place: place[0])]
+
+    def give(self, page: int, query_ids: Sequence[str], now: float, lease_seconds: float) -> list[Effect]:
+        """Lease pairs to a page, or renew the leases that it has."""
+        if not query_ids:
+            return []
+        seat = self.seats[page]
+        seat.held |= dict.fromkeys(query_ids, now + lease_seconds)
+        return [Lease(tuple(query_ids), seat.labeler, lease_seconds)]
+
+    def withdraw(self, page: int, query_ids: Iterable[str]) -> list[Effect]:
+        """Take pairs from a page. It is told of those that it has on hand."""
+        seat = self.seats[page]
+        taken = [query_id for query_id in query_ids if seat.held.pop(query_id, None) is not None]
+        shown = [query_id for query_id in taken if query_id in seat.pushed]
+        return [Send(page, Withdrawn(query_ids=shown))] if shown else []
+
+    def withdraw_everywhere(self, query_id: str) -> list[Effect]:
+        return [effect for page in self.seats for effect in self.withdraw(page, [query_id])]
+
+    def keep(self, query_ids: Iterable[str]) -> list[Effect]:
+        """Take every pair from the pages that is none of these."""
+        kept = set(query_ids)
+        return [
+            effect
+            for page, seat in self.seats.items()
+            for effect in self.withdraw(page, [query_id for query_id in seat.held if query_id not in kept])
+        ]
+
+    def deal(self, pairs: Sequence[str], leased: Mapping[str, str], now: float, lease_seconds: float) -> list[Effect]:
+        """Give pages pairs until each holds AHEAD of them; those that hold least come first.
+
+        pairs:  what may be dealt, the best first
+        leased: labeler by query id, as another service or an earlier one noted it: only that labeler may have the pair
+        A pair that lay longer than its lease goes to another page, if somebody is at that page and nothing else is left.
+        """
+        ends = {query_id: end for seat in self.seats.values() for query_id, end in seat.held.items()}
+        free = [query_id for query_id in pairs if query_id not in ends]
+        lapsed = [query_id for query_id in pairs if ends.get(query_id, math.inf) <= now]
+        hungry = {page for page, seat in self.seats.items() if len(seat.held) < AHEAD}
+        dealt: dict[int, list[str]] = {}
+        effects: list[Effect] = []
+        while hungry and (free or lapsed):
+            page = min(hungry, key=lambda page: (len(self.seats[page].held), page))
+            seat = self.seats[page]
+            query_id = _take(free, lambda query_id: leased.get(query_id, seat.labeler) == seat.labeler)  # noqa: B023 - called at once
+            if query_id is None and now - seat.seen <= lease_seconds:
+                query_id = _take(lapsed, lambda query_id: query_id not in seat.held)  # noqa: B023 - called at once
+                holder = None if query_id is None else self.holder(query_id)
+                effects += self.withdraw(holder, [query_id]) if holder is not None and query_id is not None else []
+            if query_id is None:
+                hungry.discard(page)
+                continue
+            seat.held[query_id] = now + lease_seconds
+            dealt.setdefault(page, []).append(query_id)
+            if len(seat.held) >= AHEAD:
+                hungry.discard(page)
+        for page, query_ids in dealt.items():
+            effects += self.give(page, query_ids, now, lease_seconds)
+        return effects
+
+    def push(self, pair_of: Callable[[str], Pair | None]) -> list[Effect]:
+        """Each held pair goes to its page once, as soon as its clips are there."""
+        effects: list[Effect] = []
+        for page, seat in self.seats.items():
+            for query_id in seat.held:
+                pair = None if query_id in seat.pushed else pair_of(query_id)
+                if pair is not None:
+                    seat.pushed.add(query_id)
+                    effects.append(SendPair(page, pair.header, pair.videos))
+        return effects
+
+
+def _take(query_ids: list[str], fits: Callable[[str], bool]) -> str | None:
+    """The first that fits, taken out of the list."""
+    place = next((place for place, query_id in enumerate(query_ids) if fits(query_id)), None)
+    return None if place is None else query_ids.pop(place)

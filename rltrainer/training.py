@@ -1,0 +1,244 @@
+"""The main job: one run, from a config to a folder."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecCheckNan, VecEnv, VecNormalize
+
+from rltrainer.checkpoint import RunFolder, check_free
+from rltrainer.config import Config
+from rltrainer.core import UserError
+from rltrainer.envs import check_spaces, make_env, shows_pictures
+from rltrainer.labeling.process import LabelService
+from rltrainer.loop import PreferenceLoop, Progress
+from rltrainer.methods import METHODS, PreferenceCallback
+from rltrainer.progress import Dashboard
+from rltrainer.queries import STRATEGIES
+from rltrainer.rewards import LEARNERS
+from rltrainer.seams import named
+from rltrainer.seeds import Seeds, number
+from rltrainer.wrapper import PreferenceRewardVecWrapper
+
+EVENT_SECONDS = 1.0
+SPEED_ROLLOUTS = 20
+"""Steps per second are those of the last rollouts, their optimisation included."""
+
+
+def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[str], None]) -> RunFolder:
+    """Train as the config says, into a new run folder. Ctrl-C ends it early and keeps everything.
+
+    announce: told the labeler's URL
+    Raises UserError for what the user can mend, before anything is written where that is possible.
+    """
+    torch.set_num_threads(1)                                             # 5–15 times quicker on nets as small as these
+    check(config, path)
+    folder = RunFolder.create(path, config)
+    run = Run(config, folder, dashboard)
+    try:
+        if shows_page(config):
+            run.open_page(announce)
+        run.learn()
+    finally:
+        run.save()
+    return folder
+
+
+def check(config: Config, path: Path) -> None:
+    """Everything that can be refused before a folder is made. Raises UserError."""
+    check_free(path)
+    named(METHODS, config.method, "method")
+    env = make_env(config.env, config.env_options)
+    env.close()
+    if config.labeler == "none":
+        return
+    named(LEARNERS, config.reward.learner, "reward.learner")
+    named(STRATEGIES, config.queries.strategy, "queries.strategy")
+    check_spaces(env.get_wrapper_attr("recorded_observation_space"), env.get_wrapper_attr("recorded_action_space"))
+    if shows_page(config):
+        reason = shows_pictures(config.env, config.env_options)
+        if reason is not None:
+            raise UserError(reason)
+
+
+def shows_page(config: Config) -> bool:
+    """Whether the label service runs beside the training."""
+    return config.labeling.page == "on" or (config.labeling.page == "auto" and config.labeler == "browser")
+
+
+class Run:
+    """The parts of one run while it lasts."""
+
+    def __init__(self, config: Config, folder: RunFolder, dashboard: Dashboard) -> None:
+        self.config, self.folder, self.dashboard = config, folder, dashboard
+        self.service: LabelService | None = None
+        self.loop: PreferenceLoop | None = None
+        self._told_at = 0.0
+        seeds = Seeds.of(config.seed)
+        venv = make_vec_env(config, number(seeds.envs))
+        if config.labeler == "none":
+            venv = VecCheckNan(venv, raise_exception=True)
+        else:
+            venv = PreferenceRewardVecWrapper(venv, config.segments.recent_steps)
+            self.loop = PreferenceLoop(venv, config, run=folder.path, watch=self._watch)
+        self.model: BaseAlgorithm = named(METHODS, config.method, "method")(normalised(venv, config), config, number(seeds.policy))
+        self.model.set_logger(configure(str(folder.logs), ["tensorboard"]))
+
+    def open_page(self, announce: Callable[[str], None]) -> None:
+        """Start the label service and say where it is."""
+        labeling = self.config.labeling
+        self.service = LabelService(self.folder.path, labeling.host, labeling.port)
+        announce(self.service.url)
+
+    def learn(self) -> None:
+        """The one `learn` of the run: schedules are never started twice."""
+        watcher = RolloutWatch(self._tell, self.service)
+        callbacks: list[BaseCallback] = [watcher]
+        if self.loop is not None:
+            callbacks.insert(0, PreferenceCallback(self.loop))
+        with _interrupted(self.dashboard):
+            self.model.learn(self.config.steps, callback=CallbackList(callbacks))
+            self._finish("finished", "Training has finished.")
+
+    def save(self) -> None:
+        """Everything that was learned, to the run folder."""
+        self.folder.save_policy(self.model)
+        if self.loop is not None:
+            if self.loop.phase != "finished":
+                self._finish("stopped", "Training was stopped.")
+            self.folder.save_reward(self.loop.learner.state())
+            self.folder.export_labels(self.loop.store)
+            self.loop.close()
+        self.model.logger.close()
+        self.model.get_env().close()  # type: ignore[union-attr] - every model here has an env
+        if self.service is not None:
+            self.service.stop()
+        self.dashboard.close()
+
+    def _finish(self, phase: str, message: str) -> None:
+        if self.loop is not None:
+            self.loop.phase = phase
+            self._tell({"phase": phase, "message": message, "step": self.loop.steps, "steps": self.config.steps}, at_once=True)
+
+    def _watch(self, progress: Progress) -> None:
+        """The loop's news: while the warm-up waits there are no rollouts that would tell."""
+        if progress.phase == "warmup":
+            if self.service is not None:
+                self.service.ensure()
+            self._tell(asdict(progress))
+
+    def _tell(self, facts: dict[str, Any], *, at_once: bool = False) -> None:
+        """To the terminal, and into the store for the page."""
+        if self.loop is not None:
+            facts = asdict(self.loop.progress()) | facts
+            now = time.monotonic()
+            if at_once or now - self._told_at >= EVENT_SECONDS:
+                self.loop.store.log("progress", **facts)
+                self._told_at = now
+        self.dashboard.show(facts)
+
+
+class RolloutWatch(BaseCallback):
+    """Tells steps per second and the true return at each rollout's end."""
+
+    def __init__(self, tell: Callable[[dict[str, Any]], None], service: LabelService | None) -> None:
+        super().__init__()
+        self._tell, self._service = tell, service
+        self._rollout_ends: deque[tuple[float, int]] = deque(maxlen=SPEED_ROLLOUTS)
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self._rollout_ends.append((time.monotonic(), self.model.num_timesteps))
+        seconds, steps = (np.array(self._rollout_ends[-1]) - self._rollout_ends[0]).tolist()
+        episodes = self.model.ep_info_buffer or ()
+        true_return = float(np.mean([episode["r"] for episode in episodes])) if episodes else None
+        if self._service is not None:
+            self._service.ensure()
+        self._tell(
+            {
+                "phase": "training",
+                "step": self.model.num_timesteps,
+                "steps": self.model._total_timesteps,
+                "steps_per_second": steps / seconds if steps else None,
+                "true_return": true_return,
+            }
+        )
+
+
+@contextmanager
+def _interrupted(dashboard: Dashboard) -> Iterator[None]:
+    """Ctrl-C ends the training, not the program."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        dashboard.say("Stopping: saving the run …")
+
+
+# ------------------------------------------------------------------ the envs of a run
+
+
+def make_vec_env(config: Config, seed: int) -> VecEnv:
+    """The run's envs, each with a Monitor inside, so that `ep_rew_mean` is the true return."""
+    makers = [EnvMaker(config.env, config.env_options)] * config.n_envs
+    venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
+    venv.seed(seed)
+    return venv
+
+
+class EnvMaker:
+    """Makes one monitored env; plain data, so that a subprocess can be handed it."""
+
+    def __init__(self, env: str, options: dict[str, Any]) -> None:
+        self._env, self._options = env, options
+
+    def __call__(self) -> gym.Env[Any, Any]:
+        return Monitor(make_env(self._env, self._options))
+
+
+def normalised(venv: VecEnv, config: Config, *, training: bool = True) -> VecNormalize:
+    """Running scales around the rewarded env: the policy sees scaled observations, segments hold raw ones."""
+    space = venv.observation_space
+    if isinstance(space, gym.spaces.Dict):
+        keys = [name for name, part in space.items() if isinstance(part, gym.spaces.Box) and not is_image_space(part)]
+        return VecNormalize(venv, training=training, norm_obs=bool(keys), gamma=config.ppo.gamma, norm_obs_keys=keys or None)
+    scaled = isinstance(space, gym.spaces.Box) and not is_image_space(space)
+    return VecNormalize(venv, training=training, norm_obs=scaled, gamma=config.ppo.gamma)
+
+
+def load_policy(folder: RunFolder, n_envs: int = 1, seed: int = 0) -> tuple[BaseAlgorithm, VecNormalize]:
+    """The trained policy of a run and envs to act in, on the env's own reward."""
+    config = folder.config.but({"n_envs": n_envs, "subprocesses": False})
+    env = normalised(make_vec_env(config, seed), config, training=False)
+    env.norm_reward = False
+    model = named(METHODS, config.method, "method")(env, config, 0)
+    folder.load_policy(model)
+    return model, env
+
+
+def evaluate(folder: RunFolder, episodes: int, seed: int = 1_000_003) -> list[float]:
+    """True returns of `episodes` whole episodes of the trained policy, without exploration noise."""
+    model, env = load_policy(folder, seed=seed)
+    returns: list[float] = []
+    observations = env.reset()
+    while len(returns) < episodes:
+        actions, _ = model.predict(observations, deterministic=True)  # type: ignore[arg-type] - SB3's stubs forget the vector's tuple
+        observations, _, _, infos = env.step(actions)
+        returns += [float(info["episode"]["r"]) for info in infos if "episode" in info]
+    env.close()
+    return returns

@@ -1,0 +1,241 @@
+// @ts-check
+/** The wiring: sockets, keys, disk and frames bring events; the state that comes of them is shown, stored and sent. */
+
+import { Shelf } from "./clips.js";
+import { Connection } from "./connection.js";
+import { commandOf } from "./keys.js";
+import { Delivery, Outbox } from "./outbox.js";
+import { Player } from "./player.js";
+import { SettingsPanel, changesOf } from "./settings.js";
+import { initialState, mayAnswer, onScreen, ownerOf, rangeOf, reduce, stage, watching } from "./state.js";
+import { View, byId } from "./view.js";
+import { settings } from "./wire.js";
+
+/** Pairs decoded ahead of the one on screen, and answered pairs kept decoded for an undo. */
+const AHEAD = 3;
+const BEHIND = 2;
+/** Timings kept for a benchmark. */
+const TIMINGS = 1000;
+
+/** For benchmarks: when each answer's key went down, when its mark was made and when the next pair was painted (performance.now()). @type {{keyAt: number, markedAt: number, shownAt: number}[]} */
+const timings = [];
+Object.assign(window, { rltrainerTimings: timings });
+
+const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+let state = initialState({ playing: !calm });
+
+const view = new View({
+  command,
+  trim,
+  retry: () => (stage(state) === "error" ? location.reload() : stage(state) === "denied" ? connect() : connection.retryNow()),
+  openSettings: () => dispatch({ type: "settingsOpened" }),
+});
+const panel = new SettingsPanel(/** @type {HTMLDialogElement} */ (byId("settings")), {
+  apply: applySettings,
+  close: () => dispatch({ type: "settingsClosed" }),
+});
+const player = new Player(view.screens);
+const shelf = new Shelf(wake, (queryId, error) => dispatch({ type: "unplayable", queryId, details: String(error) }));
+const outbox = await Outbox.open();
+const delivery = new Delivery(outbox, (label) => connection.send(label), () => dispatch({ type: "forgetful" }));
+
+/** What comes is taken in order, though a welcome waits for the disk. */
+let inbox = Promise.resolve();
+const connection = new Connection(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`, {
+  connecting: () => dispatch({ type: "connecting" }),
+  message: (message) => later(() => take(message)),
+  pair: (header, videos) => later(() => takePair(header, videos)),
+  lost: (retryAt) => later(() => dispatch({ type: "lost", retryAt, now: performance.now() })),
+  denied: (reason) => later(() => dispatch({ type: "denied", reason })),
+  unreadable: (error) => dispatch({ type: "trouble", sentence: "The service said something that this page does not understand. Reload the page.", details: error.message }),
+});
+
+// -------------------------------------------------------------------- state in, effects out
+
+/** @param {import("./state.js").Event} event */
+function dispatch(event) {
+  const before = state;
+  state = reduce(state, event);
+  if (state === before) return;
+  if (state.welcome) delivery.follow(ownerOf(state.welcome), before.outbox, state.outbox);
+  if (state.pairs !== before.pairs || state.history !== before.history || state.shown !== before.shown) settleShelf();
+  wake();
+}
+
+/** Which pairs' pictures are worth their memory. */
+function settleShelf() {
+  const seen = state.shown ? [state.shown.queryId] : [];
+  const ahead = state.pairs.map((pair) => pair.queryId);
+  const behind = state.history.map((pair) => pair.queryId).reverse();
+  shelf.settle([...seen, ...ahead, ...behind], [...ahead.slice(0, 1), ...seen, ...ahead.slice(1, 1 + AHEAD), ...behind.slice(0, BEHIND)]);
+}
+
+/** @param {() => unknown} step */
+function later(step) {
+  inbox = inbox.then(step).then(() => undefined, fail);
+}
+
+/** @param {import("./wire.js").Inbound} message */
+async function take(message) {
+  if (message.type !== "welcome") return dispatch({ type: message.type, message });
+  const known = state.welcome !== null && ownerOf(state.welcome) === ownerOf(message);
+  const stored = known ? [] : await outbox.load(ownerOf(message));
+  delivery.loaded(stored);
+  dispatch({ type: "welcome", message, outbox: stored });
+  delivery.connected();
+  if (!outbox.durable) dispatch({ type: "forgetful" });
+}
+
+/** @param {import("./wire.js").PairHeader} header @param {[Uint8Array, Uint8Array]} videos */
+function takePair(header, videos) {
+  shelf.add(header, videos);
+  dispatch({ type: "pair", header, flip: Math.random() < 0.5 });
+  settleShelf(); // a pair that was not taken is forgotten
+}
+
+// -------------------------------------------------------------------- what a person does
+
+/** @param {import("./keys.js").Command} name @param {number} at */
+function command(name, at) {
+  if (name === "toggle") return dispatch({ type: "toggle" });
+  if (name === "undo") return dispatch({ type: "undo", labelId: newId() });
+  if (!mayAnswer(state, name, at)) return;
+  view.mark(name);
+  answered = { keyAt: at, markedAt: performance.now() };
+  dispatch({ type: "answer", choice: name, labelId: newId(), at });
+}
+
+/** @param {0 | 1} side @param {"first" | "end" | "reset"} which @param {number} frame */
+function trim(side, which, frame) {
+  const pair = onScreen(state);
+  if (!pair) return;
+  const [first, end] = rangeOf(state, pair, side);
+  const range = { first: [Math.min(frame, end - 1), end], end: [first, Math.max(frame, first + 1)], reset: null }[which];
+  dispatch({ type: "trim", queryId: pair.queryId, segmentId: pair.clips[side].segment_id, range });
+  if (range) player.peek(side, which === "first" ? range[0] : range[1] - 1, performance.now());
+  else player.rewind();
+}
+
+/** @param {import("./settings.js").Filled} filled */
+function applySettings(filled) {
+  if (!state.rules) return;
+  const result = changesOf(state.rules, filled);
+  if ("error" in result) return dispatch({ type: "settingsFailed", error: result.error });
+  if (!Object.keys(result.changes).length) return dispatch({ type: "settingsClosed" });
+  dispatch({ type: "settingsSent" });
+  if (!connection.send(settings(result.changes))) dispatch({ type: "settingsFailed", error: "The service is not connected; try again when it is." });
+}
+
+document.addEventListener("keydown", (event) => {
+  const name = commandOf(/** @type {any} */ (event));
+  if (event.repeat && commandOf(/** @type {any} */ ({ ...picked(event), repeat: false }))) event.preventDefault(); // a held arrow must not scroll
+  if (!name) return;
+  event.preventDefault();
+  command(name, event.timeStamp);
+});
+
+/** @param {KeyboardEvent} event */
+function picked({ key, ctrlKey, altKey, metaKey, shiftKey, target }) {
+  return { key, ctrlKey, altKey, metaKey, shiftKey, target };
+}
+
+// -------------------------------------------------------------------- frames
+
+let scheduled = false;
+/** @type {{keyAt: number, markedAt: number} | null} an answer whose next pair is not on screen yet */
+let answered = null;
+
+/** Ask for a frame. */
+function wake() {
+  if (scheduled) return;
+  scheduled = true;
+  requestAnimationFrame(frame);
+}
+
+/** The answered pair stays for the one frame that shows its mark. */
+let marked = false;
+
+/** @param {number} now */
+function frame(now) {
+  scheduled = false;
+  if (answered && !marked) {
+    marked = true;
+    return wake();
+  }
+  swap(now);
+  view.render(state);
+  panel.render(state);
+  const pair = onScreen(state);
+  if (!pair || pair.queryId !== player.queryId) return;
+  const how = { playing: state.playing, speed: state.rules?.speed ?? 1, ranges: /** @type {[number, number][]} */ ([rangeOf(state, pair, 0), rangeOf(state, pair, 1)]) };
+  if (player.tick(now, how)) wake();
+}
+
+/** Put the next pair on screen once its pictures are there; until then the last one stays, and no key answers. @param {number} now */
+function swap(now) {
+  const pair = state.pairs[0];
+  const pictures = pair ? shelf.pictures(pair.queryId) : null;
+  if (!pair) {
+    player.clear();
+    answered = null;
+    marked = false;
+  } else if (pictures && (player.queryId !== pair.queryId || state.shown?.queryId !== pair.queryId)) {
+    player.show(pair, pictures);
+    dispatch({ type: "shown", queryId: pair.queryId, at: now });
+    if (answered) paintedAfter(answered);
+    answered = null;
+    marked = false;
+  }
+}
+
+/** A message posted in a frame is delivered when that frame is done. @param {{keyAt: number, markedAt: number}} answer */
+function paintedAfter(answer) {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => {
+    timings.push({ ...answer, shownAt: performance.now() });
+    if (timings.length > TIMINGS) timings.shift();
+    port1.close();
+  };
+  requestAnimationFrame(() => undefined);
+  port2.postMessage(null);
+}
+
+// -------------------------------------------------------------------- start
+
+/** `crypto.randomUUID` is missing where the page is not served securely. @returns {string} */
+function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** The token of the link, kept for a reload whose address has lost it. @returns {string} */
+function tokenOfLink() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  try {
+    if (given) sessionStorage.setItem("rltrainer.token", given);
+    return given ?? sessionStorage.getItem("rltrainer.token") ?? "";
+  } catch {
+    return given ?? ""; // storage is off: the address still has it
+  }
+}
+
+function connect() {
+  const token = tokenOfLink();
+  if (token) connection.start(token);
+  else dispatch({ type: "denied", reason: "This address has no token." });
+}
+
+/** @param {unknown} error */
+function fail(error) {
+  const details = error instanceof Error ? `${error.message}\n${error.stack ?? ""}` : String(error);
+  dispatch({ type: "trouble", sentence: "Your answers are kept. Reload the page to go on.", details });
+}
+
+window.addEventListener("error", (event) => fail(event.error ?? event.message));
+window.addEventListener("unhandledrejection", (event) => fail(event.reason));
+window.addEventListener("hashchange", connect);
+window.addEventListener("online", () => connection.retryNow());
+setInterval(() => {
+  if (state.link.phase === "waiting" || watching(state)) dispatch({ type: "tick", now: performance.now() });
+}, 500);
+wake();
+connect();

@@ -1,0 +1,137 @@
+// @ts-check
+/** The page's state in words. */
+
+import { stage, watching } from "./state.js";
+
+/** @typedef {import("./state.js").State} State */
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const tenth = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const percent = new Intl.NumberFormat("en", { style: "percent" });
+
+/** @param {number} count @param {string} noun */
+export function counted(count, noun) {
+  return `${whole.format(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** @param {State} state @returns {string} */
+export function linkWords({ link, now }) {
+  if (link.phase === "open") return "Connected";
+  if (link.phase === "denied") return "Not allowed: ask for a new link";
+  if (link.phase === "connecting") return "Connecting";
+  return `Reconnecting in ${Math.max(1, Math.ceil((link.retryAt - now) / 1000))} s`;
+}
+
+/** @param {State} state @returns {string} */
+export function savedWords(state) {
+  if (watching(state)) return "";
+  const unsent = state.outbox.length;
+  const saved = state.saved || !unsent ? `${whole.format(state.saved)} saved` : "";
+  return [saved, unsent ? `${whole.format(unsent)} unsent` : ""].filter(Boolean).join(", ");
+}
+
+/** @param {State} state @returns {string} */
+export function readyWords(state) {
+  return state.welcome && !watching(state) ? `${counted(state.pairs.length, "pair")} ready` : "";
+}
+
+/** @param {State} state @returns {string} */
+export function budgetWords({ status }) {
+  if (!status) return "";
+  return status.wanted ? `${whole.format(status.labels)} of ${counted(status.wanted, "label")}` : counted(status.labels, "label");
+}
+
+/** The line over the page while the service is away. @param {State} state @returns {string} */
+export function bannerWords(state) {
+  if (stage(state) !== "clips" || state.link.phase === "open") return "";
+  if (watching(state)) return `Connection lost. ${linkWords(state)}.`;
+  return `Connection lost. You can go on with the ${counted(state.pairs.length, "pair")} that ${state.pairs.length === 1 ? "is" : "are"} here; your answers are kept and sent later.`;
+}
+
+/**
+ * What the labels do, as (name, value) pairs; `share` is drawn as a bar.
+ * @param {State} state
+ * @returns {{name: string, value: string, share?: number}[]}
+ */
+export function insights({ status }) {
+  if (!status) return [];
+  const rate = status.steps_per_second === null ? "" : ` · ${whole.format(status.steps_per_second)} a second`;
+  const list = [
+    { name: `Training steps${rate}`, value: `${whole.format(status.step)} of ${whole.format(status.steps)}`, share: status.steps ? status.step / status.steps : 0 },
+    { name: "Right on answers it has not seen", value: status.held_out_accuracy === null ? "not known yet" : percent.format(status.held_out_accuracy) },
+    { name: "Reward learned", value: status.reward_version ? `version ${whole.format(status.reward_version)}` : "not yet" },
+  ];
+  if (status.true_return !== null) list.splice(2, 0, { name: "Environment’s own return", value: tenth.format(status.true_return) });
+  return list;
+}
+
+/** @param {State} state @returns {{name: string, value: string}[]} */
+export function totals({ status }) {
+  if (!status) return [];
+  const list = [
+    { name: status.labels === 1 ? "label" : "labels", value: whole.format(status.labels) },
+    { name: "training steps", value: whole.format(status.step) },
+  ];
+  if (status.held_out_accuracy !== null) list.push({ name: "right on unseen answers", value: percent.format(status.held_out_accuracy) });
+  return list;
+}
+
+/** What stands over watched clips. @param {State} state @returns {string} */
+export function watchWords({ pairs }) {
+  const labeler = pairs[0]?.answer?.labeler ?? "oracle";
+  return `${labeler === "oracle" ? "The oracle" : labeler} is answering`;
+}
+
+/**
+ * What a watched pair's answer was.
+ * @param {import("./state.js").Pair} pair
+ * @returns {{side: "left" | "right" | null, words: string}}
+ */
+export function verdictWords({ answer, clips }) {
+  if (answer?.verdict === "prefer") return { side: answer.preferred === clips[0].segment_id ? "left" : "right", words: "" };
+  return { side: null, words: answer?.verdict === "equal" ? "Both are equally good" : "Can’t tell" };
+}
+
+/**
+ * Title, text and button of a page without clips.
+ * @param {State} state
+ * @returns {{title: string, text: string, retry?: string}}
+ */
+export function stageWords(state) {
+  return (WORDS[stage(state)] ?? WORDS.connecting)(state);
+}
+
+/** @type {Record<string, (state: State) => {title: string, text: string, retry?: string}>} */
+const WORDS = {
+  connecting: (state) =>
+    state.link.phase === "waiting"
+      ? { title: "The label service does not answer", text: `${unsent(state)}${linkWords(state)}.`, retry: "Try now" }
+      : { title: "Connecting", text: "One moment." },
+  loading: () => ({ title: "Getting the first pair", text: "One moment." }),
+  waiting: ({ status }) => ({
+    title: "The first clips are on their way",
+    text: status?.message || "The agent is being recorded. A pair comes by itself.",
+  }),
+  empty: (state) => {
+    const { status } = state;
+    if (watching(state)) return { title: "Watching the oracle", text: "Training goes on; the next pair comes by itself." };
+    if (status?.wanted && status.labels >= status.wanted) {
+      return { title: `All ${counted(status.wanted, "label")} are in`, text: "Thank you. Training goes on with what you taught it." };
+    }
+    return { title: "You are up to date", text: "Training goes on; the next pair comes by itself." };
+  },
+  offline: (state) => ({ title: "Connection lost", text: `${unsent(state)}${linkWords(state)}.`, retry: "Try now" }),
+  finished: (state) => ({ title: "Training has finished", text: state.status?.message || "Thank you." }),
+  stopped: (state) => ({ title: "Training was stopped", text: state.status?.message || "All answers are saved." }),
+  denied: ({ link }) => ({
+    title: "This link is not allowed",
+    text: `${link.reason ? `${link.reason.replace(/[.]$/, "")}. ` : ""}Open the link that rltrainer printed, or ask for a new one.`,
+    retry: "Try again",
+  }),
+  error: ({ trouble }) => ({ title: "Something went wrong", text: trouble?.sentence ?? "", retry: "Reload" }),
+};
+
+/** @param {State} state */
+function unsent({ outbox }) {
+  return outbox.length ? `Your last ${counted(outbox.length, "answer")} ${outbox.length === 1 ? "is" : "are"} kept and sent later. ` : "";
+}
