@@ -31,7 +31,10 @@ class RunFolder:
     def create(cls, path: Path, config: Config) -> RunFolder:
         """A new folder with the config as resolved. Raises UserError where something lies there already."""
         check_free(path)
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"run is {str(path)!r}, which cannot be made: {error.strerror}; pass another --run DIR") from None
         folder = cls(path)
         folder.write("config.yaml", config.dump().encode())
         return folder
@@ -61,6 +64,11 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())
         beside.rename(self.path / name)
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(handle)                                             # the name, too
+        finally:
+            os.close(handle)
 
     # ------------------------------------------------------------------ what was learned
 
@@ -104,7 +112,10 @@ class RunFolder:
         if file is None:
             self.write("labels.jsonl", text)
         else:
-            file.write_bytes(text)
+            try:
+                file.write_bytes(text)
+            except OSError as error:
+                raise UserError(f"the labels cannot be written to {str(file)!r}: {error.strerror}; pass another FILE") from None
         return len(lines)
 
 

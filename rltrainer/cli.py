@@ -132,7 +132,6 @@ def train(config_file: Path | None, run: Path | None, no_open: bool, **flags: st
         if not no_open and has_desktop():
             webbrowser.open(url)
 
-    dashboard.say(f"Run folder: {path}")
     try:
         run_training(config, path, dashboard, announce)
     finally:

@@ -15,19 +15,34 @@ from rltrainer.core import UserError
 Labeler = Literal["browser", "oracle", "none"]
 
 
+def _no_switch(value: Any) -> Any:
+    """YAML reads `on` as true, and true as a number would be 1."""
+    if isinstance(value, bool):
+        raise ValueError("a number is asked for, not on or off")  # noqa: TRY004 - the error that pydantic reports
+    return value
+
+
 def _whole(value: Any) -> Any:
     """`1e6` and '1e6' mean a million where a whole number is asked for."""
+    value = _no_switch(value)
     try:
-        number = float(value) if isinstance(value, (str, float)) and not isinstance(value, bool) else None
+        number = float(value) if isinstance(value, (str, float)) else None
     except ValueError:
         return value
     return int(number) if number is not None and number.is_integer() else value
 
 
+def _switch_word(value: Any) -> Any:
+    """YAML reads an unquoted `on` as true; where 'on' is one of several words it is meant as the word."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
 Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_no_switch)]
 Count = Annotated[Whole, Field(ge=0)]
 Size = Annotated[Whole, Field(ge=1)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Share = Annotated[Number, Field(ge=0.0, le=1.0)]
+Positive = Annotated[Number, Field(gt=0)]
 
 
 class Section(BaseModel):
@@ -51,7 +66,7 @@ class Queries(Section):
     batch: Size = Field(5, description="pairs asked in one go when an oracle answers")
     warmup_share: Share = Field(0.25, description="share of the label budget asked before training starts")
     warmup_labels: Count = Field(10, description="answers that a person gives before training starts")
-    decay: Annotated[float, Field(gt=0)] = Field(0.2, description="the rate falls as C / (T + C); C as a share of the run")
+    decay: Positive = Field(0.2, description="the rate falls as C / (T + C); C as a share of the run")
 
 
 class Reward(Section):
@@ -60,10 +75,10 @@ class Reward(Section):
     learner: str = Field("ensemble", description="ensemble, or package.module:name")
     members: Size = Field(3, description="nets in the ensemble")
     hidden: tuple[Size, ...] = Field((64, 64), description="units of each hidden layer")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="Adam's step size")
+    learning_rate: Positive = Field(1e-3, description="Adam's step size")
     batch: Size = Field(32, description="comparisons in one gradient step")
     fit_steps: Size = Field(60, description="gradient steps of a refit, at most")
-    label_noise: Share = Field(0.1, description="share of answers taken to be chance")
+    label_noise: Annotated[Share, Field(lt=1)] = Field(0.1, description="share of answers taken to be chance")
 
 
 class PPO(Section):
@@ -72,23 +87,25 @@ class PPO(Section):
     n_steps: Size = Field(256, description="env steps of a rollout, in each env")
     batch_size: Size = Field(256, description="transitions in one gradient step")
     n_epochs: Size = Field(10, description="passes over each rollout")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(6e-4, description="Adam's step size")
+    learning_rate: Positive = Field(6e-4, description="Adam's step size")
     gamma: Share = Field(0.98, description="discount")
     gae_lambda: Share = Field(0.95, description="lambda of the advantage estimate")
-    clip_range: Annotated[float, Field(gt=0)] = Field(0.2, description="clipping of the policy ratio")
-    ent_coef: Annotated[float, Field(ge=0)] = Field(0.0, description="weight of the entropy bonus")
-    log_std_init: float = Field(-1.0, description="log of the first exploration noise (Box actions)")
+    clip_range: Positive = Field(0.2, description="clipping of the policy ratio")
+    ent_coef: Annotated[Number, Field(ge=0)] = Field(0.0, description="weight of the entropy bonus")
+    log_std_init: Number = Field(-1.0, description="log of the first exploration noise (Box actions)")
 
 
 class Labeling(Section):
     """The label service and its page."""
 
     task: str = Field("Which clip is better?", description="what the labeler is asked, shown over the clips")
-    page: Literal["auto", "on", "off"] = Field("auto", description="show the page; auto: when a person labels")
+    page: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch_word)] = Field(
+        "auto", description="show the page; auto: when a person labels"
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Annotated[Whole, Field(ge=0, le=65_535)] = Field(8765, description="port to listen on; 0 takes a free one")
     queue_size: Size = Field(8, description="pairs waiting for an answer, at most (MAX_QUEUE_SIZE)")
-    lease_seconds: Annotated[float, Field(gt=0)] = Field(120.0, description="how long a pair is kept for one labeler")
+    lease_seconds: Positive = Field(120.0, description="how long a pair is kept for one labeler")
     allow_editing: bool = Field(True, description="the labeler may trim each clip (allowEditing)")
     allow_skipping: bool = Field(True, description='the labeler may answer "can\'t tell" (allowSkipping)')
     allow_ties: bool = Field(True, description='the labeler may answer "equal" (allowTies)')
@@ -99,10 +116,10 @@ class Clips(Section):
     """How segments are shown."""
 
     size: Annotated[Whole, Field(ge=32, le=1024)] = Field(256, description="longer side of a clip, in pixels")
-    frame_rate: Annotated[float, Field(gt=0, le=240)] | None = Field(
+    frame_rate: Annotated[Number, Field(gt=0, le=240)] | None = Field(
         None, description="frames per second; unset: the env's own (FRAME_RATE)"
     )
-    speed: Annotated[float, Field(gt=0, le=16)] = Field(1.0, description="playback speed, 1.0 is real time (RUN_SPEED_FACTOR)")
+    speed: Annotated[Number, Field(gt=0, le=16)] = Field(1.0, description="playback speed, 1.0 is real time (RUN_SPEED_FACTOR)")
 
 
 class Config(Section):
@@ -138,6 +155,8 @@ class Config(Section):
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise UserError(f"cannot read the config {str(path)!r}: {error.strerror}; pass --config FILE") from None
+        except UnicodeDecodeError:
+            raise UserError(f"cannot read the config {str(path)!r}: it is not UTF-8 text; pass --config FILE") from None
         return cls.parse(text, where=str(path))
 
     @classmethod
@@ -200,6 +219,10 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a setting's name is a word", key_node.start_mark)
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} is set twice", key_node.start_mark)
@@ -207,9 +230,14 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+SECTIONS = {name for name, field in Config.model_fields.items() if isinstance(field.default, Section)}
+"""Groups of settings; one whose lines are all commented out counts as not given."""
+
+
 def _sectioned(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Seed keys moved to their sections; a setting given under both of its names is refused."""
-    result = {name: dict(value) if isinstance(value, Mapping) else value for name, value in settings.items()}
+    given = {name: value for name, value in settings.items() if value is not None or name not in SECTIONS}
+    result = {name: dict(value) if isinstance(value, Mapping) else value for name, value in given.items()}
     for key, name in SEED_KEYS.items():
         if key not in result:
             continue

@@ -20,6 +20,7 @@ from rltrainer import fancy
 from rltrainer.core import Array, UserError
 
 Env = gym.Env[Any, Any]
+CAMERA_OPTIONS = {"camera_id", "camera_name", "default_camera_config"}
 WAYS = "an env is a Gymnasium id, a fancy_gym id, or package.module:factory"
 
 
@@ -68,16 +69,12 @@ def _fresh_world(walker: Any) -> None:
     walker.world = type(walker.world)()
 
 
-FORGETTING: Mapping[str, Callable[[Any], None]] = {
-    "gymnasium.envs.box2d.bipedal_walker:BipedalWalker": _fresh_world,
-    "fancy_gym.envs.mujoco.beerpong.beerpong:BeerPongEnv": fancy.same_first_cup,
-}
-"""What to do before a reset of envs that remember the episode before it."""
-
-
 def _forgetting(env: Env) -> Callable[[Any], None]:
-    names = (f"{cls.__module__}:{cls.__name__}" for cls in type(env).__mro__)
-    return next((FORGETTING[name] for name in names if name in FORGETTING), lambda _: None)
+    """What to do before each reset of an env that remembers the episode before."""
+    classes = [f"{cls.__module__}:{cls.__name__}" for cls in type(env).__mro__]
+    if "gymnasium.envs.box2d.bipedal_walker:BipedalWalker" in classes:
+        return _fresh_world
+    return fancy.forget_goal if any(name.startswith("fancy_gym.") for name in classes) else lambda _: None
 
 
 # ------------------------------------------------------------------ making
@@ -142,7 +139,8 @@ def _explained(env: str, options: Mapping[str, Any]) -> Iterator[None]:
     except gym.error.DependencyNotInstalled as error:
         raise UserError(f"env is {env!r}, which needs a package that is not installed: {_line(error)}") from None
     except (gym.error.Error, ImportError) as error:
-        raise UserError(f"env is {env!r}: {_line(error)}{_nearest(env, gym.registry)} ({WAYS})") from error
+        found = _line(error).partition(". Did you mean")[0]
+        raise UserError(f"env is {env!r}: {found}{_nearest(env, gym.registry)} ({WAYS})") from error
     except TypeError as error:
         if not options:
             raise
@@ -155,7 +153,7 @@ def _line(error: Exception) -> str:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     guess = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {guess[0]!r}?" if guess else ""
+    return f"; did you mean {guess[0]!r}?" if guess and guess[0] != name else ""
 
 
 # ------------------------------------------------------------------ about an env
@@ -207,7 +205,11 @@ def make_shown_env(env: str, options: Mapping[str, Any] | None, size: int) -> En
         made = _make(env, options, "rgb_array")
     if made.render_mode != "rgb_array":
         raise UserError(_not_shown(env, made))
-    _cheapen(made.unwrapped, size)
+    viewer = _viewer(made.unwrapped)
+    if viewer is not None:
+        _cheapen(viewer, size)
+        if not CAMERA_OPTIONS & options.keys():
+            _aim(viewer, fancy.camera(env))
     return SeededEpisodes(made)
 
 
@@ -240,18 +242,32 @@ def picture(env: Env) -> Array:
     return np.asarray(frame[..., :3], dtype=np.uint8)
 
 
-def _cheapen(env: Any, size: int) -> None:
-    """MuJoCo's frames at `size` and without shadows and multisampling cost a fifth. Before the first render only."""
+def _viewer(env: Any) -> Any:
+    """What holds the size and the camera of a MuJoCo env's pictures; None for other envs."""
     from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 
-    if not isinstance(env, (MujocoEnv, fancy.AirHockey)):
-        return
-    viewer: Any = env.mujoco_renderer if isinstance(env, MujocoEnv) else env
+    if isinstance(env, MujocoEnv):
+        return env.mujoco_renderer
+    return env if isinstance(env, fancy.AirHockey) else None
+
+
+def _cheapen(viewer: Any, size: int) -> None:
+    """Frames at `size` and without shadows and multisampling cost a fifth. Works before the first render only."""
     scale = size / max(viewer.width, viewer.height)
     viewer.width, viewer.height = (max(2, 2 * round(side * scale / 2)) for side in (viewer.width, viewer.height))
-    visual = env.model.vis
+    visual = viewer.model.vis
     visual.global_.offwidth, visual.global_.offheight = viewer.width, viewer.height
     visual.quality.shadowsize = visual.quality.offsamples = 0
+
+
+def _aim(viewer: Any, camera: dict[str, Any] | None) -> None:
+    """Gymnasium 1.4 leaves the camera standing while a walker runs out of the picture: take the model's camera that follows."""
+    mujoco: Any = importlib.import_module("mujoco")
+    follows = mujoco.mj_name2id(viewer.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
+    if camera is not None:
+        viewer.default_cam_config = camera
+    elif follows >= 0:
+        viewer.camera_id = follows
 
 
 # ------------------------------------------------------------------ spaces

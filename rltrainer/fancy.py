@@ -48,18 +48,21 @@ def is_black_box_id(env: str) -> bool:
 def make(env: str, options: Mapping[str, Any]) -> Env:
     """A fancy_gym env. Raises UserError where fancy_gym is missing, gymnasium.error.Error where it does not know the id."""
     enable()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*precision lowered by casting", UserWarning)
-        return _make(env, options)
-
-
-def _make(env: str, options: Mapping[str, Any]) -> Env:
     if is_black_box_id(env):
         return black_box(env, **options)
     if env.startswith("fancy/AirHockey-"):
         spec = replace(gym.spec(env), entry_point="rltrainer.fancy:AirHockey", disable_env_checker=True)
         return gym.make(spec, **options)
-    return gym.make(env, disable_env_checker=True, **options)
+    with _quiet():
+        return gym.make(env, disable_env_checker=True, **options)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings that these envs' own Box bounds draw each time one is made."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*precision lowered by casting", UserWarning)
+        yield
 
 
 def step_based(env: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -67,7 +70,7 @@ def step_based(env: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any
     if not is_black_box_id(env):
         return env, dict(options)
     enable()
-    kwargs = {**gym.spec(env).kwargs, **options}
+    kwargs = {**_registered(env).kwargs, **options}
     inner = {name: value for name, value in kwargs.items() if name not in _PRIMITIVE_OPTIONS}
     return kwargs["underlying_id"], inner
 
@@ -92,7 +95,7 @@ def enable() -> None:
             raise UserError(f"fancy ids need a package that is missing ({error.name}); pip install fancy_gym==0.3.0") from None
         except ImportError as error:
             raise UserError(
-                f"fancy_gym needs a system library that is missing ({error}); on Debian and Ubuntu: apt-get install libglib2.0-0"
+                f"fancy_gym needs a system library that is missing ({error}); on Debian and Ubuntu: apt-get install libglib2.0-0 libgl1"
             ) from None
     _restore_forwarding()
     _keep_off_the_root_logger()
@@ -184,11 +187,7 @@ class BlackBox(gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self.recorded = recorded
         self._own_spec = spec
-        box = env.action_space
-        assert isinstance(box, spaces.Box)
-        low, high = np.maximum(box.low, -WEIGHT_BOUND), np.minimum(box.high, WEIGHT_BOUND)
-        low, high = np.where(np.isfinite(box.low), box.low, low), np.where(np.isfinite(box.high), box.high, high)
-        self.action_space = spaces.Box(low.astype(box.dtype), high.astype(box.dtype), dtype=box.dtype.type)
+        self.action_space = _bounded(env.action_space)
 
     @property
     def spec(self) -> EnvSpec:  # type: ignore[override]  # Gymnasium's own wrappers make it a property too
@@ -204,19 +203,32 @@ class BlackBox(gym.Wrapper[Any, Any, Any, Any]):
         return self.recorded.render()
 
 
+def _bounded(space: Any) -> spaces.Box:
+    """Finite bounds; those that are finite already shrink by a bit, for rounded up to float32 fancy_gym refuses 0.15 as > 0.15."""
+    low = np.where(np.isfinite(space.low), np.nextafter(space.low, space.high), -WEIGHT_BOUND)
+    high = np.where(np.isfinite(space.high), np.nextafter(space.high, space.low), WEIGHT_BOUND)
+    return spaces.Box(low.astype(space.dtype), high.astype(space.dtype), dtype=space.dtype)
+
+
 def black_box(mp_id: str, **options: Any) -> BlackBox:
     """The env of a movement-primitive id."""
     enable()
-    registered = gym.spec(mp_id)
+    registered = _registered(mp_id)
     assert callable(registered.entry_point)
-    underlying = registered.kwargs["underlying_id"]
-    if underlying not in gym.registry:
-        raise UserError(f"env is {mp_id!r}, which is made of {underlying!r}, and no installed package has that; choose another id")
-    env = registered.entry_point(**{**registered.kwargs, **options})
+    with _quiet():
+        env = registered.entry_point(**{**registered.kwargs, **options})
     spec = EnvSpec(
         mp_id, "rltrainer.fancy:black_box", order_enforce=False, disable_env_checker=True, kwargs={"mp_id": mp_id, **options}
     )
     return BlackBox(env, _recorder(env), spec)
+
+
+def _registered(mp_id: str) -> EnvSpec:
+    registered = gym.spec(mp_id)
+    underlying = registered.kwargs["underlying_id"]
+    if underlying not in gym.registry:
+        raise UserError(f"env is {mp_id!r}, which is made of {underlying!r}, and no installed package has that; choose another id")
+    return registered
 
 
 def _recorder(env: Env) -> InnerRecorder:
@@ -244,7 +256,9 @@ class AirHockey(gym.Env[Any, Any]):
             raise UserError("the AirHockey envs need packages that are not installed; pip install -e '.[airhockey]'")
         self.render_mode = render_mode
         self.width, self.height = options.pop("width", 640), options.pop("height", 360)
-        self._env = mujoco_envs.AirHockeyEnv(render_mode=render_mode, **options)
+        self.default_cam_config: dict[str, Any] | None = options.pop("default_camera_config", None)
+        with _quiet():
+            self._env = mujoco_envs.AirHockeyEnv(render_mode=render_mode, **options)
         self._random_state: Any = np.random.RandomState(0).get_state()
         self.observation_space: spaces.Space[Any] = self._env.observation_space
         self.action_space: spaces.Space[Any] = self._env.action_space
@@ -277,7 +291,10 @@ class AirHockey(gym.Env[Any, Any]):
 
     def render(self) -> Any:
         """What the table looks like now, uint8 [height, width, 3] in mode "rgb_array"."""
-        self._env.base_env._viewer_params.update(width=self.width, height=self.height)
+        viewer = self._env.base_env._viewer_params
+        viewer.update(width=self.width, height=self.height)
+        if self.default_cam_config:
+            viewer.update(camera_params={"static": self.default_cam_config})
         return self._env.render()
 
     def close(self) -> None:
@@ -335,8 +352,10 @@ class Drawn(gym.Wrapper[Any, Any, Any, Any]):
         for name in ("goal_point", "goal_point_plot", "via_point_plot"):
             setattr(self._reacher, name, SimpleNamespace(set_data=lambda *_: None))
         self._reacher.fig.subplots_adjust(left=0, bottom=0, right=1, top=1)
-        self._reacher.fig.gca().set_axis_off()
-        self._reacher.fig.gca().set_aspect("equal")
+        axes = self._reacher.fig.gca()
+        axes.set_axis_off()
+        axes.set_aspect("equal")
+        axes.title.set_visible(False)
 
     def close(self) -> None:
         """Put the figure away."""
@@ -357,6 +376,46 @@ def is_drawn(env: str) -> bool:
     return isinstance(entry, type) and issubclass(entry, reacher)
 
 
-def same_first_cup(beer_pong: Any) -> None:
-    """BeerPong's first observation sees the cup of the episode before; where it stands then is made the same each time."""
-    beer_pong.model.body("cup_table").pos[:] = (0.0, -2.0, 0.84)
+CAMERAS: Mapping[str, tuple[tuple[float, float, float], float, float, float]] = {
+    "fancy/AirHockey-": ((0.0, 0.0, 0.0), 2.5, -60.0, 90.0),
+    "fancy/BeerPong": ((0.0, -1.0, 1.0), 6.5, -30.0, 150.0),
+    "fancy/BoxPushing": ((0.45, 0.0, 0.0), 1.6, -45.0, 180.0),
+    "fancy/Reacher": ((0.0, 0.0, 0.0), 1.4, -90.0, 90.0),
+    "fancy/TableTennis": ((0.2, 0.0, 1.2), 5.0, -30.0, 140.0),
+}
+"""Point looked at and distance [m], elevation and azimuth [degrees], where the env's own view hides what is to be judged."""
+
+
+def camera(env: str) -> dict[str, Any] | None:
+    """From where an env id is best watched, as MuJoCo's free camera is set; None where its own view will do."""
+    for prefix, (lookat, distance, elevation, azimuth) in CAMERAS.items():
+        if env.startswith(prefix):
+            return {"lookat": np.array(lookat), "distance": distance, "elevation": elevation, "azimuth": azimuth}
+    return None
+
+
+_FIRST_GOALS: Mapping[str, Mapping[str, float]] = {
+    "AntJumpEnv": {"goal": 0},
+    "HalfCheetahJumpEnv": {"goal": 0},
+    "HopperJumpOnBoxEnv": {"box_x": 1},
+    "HopperThrowEnv": {"goal": 0},
+    "HopperThrowInBasketEnv": {"basket_x": 5},
+    "Walker2dJumpEnv": {"goal": 0},
+}
+_FIRST_PLACES: Mapping[str, Mapping[str, tuple[float, float, float]]] = {
+    "BeerPongEnv": {"cup_table": (-1.42, -4.05, 0.84)},
+    "HopperJumpOnBoxEnv": {"box": (1, 0, 0)},
+    "HopperThrowInBasketEnv": {"basket_ground": (5, 0, 0)},
+}
+
+
+def forget_goal(env: Any) -> None:
+    """Put the goal of an unwrapped env back where a new env has it, before a reset.
+
+    Seven envs observe first and draw their goal then, so that an episode would begin with the goal of the one before.
+    """
+    for cls in type(env).__mro__:
+        for name, value in _FIRST_GOALS.get(cls.__name__, {}).items():
+            setattr(env, name, value)
+        for body, place in _FIRST_PLACES.get(cls.__name__, {}).items():
+            env.model.body(body).pos[:] = place

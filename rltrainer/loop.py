@@ -76,6 +76,7 @@ class PreferenceLoop:
         """
         self.env = env
         self.config = config or Config()
+        check_segment_steps(self.config, env.seat.episode_limit)
         self.recorder = env.seat.recorder
         self.teacher = teacher or (OracleTeacher() if self.config.labeler == "oracle" else None)
         self.schedule = Schedule(self.config.labels, self.config.steps, self.config.queries)
@@ -100,7 +101,6 @@ class PreferenceLoop:
         self._comparisons: dict[tuple[str, str], Comparison] = {}
         self._learned: int = 0                                           # labels read when the last refit began
         self._asked: dict[str, tuple[Segment, Segment]] = {}
-        self._check_lengths()
 
     # ------------------------------------------------------------------ the clock
 
@@ -260,10 +260,14 @@ class PreferenceLoop:
                 told = time.monotonic()
             time.sleep(POLL_SECONDS)
 
-    def _check_lengths(self) -> None:
-        limit, steps = self.env.seat.episode_limit, self.config.segments.steps
-        if limit is not None and steps > limit:
-            raise UserError(f"segments.steps is {steps}, and an episode of this env has at most {limit} steps; set {limit} or fewer")
+
+def check_segment_steps(config: Config, episode_limit: int | None) -> None:
+    """Raises UserError where no episode is long enough for a segment."""
+    steps = config.segments.steps
+    if episode_limit is not None and steps > episode_limit:
+        raise UserError(
+            f"segments.steps is {steps}, and an episode of this env has at most {episode_limit} steps; set {episode_limit} or fewer"
+        )
 
 
 def explore(env: Any, recorder: Any, wanted: int, rng: np.random.Generator) -> int:

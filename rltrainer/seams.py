@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import sys
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -28,8 +30,12 @@ def named(table: Mapping[str, T], name: str, setting: str) -> T:
 
 
 def imported(name: str, setting: str) -> T:  # type: ignore[type-var]
-    """The object that `package.module:name` stands for. Raises UserError."""
+    """The object that `package.module:name` stands for; modules in the working directory are found too. Raises UserError."""
     module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise UserError(f"{setting} is {name!r}, and {module!r} is not the name of a module; write package.module:name")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
     except (ImportError, AttributeError) as error:

@@ -405,7 +405,10 @@ def _read_segment(path: Path) -> Segment:
         raise UserError(f"segment file {str(path)!r} cannot be read ({error}); restore it from a backup of the run") from None
     pictures, ends = arrays.pop("frames", None), arrays.pop("frame_ends", None)
     frames = () if ends is None or pictures is None else tuple(part.tobytes() for part in np.split(pictures, ends[:-1]))
-    return Segment(**arrays, **about, frames=frames)
+    segment = Segment(**arrays, **about, frames=frames)
+    if segment.id != path.stem:
+        raise UserError(f"segment file {str(path)!r} does not hold what its name says; restore it from a backup of the run")
+    return segment
 
 
 def _sync_folder(folder: Path) -> None:

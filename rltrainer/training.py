@@ -25,7 +25,7 @@ from rltrainer.config import Config
 from rltrainer.core import UserError
 from rltrainer.envs import check_spaces, make_env, shows_pictures
 from rltrainer.labeling.process import LabelService
-from rltrainer.loop import PreferenceLoop, Progress
+from rltrainer.loop import PreferenceLoop, Progress, check_segment_steps
 from rltrainer.methods import METHODS, PreferenceCallback
 from rltrainer.progress import Dashboard
 from rltrainer.queries import STRATEGIES
@@ -48,6 +48,7 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     torch.set_num_threads(1)                                             # 5–15 times quicker on nets as small as these
     check(config, path)
     folder = RunFolder.create(path, config)
+    dashboard.say(f"Run folder: {path}")
     run = Run(config, folder, dashboard)
     try:
         if shows_page(config):
@@ -69,6 +70,7 @@ def check(config: Config, path: Path) -> None:
     named(LEARNERS, config.reward.learner, "reward.learner")
     named(STRATEGIES, config.queries.strategy, "queries.strategy")
     check_spaces(env.get_wrapper_attr("recorded_observation_space"), env.get_wrapper_attr("recorded_action_space"))
+    check_segment_steps(config, env.get_wrapper_attr("recorded_episode_limit"))
     if shows_page(config):
         reason = shows_pictures(config.env, config.env_options)
         if reason is not None:

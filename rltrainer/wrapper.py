@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from rltrainer.core import Array, InnerSteps, RewardFunction, UserError
-from rltrainer.envs import SeededEpisodes, check_spaces, flat_observation, flat_observations
+from rltrainer.envs import SeededEpisodes, check_spaces, episode_limit, flat_observation, flat_observations, layers
+from rltrainer.fancy import BlackBox
 from rltrainer.recording import Recorder
 
 RECENT_STEPS = 16_000
-_RECORDED = ("observation_space", "action_space", "episode_limit")
+_RECORDED = ("recorded_observation_space", "recorded_action_space", "recorded_episode_limit")
 
 
 class EnvFault(UserError):
@@ -50,6 +51,10 @@ class RewardSeat:
         """An env was reset. A black box gives its policy's observation here, so the recorder waits for the inner one."""
         blank = np.zeros_like(self.recorder.current[env])
         seen = blank if self.black_box else flat_observation(self.observation_space, observation)
+        if not np.isfinite(observation if self.black_box else seen).all():
+            raise EnvFault(
+                f"the env began an episode with NaN or infinity after {self.recorder.steps} steps; mend the env"
+            )
         self.recorder.begin(env, info["episode_seed"], seen, info.pop("frame", None))
         self.learned_returns[env] = 0.0
 
@@ -109,8 +114,11 @@ class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
         RecordConstructorArgs.__init__(self, recent_steps=recent_steps)
         inner = env if _seeded(env) else SeededEpisodes(env)
         super().__init__(inner)
-        recorded = [inner.get_wrapper_attr(f"recorded_{name}") for name in _RECORDED]
-        self.seat = RewardSeat(1, Inside(*recorded, recorded[1] != env.action_space), recent_steps)
+        inside = Inside(inner.observation_space, inner.action_space, episode_limit(inner), black_box=False)
+        if any(isinstance(layer, BlackBox) for layer in layers(inner)):
+            observation_space, action_space, limit = (inner.get_wrapper_attr(name) for name in _RECORDED)
+            inside = Inside(observation_space, action_space, limit, black_box=True)
+        self.seat = RewardSeat(1, inside, recent_steps)
 
     @property
     def recorder(self) -> Recorder:
@@ -146,9 +154,13 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
     def __init__(self, venv: VecEnv, recent_steps: int = RECENT_STEPS) -> None:
         """Raises UserError for spaces we can't take, and for envs that can't be told their episodes' seeds."""
         super().__init__(venv)
+        _refuse_scales(venv)
         _seed_episodes(venv)
-        recorded = [venv.get_attr(f"recorded_{name}", 0)[0] for name in _RECORDED]
-        self.seat = RewardSeat(venv.num_envs, Inside(*recorded, recorded[1] != venv.action_space), recent_steps)
+        observation_space, action_space, limit = (venv.get_attr(name, 0)[0] for name in _RECORDED)
+        inside = Inside(venv.observation_space, venv.action_space, limit, black_box=False)
+        if all(venv.env_is_wrapped(BlackBox)):
+            inside = Inside(observation_space, action_space, limit, black_box=True)
+        self.seat = RewardSeat(venv.num_envs, inside, recent_steps)
         self._actions = np.zeros(0)
 
     @property
@@ -208,11 +220,19 @@ def _row(observations: VecEnvObs, env: int) -> Any:
 
 
 def _seeded(env: gym.Env[Any, Any]) -> bool:
-    while isinstance(env, gym.Wrapper):
-        if isinstance(env, SeededEpisodes):
-            return True
-        env = cast("gym.Env[Any, Any]", env.env)
-    return False
+    return any(isinstance(layer, SeededEpisodes) for layer in layers(env))
+
+
+def _refuse_scales(venv: VecEnv) -> None:
+    """Segments of scaled observations go stale with every change of the scale, and so do scaled true rewards."""
+    inner: VecEnv | None = venv
+    while isinstance(inner, VecEnvWrapper):
+        if isinstance(inner, VecNormalize):
+            raise UserError(
+                "a VecNormalize is inside PreferenceRewardVecWrapper, whose segments hold raw observations; "
+                "put it outside: VecNormalize(PreferenceRewardVecWrapper(venv))"
+            )
+        inner = inner.venv
 
 
 def _seed_episodes(venv: VecEnv) -> None:

@@ -19,12 +19,18 @@ export function backoff(attempt, chance) {
   return Math.min(10_000, 500 * 2 ** Math.min(attempt, 10)) * (0.75 + 0.5 * chance);
 }
 
+/** Close codes of the service (rltrainer/labeling/session.py). */
+const OTHER_PROTOCOL = 4400;
+const NOT_ADMITTED = [1008, 4401, 4403];
+
 /**
- * Whether a close means "you may not", and not "try again": code 1008 (policy violation), or a refusal in place of a welcome.
- * @param {{welcomed: boolean, code: number, refusal: string | null}} ending
+ * What a closed connection means: try again, you may not, or this page is from another version.
+ * @param {{welcomed: boolean, code: number}} ending
+ * @returns {"lost" | "denied" | "outdated"}
  */
-export function isDenial({ welcomed, code, refusal }) {
-  return !welcomed && (code === 1008 || refusal !== null);
+export function meaningOf({ welcomed, code }) {
+  if (welcomed) return "lost";
+  return code === OTHER_PROTOCOL ? "outdated" : NOT_ADMITTED.includes(code) ? "denied" : "lost";
 }
 
 /**
@@ -34,6 +40,7 @@ export function isDenial({ welcomed, code, refusal }) {
  * @property {(header: import("./wire.js").PairHeader, videos: [Uint8Array, Uint8Array]) => void} pair
  * @property {(retryAt: number) => void} lost  retryAt: on the clock of performance.now()
  * @property {(reason: string) => void} denied
+ * @property {(reason: string) => void} outdated
  * @property {(error: Error) => void} unreadable
  */
 
@@ -43,7 +50,6 @@ export class Connection {
   #attempt = 0;
   #welcomed = false;
   #welcomedAt = 0;
-  /** @type {string | null} */ #refusal = null;
   #timer = 0;
   /** @type {Map<string, number>} label id → its patience timer */ #unacked = new Map();
 
@@ -84,7 +90,6 @@ export class Connection {
     clearTimeout(this.#timer);
     this.#drop();
     this.#welcomed = false;
-    this.#refusal = null;
     this.listener.connecting();
     const socket = new WebSocket(this.url);
     socket.binaryType = "arraybuffer";
@@ -128,7 +133,6 @@ export class Connection {
       this.#welcomed = true;
       this.#welcomedAt = performance.now();
     }
-    if (message.type === "refused" && !this.#welcomed) this.#refusal = message.reason;
     if (message.type === "ack" || message.type === "refused") {
       clearTimeout(this.#unacked.get(message.label_id ?? ""));
       this.#unacked.delete(message.label_id ?? "");
@@ -137,10 +141,10 @@ export class Connection {
 
   /** @param {CloseEvent} event */
   #closed(event) {
-    const ending = { welcomed: this.#welcomed, code: event.code, refusal: this.#refusal };
+    const meaning = meaningOf({ welcomed: this.#welcomed, code: event.code });
     if (this.#welcomed && performance.now() - this.#welcomedAt > STEADY_MS) this.#attempt = 0;
     this.#drop();
-    if (isDenial(ending)) return this.listener.denied(ending.refusal || event.reason);
+    if (meaning !== "lost") return this.listener[meaning](event.reason);
     const wait = backoff(this.#attempt, Math.random());
     this.#attempt += 1;
     this.#timer = window.setTimeout(() => this.#open(), wait);

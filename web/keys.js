@@ -20,12 +20,12 @@ const PRESSED_BY_SPACE = "button, summary, a[href]";
 
 /**
  * What a keydown asks for; null where it is not for us.
- * @param {{key: string, repeat: boolean, ctrlKey: boolean, altKey: boolean, metaKey: boolean, shiftKey: boolean,
+ * @param {{key: string, ctrlKey: boolean, altKey: boolean, metaKey: boolean, shiftKey: boolean,
  *   target: {closest?: (selector: string) => unknown} | null}} event
  * @returns {Command | null}
  */
-export function commandOf({ key, repeat, ctrlKey, altKey, metaKey, shiftKey, target }) {
-  if (repeat || ctrlKey || altKey || metaKey || shiftKey || !Object.hasOwn(KEYS, key)) return null;
+export function commandOf({ key, ctrlKey, altKey, metaKey, shiftKey, target }) {
+  if (ctrlKey || altKey || metaKey || shiftKey || !Object.hasOwn(KEYS, key)) return null;
   if (target?.closest?.(FIELDS)) return null;
   if (key === " " && target?.closest?.(PRESSED_BY_SPACE)) return null;
   return KEYS[key];

@@ -47,6 +47,7 @@ const connection = new Connection(`${location.protocol === "https:" ? "wss" : "w
   pair: (header, videos) => later(() => takePair(header, videos)),
   lost: (retryAt) => later(() => dispatch({ type: "lost", retryAt, now: performance.now() })),
   denied: (reason) => later(() => dispatch({ type: "denied", reason })),
+  outdated: (reason) => dispatch({ type: "trouble", sentence: "This page is from another version of rltrainer. Reload it.", details: reason }),
   unreadable: (error) => dispatch({ type: "trouble", sentence: "The service said something that this page does not understand. Reload the page.", details: error.message }),
 });
 
@@ -57,7 +58,7 @@ function dispatch(event) {
   const before = state;
   state = reduce(state, event);
   if (state === before) return;
-  if (state.welcome) delivery.follow(ownerOf(state.welcome), before.outbox, state.outbox);
+  delivery.follow(state.outbox);
   if (state.pairs !== before.pairs || state.history !== before.history || state.shown !== before.shown) settleShelf();
   wake();
 }
@@ -80,7 +81,7 @@ async function take(message) {
   if (message.type !== "welcome") return dispatch({ type: message.type, message });
   const known = state.welcome !== null && ownerOf(state.welcome) === ownerOf(message);
   const stored = known ? [] : await outbox.load(ownerOf(message));
-  delivery.loaded(stored);
+  if (!known) delivery.adopt(ownerOf(message), stored);
   dispatch({ type: "welcome", message, outbox: stored });
   delivery.connected();
   if (!outbox.durable) dispatch({ type: "forgetful" });
@@ -127,17 +128,11 @@ function applySettings(filled) {
 }
 
 document.addEventListener("keydown", (event) => {
-  const name = commandOf(/** @type {any} */ (event));
-  if (event.repeat && commandOf(/** @type {any} */ ({ ...picked(event), repeat: false }))) event.preventDefault(); // a held arrow must not scroll
+  const name = state.settings.open ? null : commandOf(/** @type {any} */ (event));
   if (!name) return;
-  event.preventDefault();
-  command(name, event.timeStamp);
+  event.preventDefault(); // a held arrow neither answers nor scrolls
+  if (!event.repeat) command(name, event.timeStamp);
 });
-
-/** @param {KeyboardEvent} event */
-function picked({ key, ctrlKey, altKey, metaKey, shiftKey, target }) {
-  return { key, ctrlKey, altKey, metaKey, shiftKey, target };
-}
 
 // -------------------------------------------------------------------- frames
 
@@ -196,7 +191,6 @@ function paintedAfter(answer) {
     if (timings.length > TIMINGS) timings.shift();
     port1.close();
   };
-  requestAnimationFrame(() => undefined);
   port2.postMessage(null);
 }
 
@@ -234,6 +228,7 @@ window.addEventListener("error", (event) => fail(event.error ?? event.message));
 window.addEventListener("unhandledrejection", (event) => fail(event.reason));
 window.addEventListener("hashchange", connect);
 window.addEventListener("online", () => connection.retryNow());
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && connection.retryNow());
 setInterval(() => {
   if (state.link.phase === "waiting" || watching(state)) dispatch({ type: "tick", now: performance.now() });
 }, 500);

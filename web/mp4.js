@@ -41,7 +41,7 @@ function samplesOf(table, fileEnd) {
   const perChunk = rows(find(table, "stsc"), 3); // first chunk, samples in each, description
   const syncs = maybe(table, "stss");
   const keys = syncs && new Set(rows(syncs, 1).map(([number]) => number));
-  const samples = [];
+  /** @type {Sample[]} */ const samples = [];
   let run = 0;
   for (const [index, chunk] of chunks.entries()) {
     while (run + 1 < perChunk.length && perChunk[run + 1][0] <= index + 1) run += 1;
@@ -94,8 +94,8 @@ function find(box, name) {
 
 /** @param {Box} box @param {string} name @returns {Box | null} */
 function maybe({ view, start, end, skip = 0 }, name) {
-  for (let at = start + skip; at + 8 <= end; ) {
-    let size = view.getUint32(at);
+  for (let at = start + skip, size = 0; at + 8 <= end; at += size) {
+    size = view.getUint32(at);
     let head = 8;
     if (size === 1) {
       size = Number(view.getBigUint64(at + 8));
@@ -104,7 +104,6 @@ function maybe({ view, start, end, skip = 0 }, name) {
     if (size < head || at + size > end) throw new Error(`a box of ${size} bytes at ${at}`);
     const type = String.fromCharCode(...new Uint8Array(view.buffer, view.byteOffset + at + 4, 4));
     if (type === name) return { view, start: at + head, end: at + size };
-    at += size;
   }
   return null;
 }

@@ -63,6 +63,7 @@ export class Outbox {
 
 /** Brings labels from the state's outbox to disk and then to the service, in order, each once for each connection. */
 export class Delivery {
+  #owner = "";
   /** @type {Set<string>} */ #stored = new Set();
   /** @type {Set<string>} */ #sent = new Set();
   /** @type {readonly Label[]} */ #labels = [];
@@ -78,9 +79,12 @@ export class Delivery {
     this.failed = failed;
   }
 
-  /** Labels that came from the disk are not stored again. @param {readonly Label[]} labels */
-  loaded(labels) {
-    for (const label of labels) this.#stored.add(label.label_id);
+  /** Begin with what the disk holds of an owner. @param {string} owner @param {readonly Label[]} labels */
+  adopt(owner, labels) {
+    this.#owner = owner;
+    this.#labels = labels;
+    this.#stored = new Set(labels.map((label) => label.label_id));
+    this.#sent.clear();
   }
 
   /** A fresh connection gets everything again. */
@@ -89,21 +93,22 @@ export class Delivery {
     this.#pump();
   }
 
-  /** Follow the state's outbox. @param {string} owner @param {readonly Label[]} before @param {readonly Label[]} after */
-  follow(owner, before, after) {
-    if (before === after) return;
-    this.#labels = after;
+  /** Follow the state's outbox. @param {readonly Label[]} labels */
+  follow(labels) {
+    if (labels === this.#labels) return;
+    const before = this.#labels;
+    this.#labels = labels;
     const had = new Set(before.map((label) => label.label_id));
-    const has = new Set(after.map((label) => label.label_id));
-    for (const label of after) if (!had.has(label.label_id) && !this.#stored.has(label.label_id)) this.#store(owner, label);
+    const has = new Set(labels.map((label) => label.label_id));
+    for (const label of labels) if (!had.has(label.label_id)) this.#store(label);
     for (const label of before) if (!has.has(label.label_id)) this.#forget(label.label_id);
     this.#pump();
   }
 
-  /** @param {string} owner @param {Label} label */
-  async #store(owner, label) {
+  /** @param {Label} label */
+  async #store(label) {
     try {
-      await this.outbox.put(owner, label);
+      await this.outbox.put(this.#owner, label);
     } catch (error) {
       this.failed(error);
     }

@@ -11,7 +11,7 @@ export const LOCK_MS = 250;
 /** Answers that can be taken back. */
 export const HISTORY = 10;
 /** A watched pair stays on screen at least this long. */
-export const WATCH_MS = 3500;
+export const WATCH_MS = 2500;
 /** Watched pairs that wait; older ones are dropped, so that the page shows what happens now. */
 export const WATCH_QUEUE = 4;
 /** Ids of answered pairs kept, so that a pair sent twice is not shown twice. */
@@ -28,7 +28,7 @@ const ANSWERED = 500;
  * @typedef {{link: Link, welcome: import("./wire.js").Welcome | null, rules: import("./wire.js").Rules | null,
  *   status: import("./wire.js").Status | null, pairs: Pair[], history: Pair[], shown: {queryId: string, at: number} | null,
  *   answered: string[], outbox: Label[], saved: number, playing: boolean, autoplay: boolean, settings: Settings,
- *   remark: string, spoken: string, trouble: {sentence: string, details: string} | null, now: number}} State
+ *   remark: string, spoken: string, trouble: {sentence: string, details: string, passing: boolean} | null, now: number}} State
  * @typedef {{type: string, [field: string]: any}} Event
  */
 
@@ -83,7 +83,7 @@ const ON = {
   welcome(state, { message, outbox }) {
     if (message.protocol !== PROTOCOL) {
       const details = `page: protocol ${PROTOCOL}, service: protocol ${message.protocol}`;
-      return { ...state, trouble: { sentence: "This page and the service are of different versions. Reload the page.", details } };
+      return { ...state, trouble: { sentence: "This page and the service are of different versions. Reload the page.", details, passing: false } };
     }
     const same = state.welcome !== null && ownerOf(state.welcome) === ownerOf(message);
     const kept = same ? state : { ...initialState({ playing: state.autoplay }), now: state.now };
@@ -163,11 +163,11 @@ const ON = {
   },
 
   // ---------------------------------------------------------------- what the person does
-  answer(state, { choice, labelId, at }) {
+  answer(state, /** @type {{choice: Choice, labelId: string, at: number}} */ { choice, labelId, at }) {
     if (!mayAnswer(state, choice, at)) return state;
     const [pair, ...pairs] = state.pairs;
     const preferred = choice === "left" ? pair.clips[0].segment_id : choice === "right" ? pair.clips[1].segment_id : null;
-    const verdict = preferred === null ? choice : "prefer";
+    const verdict = choice === "left" || choice === "right" ? "prefer" : choice;
     const sent = label(labelId, pair.queryId, verdict, preferred, state.rules?.allow_editing ? pair.trims : {});
     return {
       ...state,
@@ -212,21 +212,22 @@ const ON = {
   settingsFailed: (state, { error }) => ({ ...state, settings: { open: true, pending: false, error } }),
 
   // ---------------------------------------------------------------- what the page's edge found
-  shown: (state, { queryId, at }) => ({ ...state, shown: { queryId, at } }),
+  shown: (state, { queryId, at }) => ({ ...state, shown: { queryId, at }, trouble: state.trouble?.passing ? null : state.trouble }),
 
   unplayable(state, { queryId, details }) {
     const pairs = state.pairs.filter((pair) => pair.queryId !== queryId);
     const next = { ...state, pairs, shown: pairs.length ? state.shown : null };
-    if (state.shown !== null || state.history.length) return { ...next, remark: "A pair could not be played and was left out." };
-    return { ...next, trouble: { sentence: "This browser cannot play the clips. Try a current Chromium, Firefox or Safari.", details } };
+    if (pairs.length || state.history.length) return { ...next, remark: "A pair could not be played and was left out." };
+    return { ...next, trouble: { sentence: "This browser cannot play the clips. Try a current Chromium, Firefox or Safari.", details, passing: true } };
   },
 
   forgetful: (state) => ({ ...state, remark: "This browser keeps nothing on disk: leave the page open until all answers are saved." }),
 
-  trouble: (state, { sentence: text, details }) => ({ ...state, trouble: { sentence: text, details } }),
+  trouble: (state, { sentence: text, details }) => ({ ...state, trouble: { sentence: text, details, passing: false } }),
 };
 
-const SPOKEN = { left: "Left chosen", right: "Right chosen", equal: "Equal", skip: "Skipped" };
+/** @type {Record<Choice, string>} */
+const SPOKEN = { left: "Chosen", right: "Chosen", equal: "Equal", skip: "Skipped" };
 
 // -------------------------------------------------------------------- what can be read off a state
 
@@ -268,7 +269,7 @@ export function stage(state) {
   if (state.trouble) return "error";
   if (state.link.phase === "denied") return "denied";
   if (!state.welcome) return "connecting";
-  if (state.pairs.length) return state.shown ? "clips" : "loading";
+  if (state.pairs.length) return state.shown ? "clips" : state.history.length ? "empty" : "loading";
   if (state.link.phase !== "open") return "offline";
   const phase = state.status?.phase ?? "starting";
   if (phase === "finished" || phase === "stopped") return phase;

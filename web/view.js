@@ -13,6 +13,9 @@ import * as words from "./words.js";
 const SIDES = /** @type {const} */ (["left", "right"]);
 const NAMES = { left: { wide: "Left", narrow: "Top", arrow: "←" }, right: { wide: "Right", narrow: "Bottom", arrow: "→" } };
 
+/** Where the clips are stacked (style.css). */
+const NARROW = window.matchMedia("(max-width: 600px)");
+
 /** @param {string} id @returns {HTMLElement} */
 export function byId(id) {
   const element = document.getElementById(id);
@@ -56,9 +59,6 @@ class ClipCard {
     within(this.choose, "kbd").setAttribute("aria-label", `${this.side} arrow`);
     within(this.choose, ".wide").textContent = `${wide} is better`;
     within(this.choose, ".narrow").textContent = `${narrow} is better`;
-    this.first.setAttribute("aria-label", `${wide} clip starts at`);
-    this.end.setAttribute("aria-label", `${wide} clip ends before`);
-    this.reset.setAttribute("aria-label", `Reset the trim of the ${this.side} clip`);
   }
 
   /** @param {State} state @param {Pair} pair */
@@ -69,7 +69,11 @@ class ClipCard {
     const editing = !!state.rules?.allow_editing && !watching(state);
     const seconds = (/** @type {number} */ frame) => `${(frame / clip.frame_rate).toFixed(2)} s`;
     const whole = first === 0 && end === clip.frames;
-    this.canvas.setAttribute("aria-label", `${this.name.wide} clip, ${seconds(clip.frames)}`);
+    const name = `${NARROW.matches ? this.name.narrow : this.name.wide} clip`;
+    this.canvas.setAttribute("aria-label", `${name}, ${seconds(clip.frames)}`);
+    this.first.setAttribute("aria-label", `${name} starts at`);
+    this.end.setAttribute("aria-label", `${name} ends before`);
+    this.reset.setAttribute("aria-label", `${name}: reset the trim`);
     this.range.classList.toggle("still", !editing);
     this.range.classList.toggle("cut", !whole);
     this.first.hidden = this.end.hidden = !editing;
@@ -161,6 +165,7 @@ export class View {
     say("who", welcome && welcome.labeler !== "you" && !watching(state) ? `Labeling as ${welcome.labeler}` : "", true);
     say("live", state.spoken);
     show("insight", !!status && !!welcome);
+    say("insight-words", words.insightWords(state));
     list(byId("insight-list"), words.insights(state));
   }
 
@@ -225,12 +230,12 @@ export class View {
   #rememberInsight() {
     const insight = /** @type {HTMLDetailsElement} */ (byId("insight"));
     const choice = remembered("rltrainer.insight");
-    insight.open = choice ? choice === "open" : window.matchMedia("(min-width: 60rem) and (min-height: 48rem)").matches;
+    insight.open = choice ? choice === "open" : window.matchMedia("(min-width: 60rem) and (min-height: 64rem)").matches;
     insight.addEventListener("toggle", () => remember("rltrainer.insight", insight.open ? "open" : "closed"));
   }
 }
 
-const MARKS = { left: "✓ Left", right: "✓ Right", equal: "= Equal", skip: "Can’t tell" };
+const MARKS = { left: "✓ Chosen", right: "✓ Chosen", equal: "= Equal", skip: "Can’t tell" };
 
 // -------------------------------------------------------------------- the smallest steps
 

@@ -48,6 +48,12 @@ export function bannerWords(state) {
   return `Connection lost. You can go on with the ${counted(state.pairs.length, "pair")} that ${state.pairs.length === 1 ? "is" : "are"} here; your answers are kept and sent later.`;
 }
 
+/** The strip's line: the one figure that says most. @param {State} state @returns {string} */
+export function insightWords({ status }) {
+  if (status?.held_out_accuracy == null) return "What the labels do";
+  return `What the labels do · ${percent.format(status.held_out_accuracy)} right`;
+}
+
 /**
  * What the labels do, as (name, value) pairs; `share` is drawn as a bar.
  * @param {State} state
@@ -58,7 +64,7 @@ export function insights({ status }) {
   const rate = status.steps_per_second === null ? "" : ` · ${whole.format(status.steps_per_second)} a second`;
   const list = [
     { name: `Training steps${rate}`, value: `${whole.format(status.step)} of ${whole.format(status.steps)}`, share: status.steps ? status.step / status.steps : 0 },
-    { name: "Right on answers it has not seen", value: status.held_out_accuracy === null ? "not known yet" : percent.format(status.held_out_accuracy) },
+    { name: "Right on unseen answers", value: status.held_out_accuracy === null ? "not known yet" : percent.format(status.held_out_accuracy) },
     { name: "Reward learned", value: status.reward_version ? `version ${whole.format(status.reward_version)}` : "not yet" },
   ];
   if (status.true_return !== null) list.splice(2, 0, { name: "Environment’s own return", value: tenth.format(status.true_return) });

@@ -13,24 +13,25 @@ import math
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
+import gymnasium as gym
 import imageio.v3 as iio
 import numpy as np
 from imageio.plugins.pyav import PyAVPlugin
 from PIL import Image
 
 from rltrainer.config import Clips
-from rltrainer.core import Array, Range, Segment
+from rltrainer.core import Array, Range, Segment, UserError
 from rltrainer.envs import frames_per_second, make_shown_env, picture
-from rltrainer.labeling.drawing import Drawing, simulation
+from rltrainer.labeling.camera import Camera, close, simulation
+from rltrainer.labeling.drawing import Drawing
+from rltrainer.labeling.gl import no_gl, use_gl
 from rltrainer.labeling.replay import replay
 
 LIMIT = 125_000
@@ -73,15 +74,11 @@ class ClipMaker:
 
     def __init__(self, env: str, options: Mapping[str, Any], settings: Clips) -> None:
         """Raises UserError where the env cannot be made or shown."""
+        use_gl()
         self._settings = settings
-        backend = use_gl()
         self._env = make_shown_env(env, options, settings.size)
         self._env_rate = frames_per_second(self._env)
-        self._picture: Callable[[], Array] = partial(picture, self._env)
-        self.notice: str | None = None
-        if backend is None and simulation(self._env) is not None:
-            self._picture = Drawing(self._env, settings.size).picture
-            self.notice = f"Clips are drawn in 2-D because {no_gl()}."
+        self._picture, self.notice = pictures_of(self._env, settings.size)
 
     def make(self, segment: Segment) -> Clip:
         """Raises Mismatch where the replay is not what was recorded: then there is no clip."""
@@ -95,10 +92,32 @@ class ClipMaker:
 
     def close(self) -> None:
         """Let the env and its GL context go."""
-        self._env.close()
+        close(self._env)
 
     def _replayed(self, segment: Segment, steps: Collection[int]) -> dict[int, Array]:
         return {step: self._picture() for step in replay(self._env, segment) if step in steps}
+
+
+def pictures_of(env: gym.Env[Any, Any], size: int) -> tuple[Callable[[], Array], str | None]:
+    """What takes a picture of an env from `make_shown_env`, uint8 [H, W, 3], and a line to say where it is not the env's own.
+
+    Taking one raises UserError where MuJoCo renders nothing at all, as it does on another thread than the env's.
+    """
+    backend, found = use_gl(), simulation(env)
+    if found is None:
+        return partial(picture, env), None
+    if backend is None:
+        return Drawing(env, size).picture, f"Clips are drawn in 2-D because {no_gl()}."
+    camera = Camera(env, *found)
+
+    def aimed() -> Array:
+        camera.aim()
+        seen = picture(env)
+        if not seen.any():
+            raise UserError(f"MuJoCo's pictures are black with MUJOCO_GL={backend}; set another one (egl, osmesa)")
+        return seen
+
+    return aimed, None
 
 
 def _captured(segment: Segment, steps: Collection[int]) -> dict[int, Array]:
@@ -107,10 +126,10 @@ def _captured(segment: Segment, steps: Collection[int]) -> dict[int, Array]:
 
 
 def fit(seen: Array, size: int) -> Array:
-    """A picture [H, W, 3] with sides of even length, the longer at most `size`."""
+    """A picture [H, W, 3] made no larger than `size`, with sides rounded to even numbers."""
     height, width = seen.shape[:2]
     scale = min(1.0, size / max(height, width))
-    even = tuple(max(2, 2 * round(side * scale / 2)) for side in (width, height))
+    even = tuple(max(2, 2 * int(side * scale / 2 + 0.5)) for side in (width, height))
     if even == (width, height):
         return seen
     return np.asarray(Image.fromarray(seen).resize(even, Image.Resampling.BILINEAR))
@@ -121,10 +140,10 @@ def fit(seen: Array, size: int) -> Array:
 
 def encode(pictures: Sequence[Array], frame_rate: float, limit: int | None = LIMIT) -> bytes:
     """H.264 in MP4 of pictures uint8 [H, W, 3] with even sides; coarser where it would be more than `limit` bytes."""
-    quality = 22
+    quality = QUALITY
     video = _encode(pictures, frame_rate, quality)
     while limit is not None and len(video) > limit and quality < 51:
-        quality = min(51, quality + 1 + math.ceil(6 * math.log2(len(video) / limit)))         # 6 more halves the size
+        quality = min(51, quality + 1 + math.ceil(6 * math.log2(len(video) / limit)))  # 6 more halves the size
         video = _encode(pictures, frame_rate, quality)
     return video
 
@@ -133,12 +152,17 @@ def _encode(pictures: Sequence[Array], frame_rate: float, quality: int) -> bytes
     """In memory, with the index in front of the pictures, so that a player can start at once."""
     container = {"moov_size": str(2048 + 32 * len(pictures))}
     with iio.imopen("<bytes>", "w", plugin=PyAVPlugin, extension=".mp4", container_options=container) as file:
-        file.init_video_stream("libx264", fps=frame_rate, pixel_format="yuv420p", max_keyframe_interval=KEYFRAME_INTERVAL)
-        stream: Any = file._video_stream                             # imageio has no public way to the encoder's options
+        file.init_video_stream(
+            "libx264", fps=frame_rate, pixel_format="yuv420p", max_keyframe_interval=KEYFRAME_INTERVAL
+        )
+        stream: Any = file._video_stream  # imageio has no public way to the encoder's options
         stream.codec_context.options = {**ENCODER, "crf": str(quality)}
         stream.codec_context.thread_count = 1
         return cast(bytes, file.write(list(pictures)))
 
+
+QUALITY = 24
+"""x264's crf: 18 looks like the original, 30 is visibly coarse."""
 
 KEYFRAME_INTERVAL = 10
 """Frames that a player has to decode at most to show one."""
@@ -146,70 +170,12 @@ KEYFRAME_INTERVAL = 10
 ENCODER = {
     "preset": "veryfast",
     "profile": "main",
-    "bf": "0",                                                        # frames are decoded in the order they are shown in
-    "colorspace": "smpte170m",                                        # how RGB becomes YUV here; players guess otherwise
+    "bf": "0",  # frames are decoded in the order they are shown in
+    "colorspace": "smpte170m",  # how RGB becomes YUV here; players guess otherwise
     "color_primaries": "bt709",
     "color_trc": "bt709",
     "color_range": "tv",
 }
-
-
-# ------------------------------------------------------------------ GL
-
-_TRY_GL = """
-import mujoco
-model = mujoco.MjModel.from_xml_string(
-    "<mujoco><worldbody><light pos='0 0 3'/><geom type='sphere' size='1' rgba='1 1 1 1'/></worldbody></mujoco>"
-)
-data = mujoco.MjData(model)
-mujoco.mj_forward(model, data)
-renderer = mujoco.Renderer(model, 32, 32)
-renderer.update_scene(data)
-print("picture" if renderer.render().any() else "black", flush=True)
-__import__("os")._exit(0)
-"""
-
-
-def gl_renders(backend: str) -> bool:
-    """Whether MuJoCo gives a picture with MUJOCO_GL set to that; tried in a process of its own, since failing can crash it."""
-    surroundings = {**os.environ, "MUJOCO_GL": backend}
-    surroundings.pop("PYOPENGL_PLATFORM", None)                       # left by whichever backend this process tried before
-    command = [sys.executable, "-c", _TRY_GL]
-    try:
-        tried = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=60, check=False)
-    except subprocess.TimeoutExpired:
-        return False
-    return tried.stdout.strip() == "picture"
-
-
-@cache
-def gl_backend() -> str | None:
-    """The value of MUJOCO_GL that gives pictures here: the user's own where it is set. None: there is no GL at all."""
-    return next(filter(gl_renders, _candidates()), None)
-
-
-def _candidates() -> list[str]:
-    if "MUJOCO_GL" in os.environ:
-        return [os.environ["MUJOCO_GL"]]
-    if sys.platform != "linux":
-        return ["glfw"]
-    display = "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
-    return ["egl", "osmesa", "glfw"] if display else ["egl", "osmesa"]
-
-
-def no_gl() -> str:
-    """Why there are no GL pictures, where `gl_backend()` is None."""
-    if "MUJOCO_GL" in os.environ:
-        return f"MUJOCO_GL is {os.environ['MUJOCO_GL']!r}, which gives no pictures here (rltrainer doctor says what would)"
-    return "this machine has no GL to render MuJoCo with (apt-get install libosmesa6 brings one)"
-
-
-@cache
-def use_gl() -> str | None:
-    """Set MUJOCO_GL to what works and give it. Call before mujoco is imported."""
-    backend = gl_backend()
-    os.environ["MUJOCO_GL"] = backend or "disable"
-    return backend
 
 
 # ------------------------------------------------------------------ the worker process
@@ -226,17 +192,17 @@ def clip_worker() -> ProcessPoolExecutor:
 
 def make_clip(env: str, options: Mapping[str, Any], settings: Clips, segment: Segment) -> Clip:
     """In a worker: the clip of a segment, from an env that is kept for the next. Raises UserError and Mismatch."""
-    return _maker(env, json.dumps(options), settings).make(segment)
+    return _maker(env, json.dumps(options), settings.size, settings.frame_rate).make(segment)
 
 
 def clip_notice(env: str, options: Mapping[str, Any], settings: Clips) -> str | None:
     """In a worker: what the page has to say of these clips, if anything. Raises UserError."""
-    return _maker(env, json.dumps(options), settings).notice
+    return _maker(env, json.dumps(options), settings.size, settings.frame_rate).notice
 
 
 @lru_cache(maxsize=8)
-def _maker(env: str, options: str, settings: Clips) -> ClipMaker:
-    maker = ClipMaker(env, json.loads(options), settings)
+def _maker(env: str, options: str, size: int, frame_rate: float | None) -> ClipMaker:
+    maker = ClipMaker(env, json.loads(options), Clips(size=size, frame_rate=frame_rate))
     atexit.register(maker.close)
     return maker
 

@@ -6,7 +6,7 @@ vertices. Far ones come first, near ones cover them. Importing this module does 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,23 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from rltrainer.core import Array
+from rltrainer.labeling.camera import (
+    BOX,
+    CAPSULE,
+    CYLINDER,
+    ELLIPSOID,
+    HEIGHT_FIELD,
+    MESH,
+    PLANE,
+    SPHERE,
+    VISIBLE_GROUPS,
+    Camera,
+    View,
+    simulation,
+)
 
 if TYPE_CHECKING:
     import mujoco  # type: ignore[import-untyped]
-
-PLANE, HEIGHT_FIELD, SPHERE, CAPSULE, ELLIPSOID, CYLINDER, BOX, MESH = range(8)
-"""mujoco.mjtGeom"""
 
 SKY = (196, 216, 236)
 TILES = ((88, 98, 110), (122, 132, 144))
@@ -41,74 +52,15 @@ CORNERS = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)
 FACES = np.array([(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)])
 """Of a box: rows of CORNERS round each face, its -x, +x, -y, +y, -z and +z one."""
 SHADES = (0.75, 0.75, 0.85, 0.85, 0.6, 1.0)
-DIRECTIONS = np.array([d for d in np.ndindex(5, 5, 5) if d != (2, 2, 2)], float) - 2
+DIRECTIONS = np.array([d for d in np.ndindex(3, 3, 3) if d != (1, 1, 1)], float) - 1
 DIRECTIONS /= np.linalg.norm(DIRECTIONS, axis=1, keepdims=True)
-VISIBLE_GROUPS = 3
-
-
-def simulation(env: gym.Env[Any, Any]) -> tuple[mujoco.MjModel, mujoco.MjData] | None:
-    """The MuJoCo model and state behind an env, None where there is none."""
-    import mujoco
-
-    model, data = (getattr(env.unwrapped, name, None) for name in ("model", "data"))
-    return (model, data) if isinstance(model, mujoco.MjModel) and isinstance(data, mujoco.MjData) else None
-
-
-@dataclass(frozen=True)
-class View:
-    """A pinhole camera. axes: rows right, down, forward [3, 3]; distance: to what it looks at; fovy: in degrees."""
-
-    eye: Array
-    axes: Array
-    distance: float
-    fovy: float
-
-    def focal(self, height: int) -> float:
-        """Pixels of a unit at a unit's distance, in a picture `height` pixels high."""
-        return float(0.5 * height / np.tan(np.radians(self.fovy) / 2))
-
-
-class Camera:
-    """Where the env itself is looked at from: its model's tracking camera, else the free camera of its settings."""
-
-    def __init__(self, env: gym.Env[Any, Any], model: mujoco.MjModel, data: mujoco.MjData) -> None:
-        self._model, self._data = model, data
-        names = [model.cam(index).name for index in range(model.ncam)]
-        self._fixed = names.index("track") if "track" in names else None
-        renderer = getattr(env.unwrapped, "mujoco_renderer", None)
-        settings: Mapping[str, Any] = getattr(renderer, "default_cam_config", None) or {}
-        azimuth, elevation = (np.radians(settings.get(name, angle)) for name, angle in (("azimuth", 90.0), ("elevation", -45.0)))
-        self._distance = float(settings.get("distance", model.stat.extent))
-        self._axes = _looking(azimuth, elevation)
-        self._followed = max(0, int(settings.get("trackbodyid", 0)))
-        self._lookat = np.array(settings.get("lookat", np.median(data.geom_xpos, axis=0)), float)
-        self._start = data.xpos[self._followed].copy()
-
-    def view(self) -> View:
-        """The camera now."""
-        if self._fixed is not None:
-            right, up, backward = self._data.cam_xmat[self._fixed].reshape(3, 3).T
-            axes = np.stack([right, -up, -backward])
-            eye = self._data.cam_xpos[self._fixed].copy()
-            distance = np.linalg.norm(eye - self._data.xpos[self._model.cam_bodyid[self._fixed]])
-            return View(eye, axes, float(distance), float(self._model.cam_fovy[self._fixed]))
-        lookat = self._lookat + (self._data.xpos[self._followed] - self._start) * (1, 1, 0)
-        eye = lookat - self._distance * self._axes[2]
-        return View(eye, self._axes, self._distance, float(self._model.vis.global_.fovy))
-
-
-def _looking(azimuth: float, elevation: float) -> Array:
-    """Rows right, down, forward of a camera in MuJoCo's angles, in radians."""
-    forward = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    right = np.array([np.sin(azimuth), -np.cos(azimuth), 0.0])
-    return np.stack([right, np.cross(forward, right), forward])
 
 
 @dataclass(frozen=True)
 class Shape:
     """A geom or site: the hull of points [P, 3] in its own frame, grown by a radius.
 
-    index: its place among geoms, then sites; faces: rows of points, where it is drawn face by face
+    index: its place among geoms, then sites; kind: mujoco.mjtGeom; half_sizes: of a plane, 0 is without end
     """
 
     index: int
@@ -125,7 +77,9 @@ class Shape:
         if self.kind == BOX:
             _draw_box(pen, points, self.colour, edge)
         elif self.radius == 0.0:
-            pen.polygon(_hull(points), fill=self.colour, outline=edge, width=SMOOTHING)
+            outline = _hull(points)
+            if len(outline) > 2:
+                pen.polygon(outline, fill=self.colour, outline=edge, width=SMOOTHING)
         else:
             for grown, colour in ((SMOOTHING, edge), (0, self.colour)):
                 _draw_capsule(pen, points, radii + grown, colour)
@@ -139,53 +93,69 @@ class Drawing:
         found = simulation(env)
         if found is None:
             raise ValueError(f"{env} has no MuJoCo model to draw")
-        self._model, self._data = found
+        model, self._data = found
         self._size = size
         self._camera = Camera(env, *found)
-        shapes = list(_shapes(self._model))
+        shapes = list(_shapes(model))
         self._grounds = [Ground(shape, size) for shape in shapes if shape.kind == PLANE]
-        self._solids = [shape for shape in shapes if shape.kind != PLANE]
-        self._points = np.concatenate([shape.points for shape in self._solids])                        # [P, 3]
-        self._owners = np.repeat([shape.index for shape in self._solids], [len(shape.points) for shape in self._solids])
-        ends = np.cumsum([len(shape.points) for shape in self._solids])
-        self._parts = [slice(end - len(shape.points), end) for shape, end in zip(self._solids, ends, strict=True)]
+        self._still = Cloud([shape for shape in shapes if shape.kind != PLANE and not shape.moves])
+        self._moving = Cloud([shape for shape in shapes if shape.moves])
+        self._background: tuple[Array, Image.Image] | None = None
 
     def picture(self) -> Array:
         """What the env looks like now, uint8 [size, size, 3]."""
-        view = self._camera.view()
-        large = self._size * SMOOTHING
-        image = self._ground(view).resize((large, large), Image.Resampling.NEAREST).convert("RGB")
-        self._draw_solids(ImageDraw.Draw(image, "RGBA"), view, large)
+        data, view = self._data, self._camera.view()
+        places = np.concatenate([data.geom_xpos, data.site_xpos])  # [G, 3]
+        turns = np.concatenate([data.geom_xmat, data.site_xmat]).reshape(-1, 3, 3)  # [G, 3, 3]
+        image = self._without_moving(view, places, turns).copy()
+        self._moving.draw(image, view, places, turns)
         return np.asarray(image.reduce(SMOOTHING))
 
-    def _poses(self) -> tuple[Array, Array]:
-        """Where each geom and then each site is, [G, 3], and how it is turned, [G, 3, 3]."""
-        data = self._data
-        turns = np.concatenate([data.geom_xmat, data.site_xmat]).reshape(-1, 3, 3)
-        return np.concatenate([data.geom_xpos, data.site_xpos]), turns
+    def _without_moving(self, view: View, places: Array, turns: Array) -> Image.Image:
+        """What lies behind all that moves; the last one again while the camera stands still."""
+        shown = [*self._still.owners, *(ground.index for ground in self._grounds)]
+        state = np.concatenate([part.ravel() for part in (view.eye, view.axes, places[shown], turns[shown])])
+        if self._background is None or not np.array_equal(self._background[0], state):
+            tiles = np.zeros((self._size, self._size), np.uint8)
+            for ground in self._grounds:
+                ground.paint(tiles, view, places[ground.index], turns[ground.index])
+            image = Image.fromarray(tiles)
+            image.putpalette(_palette())
+            large = self._size * SMOOTHING
+            image = image.resize((large, large), Image.Resampling.NEAREST).convert("RGB")
+            self._still.draw(image, view, places, turns)
+            self._background = (state, image)
+        return self._background[1]
 
-    def _draw_solids(self, pen: ImageDraw.ImageDraw, view: View, size: int) -> None:
-        places, turns = self._poses()
-        world = places[self._owners] + np.einsum("pij,pj->pi", turns[self._owners], self._points)
-        seen = (world - view.eye) @ view.axes.T                                                        # right, down, forward
+
+class Cloud:
+    """Shapes drawn together, the far ones first.
+
+    owners: where each shape is among geoms and sites
+    """
+
+    def __init__(self, shapes: Sequence[Shape]) -> None:
+        self._shapes = shapes
+        self.owners = np.array([shape.index for shape in shapes], int)
+        counts = [len(shape.points) for shape in shapes]
+        ends = np.cumsum(counts, dtype=int)
+        self._parts = [slice(end - count, end) for count, end in zip(counts, ends, strict=True)]
+        self._points = np.concatenate([np.zeros((0, 3)), *(shape.points for shape in shapes)])  # [P, 3]
+        self._point_owners = np.repeat(self.owners, counts)  # [P]
+
+    def draw(self, image: Image.Image, view: View, places: Array, turns: Array) -> None:
+        """Onto a square picture; places [G, 3] and turns [G, 3, 3] of all geoms and sites."""
+        world = places[self._point_owners] + np.einsum("pij,pj->pi", turns[self._point_owners], self._points)
+        seen = (world - view.eye) @ view.axes.T  # right, down, forward
         depth = np.maximum(seen[:, 2], NEAR)
-        focal = view.focal(size)
-        flat = seen[:, :2] / depth[:, None] * focal + size / 2                                         # [P, 2] in pixels
+        focal = view.focal(image.height)
+        flat = seen[:, :2] / depth[:, None] * focal + image.height / 2  # [P, 2] in pixels
+        pen = ImageDraw.Draw(image, "RGBA")
         distances = [float(depth[part].mean()) for part in self._parts]
-        for number in sorted(range(len(self._solids)), key=lambda number: (self._solids[number].moves, -distances[number])):
-            part, shape = self._parts[number], self._solids[number]
+        for number in np.argsort(distances)[::-1].tolist():
+            part, shape = self._parts[number], self._shapes[number]
             if depth[part].min() > NEAR:
                 shape.draw(pen, flat[part], shape.radius * focal / depth[part])
-
-    def _ground(self, view: View) -> Image.Image:
-        """The sky and the tiled planes before it, with a palette."""
-        tiles = np.zeros((self._size, self._size), np.uint8)
-        places, turns = self._poses()
-        for ground in self._grounds:
-            ground.paint(tiles, view, places[ground.index], turns[ground.index])
-        image = Image.fromarray(tiles)
-        image.putpalette(_palette())
-        return image
 
 
 class Ground:
@@ -211,14 +181,16 @@ class Ground:
             return
         self._tile = self._tile or TILE * view.distance
         u, v = x + height * self._across, y + height * self._along
-        numbers = self._first_tile + ((np.floor(u / self._tile) + np.floor(v / self._tile)).astype(np.int32) & 1).astype(np.uint8)
+        odd = (np.floor(u / self._tile) + np.floor(v / self._tile)).astype(np.int32) & 1
+        numbers = self._first_tile + odd.astype(np.uint8)
         inside = (np.abs(u) < self._half_sizes[0]) & (np.abs(v) < self._half_sizes[1])
         tiles.reshape(-1)[self._pixels[inside]] = numbers[inside]
 
     def _aim(self, view: View) -> None:
         line = np.arange(self._size, dtype=np.float32) + 0.5 - self._size / 2
         right, down = (part.ravel() / view.focal(self._size) for part in np.meshgrid(line, line))
-        rays = np.stack([right, down, np.ones_like(right)], axis=1) @ (view.axes @ self._seen_from[1]).astype(np.float32)
+        to_plane = (view.axes @ self._seen_from[1]).astype(np.float32)
+        rays = np.stack([right, down, np.ones_like(right)], axis=1) @ to_plane
         self._pixels = np.flatnonzero(rays[:, 2] < 0)
         across, along, towards = rays[self._pixels].T
         self._across, self._along = across / -towards, along / -towards
@@ -241,7 +213,8 @@ def _shapes(model: mujoco.MjModel) -> Iterator[Shape]:
     """Every visible geom and site."""
     for geom in range(model.ngeom):
         kind, size, material = int(model.geom_type[geom]), model.geom_size[geom], int(model.geom_matid[geom])
-        rgba = model.mat_rgba[material] if material >= 0 and (model.geom_rgba[geom] == UNSET).all() else model.geom_rgba[geom]
+        own = model.geom_rgba[geom]
+        rgba = model.mat_rgba[material] if material >= 0 and (own == UNSET).all() else own
         if model.geom_group[geom] >= VISIBLE_GROUPS or rgba[3] == 0 or kind == HEIGHT_FIELD:
             continue
         mesh = int(model.geom_dataid[geom])
@@ -270,7 +243,7 @@ def _points(kind: int, size: Array) -> Array:
     if kind == BOX:
         return CORNERS * size
     if kind == ELLIPSOID:
-        return DIRECTIONS * size
+        return DIRECTIONS * size[:3]
     if kind == CYLINDER:
         angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
         rim = np.stack([np.cos(angles) * size[0], np.sin(angles) * size[0], np.full(16, size[1])], axis=1)

@@ -32,21 +32,10 @@ CONTENT_TYPES = {
     ".webmanifest": "application/manifest+json",
 }
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "connect-src 'self'",
-        "img-src 'self' blob: data:",
-        "media-src blob:",
-        "font-src 'self'",
-        "worker-src 'self'",
-        "manifest-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    ]
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob: data:; media-src blob:; font-src 'self'; worker-src 'self'; manifest-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 ALWAYS = (
@@ -170,21 +159,22 @@ class Gate:
         hosts, origins: the values of all its Host and Origin headers
         """
         if method != "GET":
-            return _sentence(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here.", ("Allow", "GET"))
+            return sentence(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here.", ("Allow", "GET"))
         if len(hosts) != 1 or hosts[0] not in self._hosts:
-            return _sentence(HTTPStatus.FORBIDDEN, "This service has another address: open the link that it printed (labeling.host).")
+            return sentence(HTTPStatus.FORBIDDEN, "This service has another address: open the link that it printed (labeling.host).")
         if origins and (len(origins) != 1 or origins[0] not in self._origins):
-            return _sentence(HTTPStatus.FORBIDDEN, "Pages of other sites may not connect.")
+            return sentence(HTTPStatus.FORBIDDEN, "Pages of other sites may not connect.")
         if path == SOCKET_PATH:
-            return None if origins else _sentence(HTTPStatus.FORBIDDEN, "A connection has to say its Origin.")
+            return None if origins else sentence(HTTPStatus.FORBIDDEN, "A connection has to say its Origin.")
         file = self._files.get(path)
         if file is None:
-            return _sentence(HTTPStatus.NOT_FOUND, "There is no such page.")
+            return sentence(HTTPStatus.NOT_FOUND, "There is no such page.")
         return _reply(HTTPStatus.OK, file.type, file.content)
 
 
-def _sentence(status: HTTPStatus, sentence: str, *headers: tuple[str, str]) -> Reply:
-    return _reply(status, "text/plain; charset=utf-8", f"{sentence}\n".encode(), *headers)
+def sentence(status: HTTPStatus, words: str, *headers: tuple[str, str]) -> Reply:
+    """An answer in words."""
+    return _reply(status, "text/plain; charset=utf-8", f"{words}\n".encode(), *headers)
 
 
 def _reply(status: HTTPStatus, content_type: str, content: bytes, *headers: tuple[str, str]) -> Reply:

@@ -9,10 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from rltrainer.core import InnerSteps, Segment
-from rltrainer.envs import SeededEpisodes, flat_observation, make_env, make_shown_env
-
-BLACK_BOX_STEPS = "inner_steps"
-"""Where the info of a black-box env's step holds its `InnerSteps`."""
+from rltrainer.envs import flat_observation, make_env, make_shown_env
 
 
 class Mismatch(Exception):
@@ -41,7 +38,7 @@ def replay(env: gym.Env[Any, Any], segment: Segment) -> Iterator[int]:
         observation, *_ = env.step(action.copy())
     _compare(env, observation, segment, 0)
     for step, action in enumerate(segment.actions):
-        observation, *_ = env.step(action.copy())                    # a copy: some envs clip what they are given in place
+        observation, *_ = env.step(action.copy())  # a copy: some envs clip what they are given in place
         _compare(env, observation, segment, step + 1)
         yield step
 
@@ -88,23 +85,21 @@ def _rolled(env: gym.Env[Any, Any], steps: int, seed: int | None) -> Segment:
         env.action_space.seed(seed)
     observation, info = env.reset(seed=seed)
     episode_seed = info["episode_seed"]
-    observations, actions, env_rewards = [observation], list[Any](), list[Any]()
+    taken: list[InnerSteps] = []
     done = False
-    while not done and len(actions) < steps:
-        action = env.action_space.sample()
+    while not done and sum(len(part.actions) for part in taken) < steps:
+        action, before = env.action_space.sample(), observation
         observation, env_reward, terminated, truncated, info = env.step(action)
+        single = InnerSteps([before, observation], np.array([action]), np.array([env_reward]))
+        taken.append(info.get("inner_steps", single))
         done = terminated or truncated
-        inner = info.get(BLACK_BOX_STEPS) or InnerSteps([observations[-1], observation], np.array([action]), np.array([env_reward]))
-        if not actions:
-            observations = inner.observations[:1]
-        observations += inner.observations[1:]
-        actions += list(inner.actions)
-        env_rewards += list(inner.env_rewards)
-    space = env.recorded_observation_space if isinstance(env, SeededEpisodes) else env.observation_space
+    rows = taken[0].observations[:1] + [row for part in taken for row in part.observations[1:]]
+    actions = np.concatenate([part.actions for part in taken])
+    space = env.get_wrapper_attr("recorded_observation_space")
     return Segment(
-        observations=np.array([flat_observation(space, row) for row in observations[: steps + 1]]),
-        actions=np.array(actions[:steps]),
-        env_rewards=np.array(env_rewards[:steps]),
+        observations=np.array([flat_observation(space, row) for row in rows[: steps + 1]]),
+        actions=actions[:steps],
+        env_rewards=np.concatenate([part.env_rewards for part in taken])[:steps],
         episode_seed=episode_seed,
-        lead_in=np.array(actions[:0]),
+        lead_in=actions[:0],
     )

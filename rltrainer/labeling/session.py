@@ -27,28 +27,19 @@ from rltrainer.labeling.effects import (
     Release,
     SaveLabel,
     Send,
-    SendPair,
     Snapshot,
 )
+from rltrainer.labeling.rules import checked, objection, rules_of, watching
 from rltrainer.labeling.shelf import Shelf
+from rltrainer.labeling.watch import Watch
 
 HELLO_SECONDS = 5.0
-WATCH_SECONDS = 3.0
 MOST_PREPARED = 64
 
 POLICY_VIOLATION = 1008
 OTHER_PROTOCOL = 4400
 NOT_ADMITTED = 4401
-
-CHANGEABLE = (
-    "labeling.allow_ties",
-    "labeling.allow_skipping",
-    "labeling.allow_editing",
-    "labeling.queue_size",
-    "clips.speed",
-    "clips.frame_rate",
-)
-"""Settings that an unrestricted page may change while the run goes on."""
+NO_HELLO = 4408
 
 
 @dataclass
@@ -85,11 +76,6 @@ class Session:
         self._saving: dict[str, Saving] = {}
         self._status: wire.Status | None = None
 
-    @property
-    def watching(self) -> bool:
-        """Whether an oracle answers and pages only look on."""
-        return self.config.labeler == "oracle"
-
     # ------------------------------------------------------------------ events: pages
 
     def connected(self, page: int, now: float) -> None:
@@ -121,7 +107,7 @@ class Session:
     def elapsed(self, now: float) -> list[Effect]:
         """Time went by."""
         late = [page for page, since in self._arriving.items() if now - since > HELLO_SECONDS]
-        closed = [self._close(page, POLICY_VIOLATION, f"no hello within {HELLO_SECONDS:g} s") for page in late]
+        closed = [self._close(page, NO_HELLO, f"no hello within {HELLO_SECONDS:g} s") for page in late]
         return [*closed, *self._settle(now)]
 
     # ------------------------------------------------------------------ events: the store
@@ -195,7 +181,7 @@ class Session:
             run=self._run,
             env=self._env,
             labeler=labeler,
-            mode="watch" if self.watching else "label",
+            mode="watch" if watching(self.config) else "label",
             task=self.config.labeling.task,
             notice=self.notice,
             rules=rules_of(self.config),
@@ -223,9 +209,9 @@ class Session:
         if message.label_id in self._saving:
             self._saving[message.label_id].pages.append(page)
             return []
-        objection = self._objection(message, seat.labeler)
-        if objection:
-            return [_refused(page, objection, message.label_id)]
+        reason = objection(message, self.config) or self._objection(message, seat.labeler)
+        if reason:
+            return self._refuse(page, message, reason)
         if message.verdict is not Verdict.UNDO:
             seat.held.pop(message.query_id, None)
         seat.seen = now
@@ -236,19 +222,7 @@ class Session:
 
     def _objection(self, message: wire.LabelMessage, labeler: str) -> str | None:
         """Why a label is not taken, or None. What only the store knows, the store says."""
-        labeling, query = self.config.labeling, self._waiting.get(message.query_id)
-        if self.watching:
-            return "an oracle answers in this run, pages only watch (labeler)"
-        if message.verdict is Verdict.EQUAL and not labeling.allow_ties:
-            return "ties are off in this run (labeling.allow_ties)"
-        if message.verdict is Verdict.SKIP and not labeling.allow_skipping:
-            return "skipping is off in this run (labeling.allow_skipping)"
-        if message.trims and not labeling.allow_editing:
-            return "trimming is off in this run (labeling.allow_editing)"
-        if message.trims and message.verdict is Verdict.UNDO:
-            return "an undo has no trims"
-        if (message.verdict is Verdict.PREFER) != (message.preferred is not None):
-            return f"a label {message.verdict.value!r} with preferred={message.preferred!r}: only 'prefer' names a segment"
+        query = self._waiting.get(message.query_id)
         if query and message.preferred not in (None, query.first, query.second):
             return f"segment {message.preferred!r} is not in this pair"
         if message.verdict is Verdict.UNDO and self._verdict(message.query_id, labeler) in (None, Verdict.UNDO):
@@ -280,9 +254,15 @@ class Session:
 
     def _drop(self, saving: Saving, reason: str) -> list[Effect]:
         """Refuse a label that was on its way."""
-        label_id = saving.message.label_id
-        del self._saving[label_id]
-        return [_refused(page, reason, label_id) for page in saving.pages if page in self._dealer.seats]
+        del self._saving[saving.message.label_id]
+        pages = [page for page in saving.pages if page in self._dealer.seats]
+        return [effect for page in pages for effect in self._refuse(page, saving.message, reason)]
+
+    def _refuse(self, page: int, message: wire.LabelMessage, reason: str) -> list[Effect]:
+        """Say why a label is not taken. The page has put the pair away: if it is asked about again, it is sent again."""
+        if message.verdict is not Verdict.UNDO:
+            self._dealer.seats[page].pushed.discard(message.query_id)
+        return [_refused(page, reason, message.label_id)]
 
     def _awaiting(self, query_id: str) -> list[Saving]:
         return [s for s in self._saving.values() if s.awaits_clips and s.message.query_id == query_id]
@@ -297,19 +277,9 @@ class Session:
 
     def _change(self, page: int, seat: Seat, message: wire.SettingsMessage) -> list[Effect]:
         try:
-            return [ChangeSettings(self._checked(message.changes), seat.labeler)]
+            return [ChangeSettings(checked(message.changes, self.config), seat.labeler)]
         except UserError as error:
             return [_refused(page, str(error))]
-
-    def _checked(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Changes as the config understands them. Raises UserError."""
-        if self.config.labeling.config_restricted:
-            raise UserError("the page may not change settings in this run (labeling.config_restricted)")
-        foreign = next((name for name in changes if name not in CHANGEABLE), None)
-        if foreign is not None:
-            raise UserError(f"the page may not change {foreign!r}; it may change {', '.join(CHANGEABLE)}")
-        settings = self.config.but(changes, "settings").model_dump()
-        return {name: settings[name.partition(".")[0]][name.partition(".")[2]] for name in changes}
 
     def _apply_settings(self, settings: Mapping[str, Any]) -> list[Effect]:
         if settings == self._settings:
@@ -324,7 +294,7 @@ class Session:
 
     def _settle(self, now: float) -> list[Effect]:
         """What follows from the state as it is: pairs dealt, pairs pushed, the next clips asked for."""
-        if self.watching:
+        if watching(self.config):
             effects = self._watch.show(self._shelf, list(self._dealer.seats), now)
         else:
             effects = self._dealer.deal(self._open(), self._leased, now, self.config.labeling.lease_seconds)
@@ -332,7 +302,7 @@ class Session:
         prepared = min(self.config.labeling.queue_size, MOST_PREPARED)
         soon = [*self._dealer.unseen(), *list(self._waiting)[:prepared]]
         self._shelf.forget(3 * prepared, soon)
-        return effects + self._next_clips([] if self.watching else soon)
+        return effects + self._next_clips([] if watching(self.config) else soon)
 
     def _open(self) -> list[str]:
         """Pairs that may be dealt, the oldest first, those with clips before those without."""
@@ -369,57 +339,6 @@ class Session:
             true_return=_finite(progress.get("true_return")),
             reward_version=int(progress.get("reward_version") or 0),
         )
-
-
-class Watch:
-    """Mode "watch": the oracle's newest answer on every page, at most one in WATCH_SECONDS. Nothing is rendered for nobody.
-
-    newest: what came last and nobody has seen
-    """
-
-    def __init__(self) -> None:
-        self.newest: Label | None = None
-        self._choice: Label | None = None                            # whose clips are being made
-        self._shown: tuple[wire.PairHeader, tuple[bytes, bytes]] | None = None
-        self._shown_at = -math.inf
-
-    def show(self, shelf: Shelf, pages: Sequence[int], now: float) -> list[Effect]:
-        if pages and self._choice is None and now >= self._shown_at + WATCH_SECONDS:
-            self._choice, self.newest = self.newest, None
-        pair = shelf.get(self._choice.query_id) if self._choice else None
-        if pair is None or self._choice is None:
-            return []
-        label, self._choice = self._choice, None
-        answer = wire.AnswerHeader(verdict=label.answer.verdict, preferred=label.answer.preferred, labeler=label.labeler)
-        self._shown = (pair.header.model_copy(update={"answer": answer}), pair.videos)
-        self._shown_at = now
-        return self.on_screen(pages)
-
-    def on_screen(self, pages: Sequence[int]) -> list[Effect]:
-        """What was shown last, for these pages."""
-        return [SendPair(page, *self._shown) for page in pages] if self._shown else []
-
-    def preparing(self) -> list[str]:
-        return [self._choice.query_id] if self._choice else []
-
-    def give_up(self, query_id: str) -> None:
-        """Its clips cannot be made."""
-        if query_id in self.preparing():
-            self._choice = None
-
-
-def rules_of(config: Config) -> wire.Rules:
-    """What the settings mean to a page."""
-    labeling, clips = config.labeling, config.clips
-    return wire.Rules(
-        allow_editing=labeling.allow_editing,
-        allow_skipping=labeling.allow_skipping,
-        allow_ties=labeling.allow_ties,
-        config_restricted=labeling.config_restricted,
-        speed=clips.speed,
-        frame_rate=clips.frame_rate,
-        queue_size=labeling.queue_size,
-    )
 
 
 _ID: TypeAdapter[str] = TypeAdapter(wire.Id)

@@ -1,0 +1,77 @@
+"""The store, worked on in one thread, so that a slow disk never holds up the sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from rltrainer.core import Label, Query, Segment
+from rltrainer.labeling.effects import ChangeSettings, Lease, Release, SaveLabel, Snapshot
+from rltrainer.store import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class StoreDesk:
+    """What the service does with its run's store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._thread = ThreadPoolExecutor(1, "store")
+        self._seen = 0                                                   # the newest label handed out
+
+    async def snapshot(self) -> Snapshot:
+        """The store now, with the labels that came since the last snapshot."""
+        return await self._in_thread(self._snapshot)
+
+    async def report(self) -> tuple[Mapping[str, int], Mapping[str, Any] | None]:
+        """How many pairs and labels there are, and the trainer's newest progress event."""
+        return await self._in_thread(self._store.counts), await self._in_thread(self._store.newest_event, "progress")
+
+    async def links(self) -> Mapping[str, str]:
+        """Labeler by token hash."""
+        return await self._in_thread(self._store.links)
+
+    async def add_link(self, token_hash: str, labeler: str) -> None:
+        await self._in_thread(self._store.add_link, token_hash, labeler)
+
+    async def save(self, label: SaveLabel) -> Label:
+        """Returns once the label is durable. Raises LookupError or ValueError where it does not fit the run."""
+        return await self._in_thread(
+            self._store.save_label, label.label_id, label.query_id, label.labeler, label.answer
+        )
+
+    async def note(self, change: Lease | Release | ChangeSettings) -> None:
+        match change:
+            case Lease(query_ids, labeler, seconds):
+                await self._in_thread(self._store.lease, query_ids, labeler, time.time() + seconds)
+            case Release(query_ids):
+                await self._in_thread(self._store.release, query_ids)
+            case ChangeSettings(changes, labeler):
+                await self._in_thread(self._store.change_settings, changes, labeler)
+
+    async def pair(self, query_id: str) -> tuple[Query, Segment, Segment]:
+        """A query and its segments. Raises LookupError where there is no such query, UserError where a file is damaged."""
+        return await self._in_thread(self._pair, query_id)
+
+    def close(self) -> None:
+        """Waits for what is being done."""
+        self._thread.shutdown()
+
+    def _snapshot(self) -> Snapshot:
+        labels = self._store.labels(self._seen)
+        self._seen = labels[-1].seq if labels else self._seen
+        return Snapshot(self._store.waiting(), labels, self._store.leased(time.time()), self._store.settings())
+
+    def _pair(self, query_id: str) -> tuple[Query, Segment, Segment]:
+        query = self._store.query(query_id)
+        if query is None:
+            raise LookupError(f"no query {query_id!r} in this run")
+        return query, self._store.segment(query.first), self._store.segment(query.second)
+
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.wrap_future(self._thread.submit(function, *args, **kwargs))

@@ -1,0 +1,67 @@
+"""What pages may do in a run, and what a page may change of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rltrainer.config import Config
+from rltrainer.core import UserError, Verdict
+from rltrainer.labeling.messages import LabelMessage, Rules
+
+CHANGEABLE = (
+    "labeling.allow_ties",
+    "labeling.allow_skipping",
+    "labeling.allow_editing",
+    "labeling.queue_size",
+    "clips.speed",
+    "clips.frame_rate",
+)
+"""Settings that an unrestricted page may change while the run goes on."""
+
+
+def watching(config: Config) -> bool:
+    """Whether an oracle answers and pages only look on."""
+    return config.labeler == "oracle"
+
+
+def rules_of(config: Config) -> Rules:
+    """What the settings mean to a page."""
+    labeling, clips = config.labeling, config.clips
+    return Rules(
+        allow_editing=labeling.allow_editing,
+        allow_skipping=labeling.allow_skipping,
+        allow_ties=labeling.allow_ties,
+        config_restricted=labeling.config_restricted,
+        speed=clips.speed,
+        frame_rate=clips.frame_rate,
+        queue_size=labeling.queue_size,
+    )
+
+
+def objection(message: LabelMessage, config: Config) -> str | None:
+    """Why the rules do not allow a label, in a sentence; None where they do."""
+    if watching(config):
+        return "an oracle answers in this run, pages only watch (labeler)"
+    if message.verdict is Verdict.EQUAL and not config.labeling.allow_ties:
+        return "ties are off in this run (labeling.allow_ties)"
+    if message.verdict is Verdict.SKIP and not config.labeling.allow_skipping:
+        return "skipping is off in this run (labeling.allow_skipping)"
+    if message.trims and not config.labeling.allow_editing:
+        return "trimming is off in this run (labeling.allow_editing)"
+    if message.trims and message.verdict is Verdict.UNDO:
+        return "an undo has no trims"
+    if (message.verdict is Verdict.PREFER) != (message.preferred is not None):
+        return f"a label {message.verdict.value!r} with preferred={message.preferred!r}: only 'prefer' names a segment"
+    return None
+
+
+def checked(changes: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    """Changes that a page asks for, as the config understands them. Raises UserError."""
+    if config.labeling.config_restricted:
+        raise UserError("the page may not change settings in this run (labeling.config_restricted)")
+    foreign = next((name for name in changes if name not in CHANGEABLE), None)
+    if foreign is not None:
+        raise UserError(f"the page may not change {foreign!r}; it may change {', '.join(CHANGEABLE)}")
+    settings = config.but(changes, "settings").model_dump()
+    return {name: settings[section][field] for name in changes for section, _, field in [name.partition(".")]}

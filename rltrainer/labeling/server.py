@@ -1,0 +1,376 @@
+"""The label service: the session tied to sockets, store and clip worker. A process of its own, with or without a trainer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import itertools
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Literal
+
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.asyncio.server import serve as serve_sockets
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from rltrainer.config import Config
+from rltrainer.core import UserError
+from rltrainer.labeling.desk import StoreDesk
+from rltrainer.labeling.effects import (
+    ChangeSettings,
+    Close,
+    Effect,
+    Lease,
+    MakeClips,
+    Pair,
+    Release,
+    SaveLabel,
+    Send,
+    SendPair,
+)
+from rltrainer.labeling.gate import (
+    Gate,
+    hashed,
+    labeler_of,
+    load_files,
+    new_token,
+    own_hosts,
+    page_url,
+    sentence,
+    web_folder,
+)
+from rltrainer.labeling.messages import INBOUND_LIMIT, pack_pair
+from rltrainer.labeling.session import Session
+from rltrainer.labeling.worker import ClipKeeper, Unshown
+from rltrainer.store import Store
+
+POLL_SECONDS = 0.15
+REPORT_SECONDS = 1.0
+SEND_SECONDS = 20.0
+CLOSE_SECONDS = 2.0
+NOTICE_SECONDS = 20.0
+MOST_PAGES = 64
+MOST_UNSENT = 64
+MOST_JOBS = 100
+UNSUPPORTED = 1003
+
+log = logging.getLogger(__name__)
+
+Look = Literal["snapshot", "report"]
+LOOKS: dict[Look, float] = {"snapshot": POLL_SECONDS, "report": REPORT_SECONDS}
+"""How the store is looked at, and how often, in seconds."""
+Job = SaveLabel | Lease | Release | ChangeSettings | Look
+
+
+def serve(
+    run: Path,
+    *,
+    port: int | None = None,
+    host: str | None = None,
+    announce: Callable[[str], None],
+    until: Callable[[], bool] | None = None,
+    labeler: str = "you",
+) -> None:
+    """Serve the labelers of a run until SIGINT or SIGTERM, or until `until()`, asked once a second, is true.
+
+    port, host: instead of the run's own labeling.port and labeling.host; port 0 takes a free one
+    announce:   told the labeler's link once pages can connect
+    labeler:    whose labels come in through that link
+
+    Raises UserError where the folder holds no run or the port cannot be had.
+    """
+    asyncio.run(run_service(run, port=port, host=host, announce=announce, until=until, labeler=labeler))
+
+
+async def run_service(
+    run: Path,
+    *,
+    port: int | None = None,
+    host: str | None = None,
+    announce: Callable[[str], None],
+    until: Callable[[], bool] | None = None,
+    labeler: str = "you",
+    stop: asyncio.Event | None = None,
+) -> None:
+    """`serve` in a running loop; it ends when `stop` is set, too."""
+    store = Store.open(run)
+    desk = StoreDesk(store)
+    try:
+        config = Config.of(store.fact("config"), "the run's config")
+        service = Service(desk, store.fact("run"), store.fact("env"), config)
+        stop = stop or asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):               # Windows has Ctrl-C only, as KeyboardInterrupt
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        host = config.labeling.host if host is None else host
+        port = config.labeling.port if port is None else port
+        await service.run(Address(host, port, labeler), announce, until or (lambda: False), stop)
+    finally:
+        desk.close()
+        store.close()
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen (port 0: a free one), and whose link to give out."""
+
+    host: str
+    port: int
+    labeler: str
+
+
+@dataclass
+class Line:
+    """A connection and what is still to be sent on it: no page waits for another."""
+
+    connection: ServerConnection
+    unsent: asyncio.Queue[str | bytes | Close] = field(default_factory=lambda: asyncio.Queue(MOST_UNSENT))
+
+    def put(self, item: str | bytes | Close) -> None:
+        """Drops the connection where the page has not read for long."""
+        try:
+            self.unsent.put_nowait(item)
+        except asyncio.QueueFull:
+            self.connection.transport.abort()
+
+    async def send(self) -> None:
+        """Send what is put, in order, until the connection ends."""
+        try:
+            while True:
+                item = await self.unsent.get()
+                if isinstance(item, Close):
+                    return await self.connection.close(item.code, item.reason)
+                async with asyncio.timeout(SEND_SECONDS):
+                    await self.connection.send(item)
+        except TimeoutError:
+            self.connection.transport.abort()
+        except ConnectionClosed:
+            return
+
+
+class Service:
+    """Carries out what the session says, and tells it what comes of it.
+
+    One task does all that touches the store, in order; another has clips made.
+
+    run: the run's name; env: its id and options
+    """
+
+    def __init__(self, desk: StoreDesk, run: str, env: Mapping[str, Any], config: Config) -> None:
+        self.session = Session(run, env["id"], config, lambda token: labeler_of(token, self._links))
+        self._desk, self._env, self._config = desk, env, config
+        self._links: Mapping[str, str] = {}
+        self._gate = Gate((), {})                                        # nobody, until the port is known
+        self._numbers = itertools.count(1)
+        self._lines: dict[int, Line] = {}
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
+        self._orders: asyncio.Queue[MakeClips] = asyncio.Queue()
+        self._noticed = asyncio.Event()
+        self._closing = False
+
+    async def run(
+        self, address: Address, announce: Callable[[str], None], until: Callable[[], bool], stop: asyncio.Event
+    ) -> None:
+        """Listen at `address`, announce the link, and serve until `stop` is set or `until()` is true."""
+        for look in LOOKS:
+            self._carry_out(await self._do(look))
+        server = await self._listen(address)
+        keeper = ClipKeeper(self._env["id"], self._env.get("options", {}), self._config.clips)
+        jobs = asyncio.create_task(self._do_jobs())
+        others = [self._make_clips(keeper), self._watch_clock(), _true(until), stop.wait()]
+        tasks = [jobs, *(asyncio.create_task(work) for work in others)]
+        try:
+            announce(await self._open(server, address))
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await self._close(server, jobs)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            keeper.close()
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
+
+    async def _open(self, server: Server, address: Address) -> str:
+        """Let pages in; gives a new link."""
+        port = server.sockets[0].getsockname()[1]
+        token = new_token()
+        await self._desk.add_link(hashed(token), address.labeler)
+        self._links = await self._desk.links()
+        self._gate = Gate(own_hosts(address.host, port), load_files(web_folder()))
+        return page_url(address.host, port, token)
+
+    async def _close(self, server: Server, jobs: asyncio.Task[None]) -> None:
+        """Commit what was sent, and close connections with 1001."""
+        self._closing = True
+        await self._finish_jobs(jobs)
+        server.close()
+        with contextlib.suppress(TimeoutError):                          # a browser may hold a connection that it never uses
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await server.wait_closed()
+        await self._finish_jobs(jobs)
+
+    async def _finish_jobs(self, jobs: asyncio.Task[None]) -> None:
+        """Wait for the jobs in the queue, unless the task that does them is dead."""
+        finished = asyncio.create_task(self._jobs.join())
+        await asyncio.wait({finished, jobs}, return_when=asyncio.FIRST_COMPLETED)
+        finished.cancel()
+
+    # ------------------------------------------------------------------ sockets
+
+    async def _listen(self, address: Address) -> Server:
+        """Raises UserError where the port cannot be had."""
+        host, port = address.host, address.port
+        try:
+            return await serve_sockets(
+                self._page,
+                host,
+                port,
+                process_request=self._answer,
+                compression=None,                                        # video does not get smaller
+                max_size=INBOUND_LIMIT,
+                close_timeout=CLOSE_SECONDS,
+                server_header=None,
+                logger=log.getChild("sockets"),
+            )
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                reason = f"labeling.port is {port}, where something listens already (another label service?); pass --port 0 for a free port"
+            elif error.errno == errno.EACCES:
+                reason = f"labeling.port is {port}, which this user may not open; pass a port above 1023, or --port 0 for a free one"
+            else:
+                reason = f"labeling.host is {host!r}, which is no address of this machine ({error.strerror}); pass --host 127.0.0.1"
+            raise UserError(reason) from None
+
+    def _answer(self, _: ServerConnection, request: Request) -> Response | None:
+        headers = request.headers
+        reply = self._gate.reply(request.method, request.path, headers.get_all("Host"), headers.get_all("Origin"))
+        if reply is None and len(self._lines) >= MOST_PAGES:
+            reply = sentence(HTTPStatus.SERVICE_UNAVAILABLE, f"{MOST_PAGES} pages are connected; close one.")
+        if reply is None:
+            return None
+        return Response(reply.status.value, reply.status.phrase, Headers(reply.headers), reply.content)
+
+    async def _page(self, connection: ServerConnection) -> None:
+        """One connection, from its first message to its end."""
+        page, line = next(self._numbers), Line(connection)
+        self._lines[page] = line
+        sending = asyncio.create_task(line.send())
+        try:
+            await self._noticed.wait()                                   # the welcome says how the clips are made
+            self.session.connected(page, time.monotonic())
+            async for message in connection:
+                if isinstance(message, bytes):
+                    return await connection.close(UNSUPPORTED, "pages send text")
+                self._carry_out(self.session.received(page, message, time.monotonic()))
+                if self._jobs.qsize() > MOST_JOBS:
+                    await self._jobs.join()
+        except ConnectionClosed:
+            return
+        finally:
+            del self._lines[page]
+            sending.cancel()
+            self._carry_out(self.session.disconnected(page, time.monotonic()))
+
+    # ------------------------------------------------------------------ effects
+
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send():
+                    self._put(effect.page, effect.message.model_dump_json())
+                case SendPair():
+                    self._put(effect.page, pack_pair(effect.header, effect.videos))
+                case Close():
+                    self._put(effect.page, effect)
+                case MakeClips():
+                    self._orders.put_nowait(effect)
+                case SaveLabel() | Release():
+                    self._jobs.put_nowait(effect)
+                case Lease() | ChangeSettings() if not self._closing:
+                    self._jobs.put_nowait(effect)
+
+    def _put(self, page: int, item: str | bytes | Close) -> None:
+        if page in self._lines:
+            self._lines[page].put(item)
+
+    # ------------------------------------------------------------------ the store
+
+    async def _do_jobs(self) -> None:
+        """What the store says reaches the session in the order in which the store said it."""
+        while True:
+            job = await self._jobs.get()
+            self._carry_out(await self._do(job))
+            self._jobs.task_done()
+
+    async def _do(self, job: Job) -> list[Effect]:
+        match job:
+            case "snapshot":
+                return self.session.ticked(await self._desk.snapshot(), time.monotonic())
+            case "report":
+                self._links = await self._desk.links()
+                return self.session.reported(*await self._desk.report())
+            case SaveLabel():
+                try:
+                    label = await self._desk.save(job)
+                except (LookupError, ValueError) as error:
+                    return self.session.not_saved(job.label_id, str(error), time.monotonic())
+                return self.session.saved(label, time.monotonic())
+            case _:
+                await self._desk.note(job)
+                return await self._do("snapshot") if isinstance(job, ChangeSettings) else []
+
+    async def _watch_clock(self) -> None:
+        """Time goes by, and the store is looked at again and again; a look whose turn has not come is not asked for twice."""
+        due = dict.fromkeys(LOOKS, 0.0)
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            now = time.monotonic()
+            self._carry_out(self.session.elapsed(now))
+            for look in [look for look in LOOKS if now >= due[look] and self._jobs.empty()]:
+                due[look] = now + LOOKS[look]
+                self._jobs.put_nowait(look)
+
+    # ------------------------------------------------------------------ clips
+
+    async def _make_clips(self, keeper: ClipKeeper) -> None:
+        """Pairs are rendered one after the other; what fails is logged, and pages get other pairs."""
+        asyncio.get_running_loop().call_later(NOTICE_SECONDS, self._noticed.set)
+        self.session.notice = await keeper.notice()
+        self._noticed.set()
+        deaths = 0
+        while True:
+            order = await self._orders.get()
+            try:
+                pair = await self._pair(keeper, order)
+            except Unshown as error:
+                log.warning("pair %s is not shown: %s", order.query_id, error)
+                deaths = 0 if error.final else deaths + 1
+                await asyncio.sleep(min(30.0, 0.5 * 2**deaths) if deaths > 1 else 0.0)
+                self._carry_out(self.session.clips_failed(order.query_id, str(error), time.monotonic(), final=error.final))
+            else:
+                deaths = 0
+                self._carry_out(self.session.clips_ready(order.query_id, pair, time.monotonic()))
+
+    async def _pair(self, keeper: ClipKeeper, order: MakeClips) -> Pair:
+        """Raises Unshown."""
+        try:
+            query, first, second = await self._desk.pair(order.query_id)
+        except (LookupError, UserError) as error:
+            raise Unshown(str(error), final=True) from None
+        return await keeper.pair(query, first, second, order.clips)
+
+
+async def _true(until: Callable[[], bool]) -> None:
+    """Returns once `until()` is true, asked once a second."""
+    while not until():
+        await asyncio.sleep(1.0)

@@ -1,0 +1,241 @@
+"""A small label service for tests of the page: the real messages and real clips, and a store that is a list in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image, ImageDraw
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from rltrainer.core import Verdict
+from rltrainer.labeling import messages as wire
+
+WEB = Path(__file__).parent.parent / "web"
+TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob: data:; media-src blob:"
+TOKEN = "s3cret"
+PATIENCE = 10.0
+
+BIT = 16
+"""Side of the blocks that spell a frame's number in bits along the clip's upper edge, the lowest bit first."""
+
+Colour = tuple[int, int, int]
+
+
+def encode(pictures: Sequence[Image.Image], rate: int) -> bytes:
+    """H.264 in MP4: no B-frames, a key frame every ten, as the service makes its clips."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "bf": "0", "g": "10", "crf": "18"})
+        stream.width, stream.height = pictures[0].size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def shapes(colour: Colour, frames: int, size: int = 128) -> list[Image.Image]:
+    """A coloured disc that moves over the picture, with the number of each frame in digits and in bits."""
+    pictures = []
+    for number in range(frames):
+        picture = Image.new("RGB", (size, size), (24, 26, 30))
+        draw = ImageDraw.Draw(picture)
+        across = size * (0.2 + 0.6 * number / max(1, frames - 1))
+        draw.ellipse([across - 18, size / 2 - 18, across + 18, size / 2 + 18], fill=colour)
+        draw.rectangle([0, size - 24, size, size], fill=colour)
+        draw.text((6, size - 18), str(number), fill=(255, 255, 255))
+        for bit in range(6):
+            draw.rectangle([bit * BIT, 0, bit * BIT + BIT - 1, BIT - 1], fill=(255, 255, 255) if number >> bit & 1 else (0, 0, 0))
+        pictures.append(picture)
+    return pictures
+
+
+def make_pair(
+    query_id: str, videos: tuple[bytes, bytes], frames: int, rate: float, size: tuple[int, int] = (128, 128), **more: Any
+) -> tuple[wire.PairHeader, tuple[bytes, bytes]]:
+    """A pair whose segments are called `<query>-a` and `<query>-b`."""
+    clips = tuple(
+        wire.ClipHeader(
+            segment_id=f"{query_id}-{name}", bytes=len(video), frames=frames, frame_rate=rate, width=size[0], height=size[1]
+        )
+        for name, video in zip("ab", videos, strict=True)
+    )
+    return wire.PairHeader(query_id=query_id, clips=(clips[0], clips[1]), **more), videos
+
+
+class StandIn:
+    """Serves web/ and one page or more. Change its fields before a page connects; call its methods from any thread.
+
+    received: every message that came, in order, resent ones too
+    stored:   labels by label id, each once
+    silent:   labels are neither stored nor acked, as if the line had died
+    refuse:   why a message is not taken, or None
+    """
+
+    def __init__(self, pairs: Sequence[tuple[wire.PairHeader, tuple[bytes, bytes]]] = (), **welcome: Any) -> None:
+        self.pairs = list(pairs)
+        self.rules: dict[str, Any] = {
+            "allow_editing": True,
+            "allow_skipping": True,
+            "allow_ties": True,
+            "config_restricted": False,
+            "speed": 1.0,
+            "frame_rate": None,
+            "queue_size": 8,
+        }
+        self.welcome: dict[str, Any] = {
+            "run": "run-1",
+            "env": "HalfCheetah-v5",
+            "labeler": "you",
+            "mode": "label",
+            "task": "Which one runs better?",
+            "notice": None,
+            **welcome,
+        }
+        self.status: wire.Status | None = None
+        self.received: list[wire.Hello | wire.LabelMessage | wire.SettingsMessage] = []
+        self.stored: dict[str, wire.LabelMessage] = {}
+        self.silent = False
+        self.refuse: Callable[[wire.LabelMessage | wire.SettingsMessage], str | None] = lambda message: None
+        self.port = 0
+        self._news = threading.Condition()
+        self._pages: set[ServerConnection] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="stand-in", daemon=True)
+        self._thread.start()
+        self._server: Server | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/#token={TOKEN}"
+
+    @property
+    def labels(self) -> list[wire.LabelMessage]:
+        """Labels as they came, resent ones too."""
+        return [message for message in self.received if isinstance(message, wire.LabelMessage)]
+
+    # ------------------------------------------------------------------ from the test's thread
+
+    def start(self) -> None:
+        self._do(self._open())
+
+    def stop(self) -> None:
+        """As if killed: every connection ends."""
+        self._do(self._shut())
+
+    def close(self) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(PATIENCE)
+        self._loop.close()
+
+    def send(self, message: wire.Message) -> None:
+        """To every page."""
+        self._do(self._broadcast(message.model_dump_json()))
+
+    def push(self, pair: tuple[wire.PairHeader, tuple[bytes, bytes]]) -> None:
+        self.pairs.append(pair)
+        self._do(self._broadcast(wire.pack_pair(*pair)))
+
+    def wait(self, fact: Callable[[], Any]) -> Any:
+        """Until `fact()` is true of what came in."""
+        with self._news:
+            assert self._news.wait_for(fact, PATIENCE), f"never came; received {self.received}"
+            return fact()
+
+    def wait_labels(self, count: int) -> list[wire.LabelMessage]:
+        """The first `count` labels, once they came."""
+        self.wait(lambda: len(self.labels) >= count)
+        return self.labels[:count]
+
+    # ------------------------------------------------------------------ in the loop
+
+    def _do(self, task: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(task, self._loop).result(PATIENCE)
+
+    async def _open(self) -> None:
+        self._server = await serve(self._page, "127.0.0.1", self.port, process_request=self._file, compression=None)
+        self.port = next(iter(self._server.sockets)).getsockname()[1]
+
+    async def _shut(self) -> None:
+        if self._server is not None:
+            for page in tuple(self._pages):
+                page.transport.abort()
+            self._server.close()
+            await self._server.wait_closed()
+            self._server = None
+
+    async def _broadcast(self, message: str | bytes) -> None:
+        for page in tuple(self._pages):
+            await page.send(message)
+
+    def _file(self, _: ServerConnection, request: Request) -> Response | None:
+        path = request.path.partition("?")[0]
+        if path == "/ws":
+            return None
+        file = WEB / (path.removeprefix("/") or "index.html")
+        if file.parent != WEB or not file.is_file():
+            return Response(HTTPStatus.NOT_FOUND, "Not Found", Headers({"Content-Length": "0", "Connection": "close"}), b"")
+        body = file.read_bytes()
+        about = {"Content-Type": TYPES[file.suffix], "Content-Length": str(len(body)), "Content-Security-Policy": POLICY}
+        return Response(HTTPStatus.OK, "OK", Headers({**about, "Cache-Control": "no-store", "Connection": "close"}), body)
+
+    async def _page(self, page: ServerConnection) -> None:
+        try:
+            hello = self._note(str(await page.recv()))
+            if not isinstance(hello, wire.Hello) or hello.token != TOKEN:
+                await page.send(wire.Refused(label_id=None, reason="this link is not valid").model_dump_json())
+                await page.close(4401, "this link is not valid")
+                return
+            await page.send(wire.Welcome(rules=wire.Rules(**self.rules), **self.welcome).model_dump_json())
+            self._pages.add(page)
+            if self.status:
+                await page.send(self.status.model_dump_json())
+            for pair in self._unanswered():
+                await page.send(wire.pack_pair(*pair))
+            async for text in page:
+                await self._take(page, self._note(str(text)))
+        except ConnectionClosed:
+            pass
+        finally:
+            self._pages.discard(page)
+
+    def _unanswered(self) -> list[tuple[wire.PairHeader, tuple[bytes, bytes]]]:
+        newest = {label.query_id: label.verdict for label in self.stored.values()}
+        return [pair for pair in self.pairs if newest.get(pair[0].query_id, Verdict.UNDO) is Verdict.UNDO]
+
+    async def _take(self, page: ServerConnection, message: wire.Message) -> None:
+        if isinstance(message, wire.Hello) or self.silent:
+            return
+        assert isinstance(message, wire.LabelMessage | wire.SettingsMessage)
+        label_id = message.label_id if isinstance(message, wire.LabelMessage) else None
+        reason = self.refuse(message)
+        if reason:
+            await page.send(wire.Refused(label_id=label_id, reason=reason).model_dump_json())
+        elif isinstance(message, wire.LabelMessage):
+            self.stored.setdefault(message.label_id, message)
+            await page.send(wire.Ack(label_id=message.label_id).model_dump_json())
+        else:
+            self.rules |= {name.rpartition(".")[2]: value for name, value in message.changes.items()}
+            await self._broadcast(wire.Rules(**self.rules).model_dump_json())
+
+    def _note(self, text: str) -> wire.Hello | wire.LabelMessage | wire.SettingsMessage:
+        message = wire.read(text)
+        with self._news:
+            self.received.append(message)
+            self._news.notify_all()
+        return message
