@@ -77,7 +77,7 @@ class Reward(Section):
     hidden: tuple[Size, ...] = Field((64, 64), description="units of each hidden layer")
     learning_rate: Positive = Field(1e-3, description="Adam's step size")
     batch: Size = Field(32, description="comparisons in one gradient step")
-    fit_steps: Size = Field(60, description="gradient steps of a refit, at most")
+    fit_steps: Size = Field(10, description="gradient steps of a refit, at most")
     label_noise: Annotated[Share, Field(lt=1)] = Field(0.1, description="share of answers taken to be chance")
 
 
@@ -92,7 +92,7 @@ class PPO(Section):
     gae_lambda: Share = Field(0.95, description="lambda of the advantage estimate")
     clip_range: Positive = Field(0.2, description="clipping of the policy ratio")
     ent_coef: Annotated[Number, Field(ge=0)] = Field(0.0, description="weight of the entropy bonus")
-    log_std_init: Number = Field(-1.0, description="log of the first exploration noise (Box actions)")
+    log_std_init: Number = Field(-1.0, description="log of the first exploration noise, as a share of half the action range")
 
 
 class Labeling(Section):

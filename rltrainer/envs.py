@@ -6,9 +6,9 @@ import contextlib
 import difflib
 import importlib
 import inspect
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -27,8 +27,8 @@ WAYS = "an env is a Gymnasium id, a fancy_gym id, or package.module:factory"
 class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Gives every episode a seed of its own, so that (episode_seed, actions) says all that happened in it.
 
-    A reset without a seed draws one and passes it down; a reset with a seed uses that one, and the seeds that follow are
-    drawn from it too. Each reset's info names the seed as `episode_seed`.
+    A reset without a seed draws one and passes it down; a reset with a seed uses that one, and draws the seeds that
+    follow from it. Each reset's info names the seed as `episode_seed`.
     """
 
     def __init__(self, env: Env) -> None:
@@ -64,7 +64,7 @@ class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
 
 def _fresh_world(walker: Any) -> None:
-    """Box2D's solver remembers the bodies that a world held before: BipedalWalker gets a new one, as LunarLander gives itself."""
+    """A Box2D world remembers the bodies that it held: BipedalWalker gets a new one, as LunarLander gives itself."""
     walker._destroy()
     walker.world = type(walker.world)()
 
@@ -91,7 +91,7 @@ def make_env(env: str, options: Mapping[str, Any] | None = None, *, render_mode:
 
 
 def is_factory(env: str) -> bool:
-    """Whether this names a factory (`package.module:factory`) rather than an id; `module:Env-v0` is Gymnasium's own form."""
+    """Whether this names a factory (`package.module:factory`); `module:Env-v0` is an id, in Gymnasium's own form."""
     _, colon, name = env.partition(":")
     return bool(colon) and name.isidentifier()
 
@@ -117,8 +117,9 @@ def _from_factory(env: str, options: dict[str, Any]) -> Env:
 def _factory(env: str) -> Callable[..., Any]:
     """The function or class itself; modules in the working directory are found too."""
     module_name, _, name = env.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
     module = importlib.import_module(module_name)
     factory: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(factory):
@@ -144,7 +145,7 @@ def _explained(env: str, options: Mapping[str, Any]) -> Iterator[None]:
     except TypeError as error:
         if not options:
             raise
-        raise UserError(f"env_options is {dict(options)}, and {env!r} cannot be made with that: {_line(error)}") from error
+        raise UserError(f"env_options is {dict(options)}, which do not fit {env!r}: {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:
@@ -214,7 +215,7 @@ def make_shown_env(env: str, options: Mapping[str, Any] | None, size: int) -> En
 
 
 def shows_pictures(env: str, options: Mapping[str, Any] | None = None) -> str | None:
-    """None, or a sentence that says why the env cannot be shown. Makes the env, and renders nothing. Raises UserError."""
+    """None, or a sentence that says why the env cannot be shown. Makes it, and renders nothing. Raises UserError."""
     options = dict(options or {})
     with _explained(env, options):
         env, options = fancy.step_based(env, options)
@@ -238,7 +239,7 @@ def picture(env: Env) -> Array:
     """What the env looks like now, uint8 [H, W, 3]. Raises UserError where it draws nothing."""
     frame: Any = env.render()
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] < 3:
-        raise UserError(f"{env} gives {type(frame).__name__} and no picture when rendered; its render_mode must be 'rgb_array'")
+        raise UserError(f"{env} renders {type(frame).__name__} and no picture; its render_mode must be 'rgb_array'")
     return np.asarray(frame[..., :3], dtype=np.uint8)
 
 
@@ -261,7 +262,7 @@ def _cheapen(viewer: Any, size: int) -> None:
 
 
 def _aim(viewer: Any, camera: dict[str, Any] | None) -> None:
-    """Gymnasium 1.4 leaves the camera standing while a walker runs out of the picture: take the model's camera that follows."""
+    """Gymnasium 1.4's camera stands while a walker runs out of the picture: take the model's own, which follows."""
     mujoco: Any = importlib.import_module("mujoco")
     follows = mujoco.mj_name2id(viewer.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
     if camera is not None:
@@ -278,12 +279,12 @@ def check_spaces(observation_space: spaces.Space[Any], action_space: spaces.Spac
     refused = next((space for space in _leaves(observation_space) if not isinstance(space, _FLAT)), None)
     if refused is not None:
         raise UserError(
-            f"the env's observations are {observation_space}, and {type(refused).__name__} cannot be flattened for the "
-            "reward net; wrap the env so that they are Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
+            f"the env's observations are {observation_space}, and {type(refused).__name__} cannot be flattened for "
+            "the reward net; wrap the env to give Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them"
         )
     if not isinstance(action_space, (spaces.Box, spaces.Discrete)):
         raise UserError(
-            f"the env's actions are {action_space}; only Box and Discrete are supported, wrap the env to give one of them"
+            f"the env's actions are {action_space}; wrap the env to take Box or Discrete, the two that are supported"
         )
 
 
@@ -312,7 +313,7 @@ def flat_observation(space: spaces.Space[Any], observation: Any) -> Array:
 
 
 def flat_observations(space: spaces.Space[Any], batch: Any) -> Array:
-    """N raw observations, batched as SB3's VecEnv gives them (a Dict arrives as a dict of arrays [N, ...]), as [N, O]."""
+    """N raw observations as [N, O]; they come as SB3's VecEnv gives them (Dict: a dict of arrays [N, ...])."""
     if isinstance(space, spaces.Box):
         rows: Array = np.array(batch, dtype=_dtype(space))
         return rows.reshape(len(rows), -1)

@@ -1,7 +1,7 @@
 """What fancy_gym 0.3 needs to run on today's Gymnasium, and nothing else. Importing this module does nothing.
 
-fancy_gym 0.3 was written for Gymnasium 0.29: it subclasses a wrapper that is gone since 1.0, and counts on wrappers handing on
-the attributes of the env inside. `enable` restores both, for fancy_gym's own classes only.
+fancy_gym 0.3 was written for Gymnasium 0.29: it subclasses a wrapper that is gone since 1.0, and counts on wrappers
+handing on the attributes of the env inside. `enable` restores both, for fancy_gym's own classes only.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ Wrapper = gym.Wrapper[Any, Any, Any, Any]
 
 PRIMITIVES = ("ProMP", "DMP", "ProDMP")
 WEIGHT_BOUND = np.pi
-"""Of movement-primitive weights, which fancy_gym leaves unbounded and SB3 refuses so. A ProMP's weight is the place of a joint
-in radians, and a whole turn covers every joint; it also keeps 99.8% of the standard normal that an unbounded Box samples."""
+"""Of movement-primitive weights, which fancy_gym leaves unbounded and SB3 refuses so. A ProMP's weight is the place of
+a joint in radians, and a whole turn covers every joint; it also keeps 99.8% of the standard normal that an unbounded
+Box samples."""
 
 
 def is_fancy_id(env: str) -> bool:
@@ -46,7 +47,7 @@ def is_black_box_id(env: str) -> bool:
 
 
 def make(env: str, options: Mapping[str, Any]) -> Env:
-    """A fancy_gym env. Raises UserError where fancy_gym is missing, gymnasium.error.Error where it does not know the id."""
+    """A fancy_gym env. Raises UserError where fancy_gym is missing, gymnasium.error.Error for an unknown id."""
     enable()
     if is_black_box_id(env):
         return black_box(env, **options)
@@ -83,19 +84,20 @@ _PRIMITIVE_OPTIONS = ("underlying_id", "mp_wrapper", "mp_type", "mp_config_overr
 
 @cache
 def enable() -> None:
-    """Import fancy_gym so that it works in this process (each process needs its own). Raises UserError where it cannot."""
+    """Import fancy_gym so that it works in this process (each needs its own). Raises UserError where it cannot."""
     if sys.version_info >= (3, 12):
         found = f"{sys.version_info.major}.{sys.version_info.minor}"
-        raise UserError(f"fancy_gym runs on Python 3.11 and this is Python {found}; set rltrainer up with Python 3.11 for fancy ids")
+        raise UserError(f"fancy ids need Python 3.11 and this is Python {found}; set rltrainer up with Python 3.11")
     with _missing_wrapper(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             _module("fancy_gym")
         except ModuleNotFoundError as error:
-            raise UserError(f"fancy ids need a package that is missing ({error.name}); pip install fancy_gym==0.3.0") from None
+            raise UserError(f"fancy ids need the package {error.name}; pip install fancy_gym==0.3.0") from None
         except ImportError as error:
             raise UserError(
-                f"fancy_gym needs a system library that is missing ({error}); on Debian and Ubuntu: apt-get install libglib2.0-0 libgl1"
+                f"fancy_gym needs a system library that is missing ({error}); "
+                "on Debian and Ubuntu: apt-get install libglib2.0-0 libgl1"
             ) from None
     _restore_forwarding()
     _keep_off_the_root_logger()
@@ -103,7 +105,7 @@ def enable() -> None:
 
 @contextlib.contextmanager
 def _missing_wrapper() -> Iterator[None]:
-    """fancy_gym subclasses `gymnasium.wrappers.EnvCompatibility`, which no env of today needs: there while it is imported."""
+    """fancy_gym subclasses `gymnasium.wrappers.EnvCompatibility`, and no env of today needs it: there to import."""
     setattr(gym.wrappers, "EnvCompatibility", gym.Wrapper)  # noqa: B010 - a name that the module does not declare
     try:
         yield
@@ -135,7 +137,7 @@ def _forward(self: Wrapper, name: str) -> Any:
 
 
 def _keep_off_the_root_logger() -> None:
-    """mp_pytorch warns through `logging.warning`, which puts a handler on the root logger: it gets a logger of its own."""
+    """mp_pytorch warns through `logging.warning`, which puts a handler on the root logger: it gets its own logger."""
     logger = logging.getLogger("mp_pytorch")
     logger.addHandler(logging.NullHandler())
     for name in ("mp_pytorch.mp.promp", "mp_pytorch.mp.prodmp"):
@@ -162,7 +164,7 @@ class InnerRecorder(gym.Wrapper[Any, Any, Any, Any]):
         return observation, info
 
     def step(self, action: Array) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        action = np.array(action, dtype=self.action_space.dtype)         # what is recorded is what the env got
+        action = np.array(action, dtype=self.action_space.dtype)  # what is recorded is what the env got
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._observations.append(observation)
         self._actions.append(action)
@@ -178,7 +180,7 @@ class InnerRecorder(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class BlackBox(gym.Wrapper[Any, Any, Any, Any]):
-    """A movement-primitive env with finite action bounds. One step is a whole trajectory; info["inner_steps"] holds its steps.
+    """A movement-primitive env with finite action bounds. One step is a trajectory; info["inner_steps"] has its steps.
 
     recorded: the env inside, whose steps those are
     """
@@ -204,7 +206,7 @@ class BlackBox(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def _bounded(space: Any) -> spaces.Box:
-    """Finite bounds; those that are finite already shrink by a bit, for rounded up to float32 fancy_gym refuses 0.15 as > 0.15."""
+    """Finite bounds. Those that are so already shrink by a bit: as float32, 0.15 is more than 0.15, and refused."""
     low = np.where(np.isfinite(space.low), np.nextafter(space.low, space.high), -WEIGHT_BOUND)
     high = np.where(np.isfinite(space.high), np.nextafter(space.high, space.low), WEIGHT_BOUND)
     return spaces.Box(low.astype(space.dtype), high.astype(space.dtype), dtype=space.dtype)
@@ -218,7 +220,11 @@ def black_box(mp_id: str, **options: Any) -> BlackBox:
     with _quiet():
         env = registered.entry_point(**{**registered.kwargs, **options})
     spec = EnvSpec(
-        mp_id, "rltrainer.fancy:black_box", order_enforce=False, disable_env_checker=True, kwargs={"mp_id": mp_id, **options}
+        mp_id,
+        "rltrainer.fancy:black_box",
+        order_enforce=False,
+        disable_env_checker=True,
+        kwargs={"mp_id": mp_id, **options},
     )
     return BlackBox(env, _recorder(env), spec)
 
@@ -227,7 +233,7 @@ def _registered(mp_id: str) -> EnvSpec:
     registered = gym.spec(mp_id)
     underlying = registered.kwargs["underlying_id"]
     if underlying not in gym.registry:
-        raise UserError(f"env is {mp_id!r}, which is made of {underlying!r}, and no installed package has that; choose another id")
+        raise UserError(f"env is {mp_id!r}, made of {underlying!r}, which no installed package has; choose another id")
     return registered
 
 
@@ -244,7 +250,7 @@ def _recorder(env: Env) -> InnerRecorder:
 class AirHockey(gym.Env[Any, Any]):
     """fancy_gym's air hockey, which is a mushroom_rl env, as a Gymnasium env. Needs the extra `airhockey`.
 
-    It draws from NumPy's global generator while it resets and steps: it gets one of its own, kept apart from everyone else's.
+    It draws from NumPy's global generator while it resets and steps: that is swapped for one of its own meanwhile.
     """
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 50}  # noqa: RUF012 - as Gymnasium declares it
@@ -286,7 +292,8 @@ class AirHockey(gym.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         with self._own_generator():
-            observation, reward, terminated, truncated, info = self._env.step(np.array(action))  # two of them change it in place
+            action = np.array(action)  # two of these envs change what they are given
+            observation, reward, terminated, truncated, info = self._env.step(action)
         return observation, float(reward), bool(terminated), bool(truncated), info
 
     def render(self) -> Any:
@@ -302,46 +309,46 @@ class AirHockey(gym.Env[Any, Any]):
 
     @contextlib.contextmanager
     def _own_generator(self) -> Iterator[None]:
-        others = np.random.get_state()
-        np.random.set_state(self._random_state)
+        others = np.random.get_state()  # noqa: NPY002 - the very generator that is to be kept as it was
+        np.random.set_state(self._random_state)  # noqa: NPY002
         try:
             yield
         finally:
-            self._random_state = np.random.get_state()
-            np.random.set_state(others)
+            self._random_state = np.random.get_state()  # noqa: NPY002
+            np.random.set_state(others)  # noqa: NPY002
 
 
 class Drawn(gym.Wrapper[Any, Any, Any, Any]):
-    """Pictures of the reachers that draw with matplotlib and return nothing: taken from their figure, on the Agg backend."""
+    """Pictures of the reachers that draw with matplotlib and return nothing: taken from their figure."""
 
     def __init__(self, env: Env, size: int) -> None:
         import matplotlib.pyplot as plt
 
         super().__init__(env)
-        plt.switch_backend("Agg")                                        # no window, also where there is a desktop
+        plt.switch_backend("Agg")  # no window, also where there is a desktop
         self._size = size
         self._reacher: Any = self.unwrapped
-        self._reacher.render_mode = "human"                              # two of the three move their arm in no other mode
+        self._reacher.render_mode = "human"  # two of the three move their arm in no other mode
 
     @property
     def render_mode(self) -> str:  # type: ignore[override]  # Gymnasium's own wrappers make it a property too
         return "rgb_array"
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        self.close()                                                     # a figure keeps the goal of the episode it was made in
+        self.close()  # a figure keeps the goal of the episode it was made in
         return self.env.reset(seed=seed, options=options)
 
     def render(self) -> Any:
         """What the env looks like now, uint8 [H, W, 3]."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")                              # Agg cannot show a figure, and warns of it
+            warnings.simplefilter("ignore")  # Agg cannot show a figure, and warns of it
             if self._reacher.fig is None:
                 self._begin()
             self._reacher.render()
         return np.array(self._reacher.fig.canvas.buffer_rgba())[..., :3]
 
     def _begin(self) -> None:
-        """A figure of the arm and the goal only, which stays where it is: at step 1 they move it, in a way matplotlib refuses."""
+        """A figure of arm and goal only. The goal stays: they move it at step 1, in a way that matplotlib refuses."""
         import matplotlib.pyplot as plt
 
         steps, self._reacher._steps = self._reacher._steps, 0
@@ -372,18 +379,18 @@ def is_drawn(env: str) -> bool:
         return False
     enable()
     reacher = _module("fancy_gym.envs.classic_control.base_reacher.base_reacher").BaseReacherEnv
-    entry = gym.spec(env).entry_point
+    entry: Any = gym.spec(env).entry_point
     return isinstance(entry, type) and issubclass(entry, reacher)
 
 
 CAMERAS: Mapping[str, tuple[tuple[float, float, float], float, float, float]] = {
-    "fancy/AirHockey-": ((0.0, 0.0, 0.0), 2.5, -60.0, 90.0),
-    "fancy/BeerPong": ((0.0, -1.0, 1.0), 6.5, -30.0, 150.0),
-    "fancy/BoxPushing": ((0.45, 0.0, 0.0), 1.6, -45.0, 180.0),
-    "fancy/Reacher": ((0.0, 0.0, 0.0), 1.4, -90.0, 90.0),
-    "fancy/TableTennis": ((0.2, 0.0, 1.2), 5.0, -30.0, 140.0),
+    "fancy/AirHockey-": ((-0.3, 0.0, 0.0), 2.5, -60.0, 90.0),
+    "fancy/BeerPong": ((0.0, -1.8, 0.9), 7.0, -30.0, 150.0),
+    "fancy/BoxPushing": ((0.4, 0.0, 0.2), 1.7, -45.0, 180.0),
+    "fancy/Reacher": ((0.0, 0.0, 0.0), 1.6, -90.0, 90.0),
+    "fancy/TableTennis": ((0.6, 0.0, 1.2), 5.0, -30.0, 140.0),
 }
-"""Point looked at and distance [m], elevation and azimuth [degrees], where the env's own view hides what is to be judged."""
+"""Point looked at and distance [m], elevation and azimuth [degrees], where the env's own view hides what matters."""
 
 
 def camera(env: str) -> dict[str, Any] | None:

@@ -121,10 +121,11 @@ class PreferenceLoop:
         self._watch(self.progress())
         return fitted
 
-    def warm_up(self, env: Any = None, *, answers: bool = True) -> int:
+    def warm_up(self, env: Any = None, *, fit: bool = True) -> int:
         """Act at random, ask about it, and learn from the first answers, which a person is waited for. Gives the steps taken.
 
         env: the outermost env, where wrappers such as VecNormalize are around the rewarded one
+        fit: learn from the answers now, rather than at the first boundary
         """
         pairs = self.schedule.warmup_labels
         wanted = 2 * self.config.segments.steps * max(pairs, 2 * self.recorder.n_envs)
@@ -132,9 +133,9 @@ class PreferenceLoop:
         self.steps += taken
         self._updated_at = self.steps
         self._ask()
-        if answers:
-            self._wait_for(pairs if self.teacher else min(pairs, self.config.queries.warmup_labels))
-        self._learn(at_once=True)
+        self._wait_for(pairs if self.teacher else min(pairs, self.config.queries.warmup_labels))
+        if fit:
+            self._learn(at_once=True)
         return taken
 
     def progress(self) -> Progress:

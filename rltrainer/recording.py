@@ -104,6 +104,13 @@ class Recorder:
         chosen = rng.choice(len(sources), size=count, p=weights / weights.sum())
         return [self._cut(sources[index], rng) for index in chosen]
 
+    def last_episode(self, env: int) -> Segment:
+        """The newest ended episode of an env, as one segment. Raises LookupError where none has ended."""
+        ended = [episode for episode in self._episodes[env] if episode.terminated or episode.truncated]
+        if not ended:
+            raise LookupError(f"no episode of env {env} has ended in {self.steps} steps")
+        return self._cut((env, ended[-1], 0, 0, ended[-1].steps), np.random.default_rng(0))
+
     def _sources(self, env: int, steps: int) -> list[tuple[int, Episode, int, int, int]]:
         """(env, episode, first and last possible start, length) of what segments can be cut from."""
         oldest = int(self._heads[env]) - self.recent_steps // self.n_envs

@@ -401,11 +401,11 @@ def _read_segment(path: Path) -> Segment:
         with safe_open(path, framework="numpy") as file:
             about = json.loads(file.metadata()["segment"])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open has no __iter__
-    except (OSError, SafetensorError) as error:
+        pictures, ends = arrays.pop("frames", None), arrays.pop("frame_ends", None)
+        parts = [] if ends is None or pictures is None else np.split(pictures, ends[:-1])
+        segment = Segment(**arrays, **about, frames=tuple(part.tobytes() for part in parts))
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
         raise UserError(f"segment file {str(path)!r} cannot be read ({error}); restore it from a backup of the run") from None
-    pictures, ends = arrays.pop("frames", None), arrays.pop("frame_ends", None)
-    frames = () if ends is None or pictures is None else tuple(part.tobytes() for part in np.split(pictures, ends[:-1]))
-    segment = Segment(**arrays, **about, frames=frames)
     if segment.id != path.stem:
         raise UserError(f"segment file {str(path)!r} does not hold what its name says; restore it from a backup of the run")
     return segment

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,14 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecCheckNan, VecEnv, VecNormalize
 
+from rltrainer.capture import Filmed, filming_cost
 from rltrainer.checkpoint import RunFolder, check_free
 from rltrainer.config import Config
 from rltrainer.core import UserError
-from rltrainer.envs import check_spaces, make_env, shows_pictures
+from rltrainer.envs import check_spaces, make_env, make_shown_env, shows_pictures
+from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
+from rltrainer.labeling.replay import replays_exactly
 from rltrainer.loop import PreferenceLoop, Progress, check_segment_steps
 from rltrainer.methods import METHODS, PreferenceCallback
 from rltrainer.progress import Dashboard
@@ -35,6 +39,8 @@ from rltrainer.seeds import Seeds, number
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
 EVENT_SECONDS = 1.0
+REPLAYED_STEPS = 200
+"""How much of an episode the self-test at the start shows again."""
 SPEED_ROLLOUTS = 20
 """Steps per second are those of the last rollouts, their optimisation included."""
 
@@ -46,10 +52,12 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     Raises UserError for what the user can mend, before anything is written where that is possible.
     """
     torch.set_num_threads(1)                                             # 5–15 times quicker on nets as small as these
-    check(config, path)
+    unrepeatable = check(config, path)
+    if unrepeatable is not None:
+        dashboard.say(f"{unrepeatable}. {_cost_of_filming(config)}")
     folder = RunFolder.create(path, config)
     dashboard.say(f"Run folder: {path}")
-    run = Run(config, folder, dashboard)
+    run = Run(config, folder, dashboard, film=unrepeatable is not None)
     try:
         if shows_page(config):
             run.open_page(announce)
@@ -59,22 +67,27 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     return folder
 
 
-def check(config: Config, path: Path) -> None:
-    """Everything that can be refused before a folder is made. Raises UserError."""
+def check(config: Config, path: Path) -> str | None:
+    """Everything that can be refused before a folder is made. Raises UserError.
+
+    Gives None, or, where the clips have to be filmed as the env steps, a sentence that says why.
+    """
     check_free(path)
     named(METHODS, config.method, "method")
     env = make_env(config.env, config.env_options)
     env.close()
     if config.labeler == "none":
-        return
+        return None
     named(LEARNERS, config.reward.learner, "reward.learner")
     named(STRATEGIES, config.queries.strategy, "queries.strategy")
     check_spaces(env.get_wrapper_attr("recorded_observation_space"), env.get_wrapper_attr("recorded_action_space"))
     check_segment_steps(config, env.get_wrapper_attr("recorded_episode_limit"))
-    if shows_page(config):
-        reason = shows_pictures(config.env, config.env_options)
-        if reason is not None:
-            raise UserError(reason)
+    if not shows_page(config):
+        return None
+    reason = shows_pictures(config.env, config.env_options)
+    if reason is not None:
+        raise UserError(reason)
+    return replays_exactly(config.env, config.env_options, REPLAYED_STEPS, config.seed)
 
 
 def shows_page(config: Config) -> bool:
@@ -85,13 +98,13 @@ def shows_page(config: Config) -> bool:
 class Run:
     """The parts of one run while it lasts."""
 
-    def __init__(self, config: Config, folder: RunFolder, dashboard: Dashboard) -> None:
+    def __init__(self, config: Config, folder: RunFolder, dashboard: Dashboard, *, film: bool = False) -> None:
         self.config, self.folder, self.dashboard = config, folder, dashboard
         self.service: LabelService | None = None
         self.loop: PreferenceLoop | None = None
         self._told_at = 0.0
         seeds = Seeds.of(config.seed)
-        venv = make_vec_env(config, number(seeds.envs))
+        venv = make_vec_env(config, number(seeds.envs), film=film)
         if config.labeler == "none":
             venv = VecCheckNan(venv, raise_exception=True)
         else:
@@ -195,9 +208,14 @@ def _interrupted(dashboard: Dashboard) -> Iterator[None]:
 # ------------------------------------------------------------------ the envs of a run
 
 
-def make_vec_env(config: Config, seed: int) -> VecEnv:
-    """The run's envs, each with a Monitor inside, so that `ep_rew_mean` is the true return."""
-    makers = [EnvMaker(config.env, config.env_options)] * config.n_envs
+def make_vec_env(config: Config, seed: int, *, film: bool = False) -> VecEnv:
+    """The run's envs, each with a Monitor inside, so that `ep_rew_mean` is the true return.
+
+    film: the first of them takes pictures as it steps, and segments are cut from that one only
+    """
+    plain = EnvMaker(config.env, config.env_options)
+    first = EnvMaker(config.env, config.env_options, config.clips.size) if film else plain
+    makers = [first, *[plain] * (config.n_envs - 1)]
     venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
     venv.seed(seed)
     return venv
@@ -206,11 +224,29 @@ def make_vec_env(config: Config, seed: int) -> VecEnv:
 class EnvMaker:
     """Makes one monitored env; plain data, so that a subprocess can be handed it."""
 
-    def __init__(self, env: str, options: dict[str, Any]) -> None:
-        self._env, self._options = env, options
+    def __init__(self, env: str, options: dict[str, Any], filmed_at: int | None = None) -> None:
+        """filmed_at: size in pixels of the pictures that it takes of itself, if it does"""
+        self._env, self._options, self._filmed_at = env, options, filmed_at
 
     def __call__(self) -> gym.Env[Any, Any]:
-        return Monitor(make_env(self._env, self._options))
+        if self._filmed_at is None:
+            return Monitor(make_env(self._env, self._options))
+        use_gl()
+        return Monitor(Filmed(make_shown_env(self._env, self._options, self._filmed_at), self._filmed_at))
+
+
+def _cost_of_filming(config: Config) -> str:
+    """What it costs to film, measured, in a sentence."""
+    use_gl()
+    env = Filmed(make_shown_env(config.env, config.env_options, config.clips.size), config.clips.size)
+    try:
+        stepping, filming = filming_cost(env)
+    finally:
+        env.close()
+    return (
+        f"So one of the {config.n_envs} envs is filmed as it steps, and clips are cut from that one only: "
+        f"filming adds {filming:.1f} ms to a step of {stepping:.2f} ms"
+    )
 
 
 def normalised(venv: VecEnv, config: Config, *, training: bool = True) -> VecNormalize:
@@ -223,24 +259,27 @@ def normalised(venv: VecEnv, config: Config, *, training: bool = True) -> VecNor
     return VecNormalize(venv, training=training, norm_obs=scaled, gamma=config.ppo.gamma)
 
 
-def load_policy(folder: RunFolder, n_envs: int = 1, seed: int = 0) -> tuple[BaseAlgorithm, VecNormalize]:
-    """The trained policy of a run and envs to act in, on the env's own reward."""
-    config = folder.config.but({"n_envs": n_envs, "subprocesses": False})
-    env = normalised(make_vec_env(config, seed), config, training=False)
-    env.norm_reward = False
-    model = named(METHODS, config.method, "method")(env, config, 0)
+def load_policy(folder: RunFolder, env: VecNormalize) -> BaseAlgorithm:
+    """The trained policy of a run, in the given env."""
+    config = folder.config
+    model: BaseAlgorithm = named(METHODS, config.method, "method")(env, config, 0)
     folder.load_policy(model)
-    return model, env
+    return model
 
 
-def evaluate(folder: RunFolder, episodes: int, seed: int = 1_000_003) -> list[float]:
-    """True returns of `episodes` whole episodes of the trained policy, without exploration noise."""
-    model, env = load_policy(folder, seed=seed)
-    returns: list[float] = []
+def evaluate(folder: RunFolder, count: int, seed: int) -> list[float]:
+    """True returns of `count` whole episodes of the trained policy, without exploration noise."""
+    config = folder.config.but({"n_envs": 1, "subprocesses": False})
+    model = load_policy(folder, normalised(make_vec_env(config, seed), config, training=False))
+    return list(islice(episodes(model), count))
+
+
+def episodes(model: BaseAlgorithm) -> Iterator[float]:
+    """True returns of whole episodes, one after the other, for as long as they are asked for."""
+    env = model.get_env()
+    assert env is not None
     observations = env.reset()
-    while len(returns) < episodes:
+    while True:
         actions, _ = model.predict(observations, deterministic=True)  # type: ignore[arg-type] - SB3's stubs forget the vector's tuple
         observations, _, _, infos = env.step(actions)
-        returns += [float(info["episode"]["r"]) for info in infos if "episode" in info]
-    env.close()
-    return returns
+        yield from (float(info["episode"]["r"]) for info in infos if "episode" in info)

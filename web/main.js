@@ -14,6 +14,8 @@ import { settings } from "./wire.js";
 /** Pairs decoded ahead of the one on screen, and answered pairs kept decoded for an undo. */
 const AHEAD = 3;
 const BEHIND = 2;
+/** How long a remark stays. */
+const REMARK_MS = 8000;
 /** Timings kept for a benchmark. */
 const TIMINGS = 1000;
 
@@ -59,6 +61,7 @@ function dispatch(event) {
   state = reduce(state, event);
   if (state === before) return;
   delivery.follow(state.outbox);
+  if (state.remark && state.remark !== before.remark) setTimeout(dispatch, REMARK_MS, { type: "read", remark: state.remark });
   if (state.pairs !== before.pairs || state.history !== before.history || state.shown !== before.shown) settleShelf();
   wake();
 }
@@ -215,7 +218,7 @@ function tokenOfLink() {
 function connect() {
   const token = tokenOfLink();
   if (token) connection.start(token);
-  else dispatch({ type: "denied", reason: "This address has no token." });
+  else dispatch({ type: "denied", reason: "A part of the link is missing: open the whole of it, as rltrainer printed it." });
 }
 
 /** @param {unknown} error */

@@ -78,7 +78,7 @@ const ON = {
     spoken: state.link.phase === "open" ? "Connection lost. Answers are kept and sent later." : state.spoken,
   }),
 
-  denied: (state, { reason }) => ({ ...state, link: { phase: "denied", retryAt: 0, reason }, pairs: [], shown: null }),
+  denied: (state, { reason }) => ({ ...state, link: { phase: "denied", retryAt: 0, reason: sentence(reason) }, pairs: [], shown: null }),
 
   welcome(state, { message, outbox }) {
     if (message.protocol !== PROTOCOL) {
@@ -203,6 +203,8 @@ const ON = {
     return { ...state, pairs };
   },
 
+  read: (state, { remark }) => (state.remark === remark ? { ...state, remark: "" } : state),
+
   toggle: (state) => ({ ...state, playing: !state.playing, autoplay: state.autoplay || !state.playing }),
 
   settingsOpened: (state) =>
@@ -295,8 +297,8 @@ function trimmed(pair, segmentId, range) {
   return { ...pair, trims: first === 0 && end === clip.frames ? trims : { ...trims, [segmentId]: [first, end] } };
 }
 
-/** @param {string} text a service's reason, made a sentence */
+/** @param {string} text a service's reason, made a sentence; the name of a setting stays as it is */
 function sentence(text) {
-  const full = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(full) ? full : `${full}.`;
+  const full = /^[a-z]+ /.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
+  return !full || /[.!?]$/.test(full) ? full : `${full}.`;
 }

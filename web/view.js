@@ -97,9 +97,9 @@ class ClipCard {
     this.root.classList.add("chosen");
   }
 
-  /** @param {boolean} picked @param {string} badge */
-  pick(picked, badge) {
-    if (this.root.classList.toggle("picked", picked)) this.badge.textContent = badge;
+  /** Mark what somebody else chose. @param {string} badge "" for nothing */
+  pick(badge) {
+    if (this.root.classList.toggle("picked", !!badge)) text(this.badge, badge);
   }
 }
 
@@ -173,8 +173,10 @@ export class View {
   #clips(state) {
     const pair = onScreen(state);
     const watched = watching(state);
-    say("task", watched ? words.watchWords(state) : (state.welcome?.task ?? ""));
-    say("subtask", watched ? (state.welcome?.task ?? "") : "", true);
+    const task = state.welcome?.task ?? "";
+    say("task", watched ? words.watchWords(state) : task);
+    byId("task").classList.toggle("long", !watched && task.length > 60);
+    say("subtask", watched ? task : "", true);
     show("undo", !watched);
     /** @type {HTMLButtonElement} */ (byId("undo")).disabled = !state.history.length;
     show("equal", !watched && !!state.rules?.allow_ties);
@@ -184,9 +186,8 @@ export class View {
     for (const card of this.cards) card.render(state, pair);
     const { width, height } = pair.clips[0];
     byId("clips").style.setProperty("--aspect", String(width / height));
-    const verdict = watched ? words.verdictWords(pair) : null;
-    for (const card of this.cards) card.pick(verdict?.side === card.side, "✓ Chosen");
-    say("verdict", verdict?.words ?? "", true);
+    const badges = watched ? words.verdictWords(pair) : ["", ""];
+    for (const [index, card] of this.cards.entries()) card.pick(badges[index]);
   }
 
   /** @param {State} state */
@@ -196,6 +197,10 @@ export class View {
     say("words-title", title);
     say("words-text", sentence);
     say("retry", retry ?? "", true);
+    show("preview", now === "waiting" && !watching(state) && !!state.welcome?.task);
+    say("preview-task", state.welcome?.task ?? "");
+    show("legend-equal", !!state.rules?.allow_ties);
+    show("legend-skip", !!state.rules?.allow_skipping);
     show("undo-last", state.history.length > 0 && !["denied", "error", "connecting"].includes(now));
     show("totals", now === "finished" || now === "stopped");
     list(byId("totals"), words.totals(state));

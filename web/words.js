@@ -24,7 +24,7 @@ export function linkWords({ link, now }) {
 
 /** @param {State} state @returns {string} */
 export function savedWords(state) {
-  if (watching(state)) return "";
+  if (watching(state) || !state.welcome) return "";
   const unsent = state.outbox.length;
   const saved = state.saved || !unsent ? `${whole.format(state.saved)} saved` : "";
   return [saved, unsent ? `${whole.format(unsent)} unsent` : ""].filter(Boolean).join(", ");
@@ -45,7 +45,7 @@ export function budgetWords({ status }) {
 export function bannerWords(state) {
   if (stage(state) !== "clips" || state.link.phase === "open") return "";
   if (watching(state)) return `Connection lost. ${linkWords(state)}.`;
-  return `Connection lost. You can go on with the ${counted(state.pairs.length, "pair")} that ${state.pairs.length === 1 ? "is" : "are"} here; your answers are kept and sent later.`;
+  return `Connection lost. Go on with the ${counted(state.pairs.length, "pair")} here; your answers are kept.`;
 }
 
 /** The strip's line: the one figure that says most. @param {State} state @returns {string} */
@@ -91,11 +91,11 @@ export function watchWords({ pairs }) {
 /**
  * What a watched pair's answer was.
  * @param {import("./state.js").Pair} pair
- * @returns {{side: "left" | "right" | null, words: string}}
+ * @returns {[string, string]} the badge of the left clip and of the right one, "" for none
  */
 export function verdictWords({ answer, clips }) {
-  if (answer?.verdict === "prefer") return { side: answer.preferred === clips[0].segment_id ? "left" : "right", words: "" };
-  return { side: null, words: answer?.verdict === "equal" ? "Both are equally good" : "Can’t tell" };
+  if (answer?.verdict !== "prefer") return answer?.verdict === "equal" ? ["= Equal", "= Equal"] : ["Can’t tell", "Can’t tell"];
+  return answer.preferred === clips[0].segment_id ? ["✓ Chosen", ""] : ["", "✓ Chosen"];
 }
 
 /**
@@ -131,7 +131,7 @@ const WORDS = {
   stopped: (state) => ({ title: "Training was stopped", text: state.status?.message || "All answers are saved." }),
   denied: ({ link }) => ({
     title: "This link is not allowed",
-    text: `${link.reason ? `${link.reason.replace(/[.]$/, "")}. ` : ""}Open the link that rltrainer printed, or ask for a new one.`,
+    text: `${link.reason || "Open the link that rltrainer printed."} If that does not help, ask for a new link.`,
     retry: "Try again",
   }),
   error: ({ trouble }) => ({ title: "Something went wrong", text: trouble?.sentence ?? "", retry: "Reload" }),
@@ -139,5 +139,6 @@ const WORDS = {
 
 /** @param {State} state */
 function unsent({ outbox }) {
-  return outbox.length ? `Your last ${counted(outbox.length, "answer")} ${outbox.length === 1 ? "is" : "are"} kept and sent later. ` : "";
+  if (!outbox.length) return "";
+  return outbox.length === 1 ? "Your last answer is kept and sent later. " : `Your last ${outbox.length} answers are kept and sent later. `;
 }

@@ -42,8 +42,8 @@ def simulation(env: gym.Env[Any, Any]) -> tuple[mujoco.MjModel, mujoco.MjData] |
 def close(env: gym.Env[Any, Any]) -> None:
     """Close an env that gave pictures.
 
-    Its own close leaves what MuJoCo holds of GL to the garbage collector, which frees it in whichever GL context is then
-    the current one: the env that this context belongs to gives black pictures from there on.
+    Its own close leaves what MuJoCo holds of GL to the garbage collector, which frees it in whichever GL context is
+    then the current one: the env that this context belongs to gives black pictures from there on.
     """
     for viewer in getattr(getattr(env.unwrapped, "mujoco_renderer", None), "_viewers", {}).values():
         viewer.make_context_current()
@@ -99,9 +99,9 @@ class Camera:
     def aim(self) -> None:
         """Make Gymnasium's renderer show this view, before each picture.
 
-        Left to itself a free camera stays behind when a body runs away. With mujoco 2.3.3 and numpy 2 its settings do not
-        even reach it: the vectors of an MjvCamera come with a stride of 0, so that all three numbers are written to the
-        first. And where another env has rendered in this process, or was closed, its GL context is the current one: black.
+        Left to itself a free camera stays behind when a body runs away. With mujoco 2.3.3 and numpy 2 its settings do
+        not even reach it: the vectors of an MjvCamera come with a stride of 0, so that all three numbers are written to
+        the first. And where another env of this process has rendered last, the current GL context is that one's.
         """
         if self._renderer is None:
             return

@@ -1,7 +1,7 @@
 """Segments → clips: pictures of a verified replay, encoded to what browsers play.
 
-Clips are made in a worker process of their own (`clip_worker`): rendering in the trainer or in the service would hold it up,
-and a GL context serves only the thread that made it.
+Clips are made in a worker process of their own (`clip_worker`): rendering in the trainer or in the service would hold
+it up, and a GL context serves only the thread that made it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Clip:
     height: int
 
     def steps_of(self, frames: Range) -> Range:
-        """The env steps [first, end) that frames [first, end) speak of. Raises ValueError where the clip has no such frames."""
+        """The env steps [first, end) that frames [first, end) speak of. Raises ValueError for frames it has not."""
         first, end = frames
         if not 0 <= first < end <= self.frames:
             raise ValueError(f"frames [{first}, {end}) are not in a clip of {self.frames} frames")
@@ -99,7 +99,7 @@ class ClipMaker:
 
 
 def pictures_of(env: gym.Env[Any, Any], size: int) -> tuple[Callable[[], Array], str | None]:
-    """What takes a picture of an env from `make_shown_env`, uint8 [H, W, 3], and a line to say where it is not the env's own.
+    """What takes pictures of an env from `make_shown_env`, uint8 [H, W, 3], and a line to say if they are not its own.
 
     Taking one raises UserError where MuJoCo renders nothing at all, as it does on another thread than the env's.
     """
@@ -129,10 +129,10 @@ def fit(seen: Array, size: int) -> Array:
     """A picture [H, W, 3] made no larger than `size`, with sides rounded to even numbers."""
     height, width = seen.shape[:2]
     scale = min(1.0, size / max(height, width))
-    even = tuple(max(2, 2 * int(side * scale / 2 + 0.5)) for side in (width, height))
-    if even == (width, height):
+    even_width, even_height = (max(2, 2 * int(side * scale / 2 + 0.5)) for side in (width, height))
+    if (even_width, even_height) == (width, height):
         return seen
-    return np.asarray(Image.fromarray(seen).resize(even, Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(seen).resize((even_width, even_height), Image.Resampling.BILINEAR))
 
 
 # ------------------------------------------------------------------ video

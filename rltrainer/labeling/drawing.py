@@ -1,7 +1,7 @@
 """MuJoCo's geoms drawn in 2-D with Pillow, for machines without any GL.
 
-A geom is drawn as the hull of its points, grown by its radius: a capsule is two points and a radius, a mesh its outermost
-vertices. Far ones come first, near ones cover them. Importing this module does not import mujoco.
+A geom is drawn as the hull of its points, grown by its radius: a capsule is two points and a radius, a mesh its
+outermost vertices. Far ones come first, near ones cover them. Importing this module does not import mujoco.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Cloud:
 class Ground:
     """A plane as a tiled floor, seen by every pixel of the camera.
 
-    The camera moves but seldom turns: where each pixel's ray meets the floor of a unit's distance is kept until it does.
+    The camera moves but seldom turns: where each pixel's ray meets a floor one unit below is kept until it does.
     """
 
     def __init__(self, plane: Shape, size: int) -> None:

@@ -22,7 +22,7 @@ __import__("os")._exit(0)
 
 
 def gl_renders(backend: str) -> bool:
-    """Whether MuJoCo gives a picture with MUJOCO_GL set to that; tried in a process of its own, since failing can crash it."""
+    """Whether MuJoCo gives a picture with MUJOCO_GL set to that; tried in a process of its own, which may crash."""
     surroundings = {**os.environ, "MUJOCO_GL": backend}
     surroundings.pop("PYOPENGL_PLATFORM", None)  # left by whichever backend this process tried before
     command = [sys.executable, "-c", _TRY_GL]

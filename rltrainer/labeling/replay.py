@@ -30,8 +30,8 @@ class Mismatch(Exception):
 def replay(env: gym.Env[Any, Any], segment: Segment) -> Iterator[int]:
     """Take `env` (from `make_shown_env`) through a segment; at each number t yielded it stands where step t led.
 
-    Raises Mismatch at the first observation that is not the recorded one. There is no tolerance: the same simulator on the
-    same machine gives the same bits, and a small difference at the start of a clip is a large one at its end.
+    Raises Mismatch at the first observation that is not the recorded one. There is no tolerance: the same simulator on
+    the same machine gives the same bits, and a small difference at the start of a clip is a large one at its end.
     """
     observation, _ = env.reset(seed=segment.episode_seed)
     for action in segment.lead_in:
@@ -59,8 +59,8 @@ def _compare(env: gym.Env[Any, Any], observation: Any, segment: Segment, row: in
 def replays_exactly(env: str, options: Mapping[str, Any] | None, steps: int, seed: int) -> str | None:
     """None, or a sentence that says how episodes of this env come out differently when shown again.
 
-    Two episodes of random actions, the second begun as training begins them (by a reset without a seed), are replayed in a
-    second env in the other order, so that what one episode leaves behind for the next is found too.
+    Two episodes of random actions, the second begun as training begins them (by a reset without a seed), are replayed
+    in a second env in the other order, so that what one episode leaves behind for the next is found too.
 
     steps: how much of each episode is tried
     """

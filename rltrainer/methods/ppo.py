@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -20,4 +22,15 @@ def make_ppo(env: VecEnv, config: Config, seed: int) -> PPO:
     if isinstance(env.action_space, gym.spaces.Box):
         options["log_std_init"] = config.ppo.log_std_init
     policy = "MultiInputPolicy" if isinstance(env.observation_space, gym.spaces.Dict) else "MlpPolicy"
-    return PPO(policy, env, seed=seed, policy_kwargs=options, device="cpu", **settings)
+    model = PPO(policy, env, seed=seed, policy_kwargs=options, device="cpu", **settings)
+    if isinstance(env.action_space, gym.spaces.Box):
+        _scale_noise(model, env.action_space)
+    return model
+
+
+def _scale_noise(model: PPO, space: gym.spaces.Box) -> None:
+    """The first exploration noise is a share of what each action can do: Pendulum's torque of ±2 needs twice HalfCheetah's."""
+    half = (space.high - space.low) / 2
+    scale = np.where(np.isfinite(half) & (half > 0), half, 1.0)
+    with torch.no_grad():
+        model.policy.log_std += torch.as_tensor(np.log(scale).reshape(-1), dtype=torch.float32)

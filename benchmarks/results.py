@@ -1,0 +1,42 @@
+"""What every benchmark shares: its flags, and a results file that says how to make it again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("rltrainer", "torch", "stable-baselines3", "gymnasium", "mujoco", "numpy")
+
+
+def flags(description: str | None) -> argparse.ArgumentParser:
+    """A parser with `--json FILE` and `--quick`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw results here")
+    parser.add_argument("--quick", action="store_true", help="at most two minutes: fewer repeats, the same code")
+    return parser
+
+
+def write(file: Path | None, figures: dict[str, Any], raw: Any) -> None:
+    """Print the figures; write them with everything they came from."""
+    for name, value in figures.items():
+        print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
+    if file is None:
+        return
+    content = {
+        "command": " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": {"system": platform.platform(terse=True), "cores": os.cpu_count(), "python": platform.python_version()},
+        "load_at_end": os.getloadavg(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "figures": figures,
+        "raw": raw,
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=1) + "\n")
