@@ -5,19 +5,18 @@ Targets: at most 1 s of one core and 250 KB a pair. The segments lie deep in an 
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
 from statistics import median
+from typing import Any
 
-import click
 import numpy as np
 
+from benchmarks import results
 from rltrainer.config import Clips
 from rltrainer.core import Segment
 from rltrainer.envs import flat_observation, make_env
-from rltrainer.labeling.clips import ClipMaker
-from rltrainer.labeling.gl import gl_backend
+from rltrainer.labeling.clips import make_clip
+from rltrainer.labeling.gl import use_gl
 
 ENV = "HalfCheetah-v5"
 STEPS = 50
@@ -49,45 +48,35 @@ def segments(count: int, seed: int) -> list[Segment]:
     ]
 
 
-def measured(pairs: int) -> dict[str, float | str | int | None]:
-    """CPU seconds and kilobytes of each of `pairs` pairs, after one that warms up."""
-    maker = ClipMaker(ENV, {}, Clips(size=256))
-    cut = segments(2 * (pairs + 1), seed=0)
-    seconds, kilobytes = [], []
+def measured(pairs: int) -> list[dict[str, float]]:
+    """CPU seconds and kilobytes of each pair, the one that makes the env and its GL context first."""
+    settings, cut = Clips(size=256), segments(2 * (pairs + 1), seed=0)
+    raw = []
     for first, second in zip(cut[::2], cut[1::2], strict=True):
         start = time.process_time()
-        clips = [maker.make(first), maker.make(second)]
-        seconds.append(time.process_time() - start)
-        kilobytes.append(sum(len(clip.video) for clip in clips) / 1000)
-    maker.close()
-    return {
-        "env": ENV,
-        "gl": gl_backend(),
-        "pairs": pairs,
-        "cpu_seconds_median": median(seconds[1:]),
-        "cpu_seconds_max": max(seconds[1:]),
-        "cpu_seconds_first": seconds[0],
-        "kilobytes_median": median(kilobytes[1:]),
-        "kilobytes_max": max(kilobytes),
-        "target_cpu_seconds": TARGET_SECONDS,
-        "target_kilobytes": TARGET_KB,
+        clips = [make_clip(ENV, {}, settings, segment) for segment in (first, second)]
+        spent = time.process_time() - start
+        raw.append({"cpu_seconds": spent, "kilobytes": sum(len(clip.video) for clip in clips) / 1000})
+    return raw
+
+
+def main() -> None:
+    chosen = results.flags(__doc__).parse_args()
+    backend = use_gl()
+    raw = measured(3 if chosen.quick else 20)
+    seconds, kilobytes = ([pair[what] for pair in raw[1:]] for what in ("cpu_seconds", "kilobytes"))
+    figures: dict[str, Any] = {
+        "GL": backend,
+        "pairs": len(seconds),
+        "CPU seconds a pair, median": median(seconds),
+        "CPU seconds a pair, max": max(seconds),
+        "CPU seconds of the first pair": raw[0]["cpu_seconds"],
+        "target CPU seconds a pair": TARGET_SECONDS,
+        "KB a pair, median": median(kilobytes),
+        "KB a pair, max": max(kilobytes),
+        "target KB a pair": TARGET_KB,
     }
-
-
-@click.command(help=__doc__)
-@click.option("--json", "file", type=click.Path(path_type=Path), help="Where the figures go as JSON.")
-@click.option("--quick", is_flag=True, help="3 pairs instead of 20.")
-def main(file: Path | None, quick: bool) -> None:  # noqa: FBT001 - click passes it by name
-    found = measured(3 if quick else 20)
-    print(
-        f"{found['pairs']} pairs of 2 x {STEPS} frames, {ENV}, 256 x 256, GL {found['gl']}\n"
-        f"CPU seconds a pair: median {found['cpu_seconds_median']:.2f}, most {found['cpu_seconds_max']:.2f}, "
-        f"the first {found['cpu_seconds_first']:.2f} (target: at most {TARGET_SECONDS:g})\n"
-        f"KB a pair: median {found['kilobytes_median']:.0f}, most {found['kilobytes_max']:.0f} "
-        f"(target: at most {TARGET_KB:g})"
-    )
-    if file is not None:
-        file.write_text(json.dumps(found, indent=2) + "\n")
+    results.write(chosen.json, figures, raw)
 
 
 if __name__ == "__main__":

@@ -211,7 +211,7 @@ class Store:
     def links(self) -> dict[str, str]:
         """Labeler by token hash."""
         with self._engine.begin() as connection:
-            return dict(connection.execute(sa.select(_links.c.token_hash, _links.c.labeler)).tuples().all())
+            return {row.token_hash: row.labeler for row in connection.execute(_links.select())}
 
     def change_settings(self, changes: Mapping[str, Any], labeler: str) -> None:
         """Record settings changed while the run goes on, by dotted name. The user's own file stays as it is."""
@@ -272,7 +272,7 @@ class Store:
         """Labeler by query id, of leases that have not run out."""
         with self._engine.begin() as connection:
             rows = connection.execute(sa.select(_leases.c.query_id, _leases.c.labeler).where(_leases.c.expires_at > now))
-            return dict(rows.tuples().all())
+            return {row.query_id: row.labeler for row in rows}
 
     def counts(self) -> dict[str, int]:
         """Numbers of pairs `asked` (withdrawn ones left out), `waiting`, and of standing `labels` and `skipped`."""
@@ -334,7 +334,7 @@ def _insert_label(
     if query is None:
         raise LookupError(f"no query {query_id!r} in this run")
     pair = _segments.c.id.in_([query.first, query.second])
-    _check_answer(answer, dict(connection.execute(sa.select(_segments.c.id, _segments.c.steps).where(pair)).tuples().all()))
+    _check_answer(answer, {row.id: row.steps for row in connection.execute(_segments.select().where(pair))})
     mine = (_labels.c.query_id == query_id) & (_labels.c.labeler == labeler)
     newest = connection.scalar(sa.select(sa.func.max(_labels.c.revision)).where(mine))
     row = {

@@ -77,7 +77,14 @@ class RewardSeat:
         return float(rewards[0])
 
     def pay_inner(self, env: int, inner: InnerSteps) -> float:
-        """The learned reward of one step of a black box: the sum over its K inner steps."""
+        """The learned reward of one step of a black box: the sum over its K inner steps.
+
+        A trajectory that the box refused to try (K = 0) pays as a whole episode one standard deviation below the mean.
+        """
+        if not len(inner.actions):
+            refused = float(self.episode_limit or 1)
+            self.learned_returns[env] -= refused
+            return -refused
         seen = np.stack([flat_observation(self.observation_space, o) for o in inner.observations])  # [K + 1, O]
         self.recorder.see(env, seen[0])
         for action, env_reward, after in zip(inner.actions, inner.env_rewards, seen[1:], strict=True):

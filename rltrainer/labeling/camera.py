@@ -45,10 +45,14 @@ def close(env: gym.Env[Any, Any]) -> None:
     Its own close leaves what MuJoCo holds of GL to the garbage collector, which frees it in whichever GL context is
     then the current one: the env that this context belongs to gives black pictures from there on.
     """
-    for viewer in getattr(getattr(env.unwrapped, "mujoco_renderer", None), "_viewers", {}).values():
+    renderer: Any = getattr(env.unwrapped, "mujoco_renderer", None)
+    for viewer in getattr(renderer, "_viewers", {}).values():
         viewer.make_context_current()
         viewer.con.free()
     env.close()
+    if renderer is not None:
+        renderer.viewer = None
+        renderer._viewers.clear()
 
 
 @dataclass(frozen=True)

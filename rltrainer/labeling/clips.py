@@ -7,6 +7,7 @@ it up, and a GL context serves only the thread that made it.
 from __future__ import annotations
 
 import atexit
+import gc
 import io
 import json
 import math
@@ -204,6 +205,7 @@ def clip_notice(env: str, options: Mapping[str, Any], settings: Clips) -> str | 
 def _maker(env: str, options: str, size: int, frame_rate: float | None) -> ClipMaker:
     maker = ClipMaker(env, json.loads(options), Clips(size=size, frame_rate=frame_rate))
     atexit.register(maker.close)
+    gc.freeze()  # imageio collects garbage after each video: let it not look at all that stays
     return maker
 
 

@@ -1,0 +1,494 @@
+"""The labeler's page in real Chromium, against a stand-in for the label service."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stand_in import BIT, StandIn, encode, make_pair, shapes
+
+from rltrainer.core import Verdict
+from rltrainer.labeling import messages as wire
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright's Python package is not installed")
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+RED, GREEN = (220, 40, 40), (40, 190, 70)
+FRAMES, RATE = 20, 20
+ARROW = {"left": "ArrowLeft", "right": "ArrowRight"}
+
+Page = Any
+Pair = tuple[wire.PairHeader, tuple[bytes, bytes]]
+
+FRAME_SHOWN = f"""selector => {{
+    const brush = document.querySelector(`${{selector}} canvas`).getContext("2d");
+    const lit = bit => brush.getImageData(bit * {BIT} + {BIT // 2}, {BIT // 2}, 1, 1).data[0] > 128;
+    return [0, 1, 2, 3, 4, 5].reduce((number, bit) => number + (lit(bit) << bit), 0);
+}}"""
+COLOUR_SHOWN = """selector => {
+    const canvas = document.querySelector(`${selector} canvas`);
+    return Array.from(canvas.getContext("2d").getImageData(canvas.width - 4, canvas.height - 4, 1, 1).data.slice(0, 3));
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with sync_api.sync_playwright() as playwright:
+        if executable is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.skip("Chromium is not installed (apt-get install chromium)")
+        chromium = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def videos() -> tuple[bytes, bytes]:
+    return encode(shapes(RED, FRAMES), RATE), encode(shapes(GREEN, FRAMES), RATE)
+
+
+@pytest.fixture
+def pair(videos: tuple[bytes, bytes]) -> Callable[..., Pair]:
+    """Segment a of each pair is red, segment b is green."""
+    return lambda query_id, **more: make_pair(query_id, videos, FRAMES, RATE, **more)
+
+
+@pytest.fixture
+def service(pair: Callable[..., Pair]) -> Iterator[StandIn]:
+    """A service with three pairs: q1, q2, q3."""
+    stand_in = StandIn([pair(f"q{number}") for number in (1, 2, 3)])
+    yield stand_in
+    stand_in.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, service: StandIn) -> Iterator[Callable[..., Page]]:
+    """Opens the page; fails the test where the page complained, of a violated policy for example."""
+    contexts, complaints = [], []
+
+    def note(message: Any) -> None:
+        if message.type in ("error", "warning") and "WebSocket connection" not in message.text:
+            complaints.append(message.text)
+
+    def opening(url: str | None = None, script: str = "", **options: Any) -> Page:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        context.set_default_timeout(8000)
+        page = context.new_page()
+        page.on("console", note)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: None if request.url.startswith((f"http://127.0.0.1:{service.port}/", "blob:", "data:")) else complaints.append(request.url))
+        if script:
+            page.add_init_script(script)
+        page.goto(url or service.url)
+        return page
+
+    yield opening
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def until(page: Page, fact: str) -> None:
+    """Until a JavaScript expression is true. (`wait_for_function` evaluates text in the page, which its policy forbids.)"""
+    page.evaluate(f"""() => new Promise((resolve, reject) => {{
+        const end = performance.now() + 8000;
+        const look = () => ({fact}) ? resolve() : performance.now() > end ? reject(new Error("never true")) : requestAnimationFrame(look);
+        look();
+    }})""")
+
+
+def shows(page: Page, selector: str, wanted: Any) -> None:
+    """Until an element's text is that, or matches it."""
+    sync_api.expect(page.locator(selector)).to_have_text(wanted)
+
+
+def ready(page: Page) -> None:
+    """Until a pair is on screen and may be answered: the page is deaf for a quarter of a second after each swap."""
+    page.wait_for_selector("#stage-clips:not([hidden])")
+    page.evaluate("() => new Promise(resolve => setTimeout(resolve, 290))")
+
+
+def choose(page: Page, key: str) -> None:
+    ready(page)
+    page.keyboard.press(key)
+
+
+def side_of(page: Page, colour: tuple[int, int, int]) -> str:
+    """Where the clip of that colour plays."""
+    left = page.evaluate(COLOUR_SHOWN, ".left")
+    return "left" if (left[0] > left[1]) == (colour[0] > colour[1]) else "right"
+
+
+def text(page: Page, selector: str) -> str:
+    return str(page.locator(selector).text_content())
+
+
+# -------------------------------------------------------------------- answering
+
+
+def test_a_key_chooses_the_segment_on_its_side_wherever_the_toss_put_it(service: StandIn, open_page: Callable[..., Page]) -> None:
+    for toss in ("0.1", "0.9"):
+        page = open_page(script=f"Math.random = () => {toss}")
+        ready(page)
+        wanted = side_of(page, RED)
+        page.keyboard.press(ARROW[wanted])
+        label = service.wait_labels(1)[0]
+        assert (label.query_id, label.verdict, label.preferred) == ("q1", Verdict.PREFER, "q1-a")
+        assert wanted == {"0.1": "right", "0.9": "left"}[toss]
+        shows(page, "#saved", "1 saved")
+        service.received.clear()
+        service.stored.clear()
+
+
+def test_every_answer_has_a_key_and_a_button(service: StandIn, open_page: Callable[..., Page], pair: Callable[..., Pair]) -> None:
+    service.pairs += [pair(f"q{number}") for number in range(4, 9)]
+    page = open_page()
+    for key in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"):
+        choose(page, key)
+    for button in ("left", "right", "equal", "skip"):
+        ready(page)
+        page.click(f"#{button}")
+    labels = service.wait_labels(8)
+    verdicts = [label.verdict.value for label in labels]
+    assert verdicts == ["prefer", "prefer", "equal", "skip"] * 2
+    assert [label.query_id for label in labels] == [f"q{number}" for number in range(1, 9)]
+    page.wait_for_selector("#stage-words:not([hidden])")
+
+
+def test_the_choice_is_marked_and_the_next_pair_is_there_within_a_tenth_of_a_second(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    ready(page)
+    page.evaluate("() => new Promise(resolve => setTimeout(resolve, 300))")                 # all three are decoded
+    page.keyboard.press("ArrowLeft")
+    assert page.locator(".left.chosen").count() == 1
+    until(page, "rltrainerTimings.length === 1")
+    [timing] = page.evaluate("rltrainerTimings")
+    assert timing["markedAt"] - timing["keyAt"] < 50
+    assert timing["shownAt"] - timing["keyAt"] < 100
+
+
+def test_nobody_answers_a_pair_unseen_and_a_held_key_answers_once(service: StandIn, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    ready(page)
+    page.keyboard.down("ArrowLeft")
+    page.keyboard.down("ArrowLeft")                                                           # the keyboard's repeat
+    ready(page)
+    page.keyboard.down("ArrowLeft")
+    page.keyboard.up("ArrowLeft")
+    assert len(service.wait_labels(1)) == 1
+    page.keyboard.press("ArrowRight")
+    until(page, "rltrainerTimings.length === 2")
+    page.keyboard.press("ArrowRight")                                                          # at once: q3 is not seen yet
+    page.keyboard.press("ArrowRight")
+    assert [label.query_id for label in service.wait_labels(2)] == ["q1", "q2"]
+    ready(page)
+    assert len(service.labels) == 2
+    page.keyboard.press("ArrowRight")
+    service.wait_labels(3)
+
+
+def test_undo_takes_back_several_answers_and_shows_their_pairs(service: StandIn, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    choose(page, "ArrowLeft")
+    choose(page, "ArrowUp")
+    ready(page)
+    page.keyboard.press("Backspace")
+    ready(page)
+    page.click("#undo")
+    ready(page)
+    wanted = side_of(page, GREEN)
+    page.keyboard.press(ARROW[wanted])
+    labels = service.wait_labels(5)
+    assert [(label.query_id, label.verdict.value) for label in labels] == [
+        ("q1", "prefer"),
+        ("q2", "equal"),
+        ("q2", "undo"),
+        ("q1", "undo"),
+        ("q1", "prefer"),
+    ]
+    assert labels[-1].preferred == "q1-b"
+    assert len({label.label_id for label in labels}) == 5
+
+
+def test_rules_hide_what_is_not_allowed_at_once(service: StandIn, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    ready(page)
+    assert page.locator("#equal").is_visible() and page.locator(".left .first").is_visible()
+    service.rules |= {"allow_ties": False, "allow_skipping": False, "allow_editing": False, "config_restricted": True}
+    service.send(wire.Rules(**service.rules))
+    page.wait_for_selector("#equal", state="hidden")
+    for gone in ("#skip", "#settings-open", ".left .first", ".right .end"):
+        assert page.locator(gone).is_hidden(), gone
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowLeft")
+    assert service.wait_labels(1)[0].verdict is Verdict.PREFER
+
+
+def test_a_refused_answer_leaves_the_outbox_with_a_sentence(service: StandIn, open_page: Callable[..., Page]) -> None:
+    service.refuse = lambda message: "ties are off in this run"
+    page = open_page()
+    choose(page, "ArrowUp")
+    page.wait_for_selector("text=An answer was not taken: Ties are off in this run.")
+    shows(page, "#saved", "0 saved")
+
+
+# -------------------------------------------------------------------- nothing is lost
+
+
+def test_a_reload_sends_what_was_not_acked_again_and_does_not_ask_twice(service: StandIn, open_page: Callable[..., Page]) -> None:
+    service.silent = True
+    page = open_page()
+    choose(page, "ArrowLeft")
+    choose(page, "ArrowUp")
+    first = service.wait_labels(2)
+    shows(page, "#saved", "2 unsent")
+    service.silent = False
+    page.goto(service.url.partition("#")[0])                                                  # the token is remembered
+    page.reload()
+    again = service.wait_labels(4)[2:]
+    assert [label.label_id for label in again] == [label.label_id for label in first]
+    shows(page, "#saved", "2 saved")
+    choose(page, "ArrowRight")
+    assert service.wait_labels(5)[4].query_id == "q3"
+    page.reload()
+    shows(page, "#link-words", "Connected")
+    assert len(service.labels) == 5
+    assert len(service.stored) == 3
+
+
+def test_a_restarted_service_gets_the_answers_given_meanwhile(service: StandIn, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    choose(page, "ArrowLeft")
+    service.wait_labels(1)
+    shows(page, "#saved", "1 saved")
+    service.stop()
+    page.wait_for_selector("text=Connection lost.")
+    shows(page, "#link-words", re.compile(r"^Reconnecting in \d+ s$"))
+    choose(page, "ArrowUp")
+    page.keyboard.press("Backspace")
+    choose(page, "ArrowDown")
+    shows(page, "#saved", "1 saved, 3 unsent")
+    service.start()
+    labels = service.wait_labels(4)
+    assert [label.verdict.value for label in labels] == ["prefer", "equal", "undo", "skip"]
+    shows(page, "#saved", "2 saved")
+    choose(page, "ArrowLeft")
+    assert service.wait_labels(5)[4].query_id == "q3"
+
+
+def test_labels_of_another_run_at_the_same_address_stay_where_they_are(service: StandIn, open_page: Callable[..., Page]) -> None:
+    service.silent = True
+    page = open_page()
+    choose(page, "ArrowLeft")
+    kept = service.wait_labels(1)[0]
+    service.welcome["run"] = "run-2"
+    page.reload()
+    ready(page)
+    assert len(service.labels) == 1
+    service.welcome["run"] = "run-1"
+    service.silent = False
+    page.reload()
+    assert service.wait_labels(2)[1] == kept
+
+
+# -------------------------------------------------------------------- clips
+
+WHOLE_CLIP = """async ([video, frames, rate]) => {
+    const { decodeClip } = await import("/clips.js");
+    const bytes = Uint8Array.from(atob(video), letter => letter.charCodeAt(0));
+    const header = { segment_id: "s", bytes: bytes.length, frames, frame_rate: rate, width: 128, height: 128 };
+    const pictures = await decodeClip(header, bytes);
+    const brush = Object.assign(document.createElement("canvas"), { width: 128, height: 128 }).getContext("2d");
+    return pictures.map(picture => {
+        brush.drawImage(picture, 0, 0);
+        const lit = bit => brush.getImageData(bit * 16 + 8, 8, 1, 1).data[0] > 128;
+        return [0, 1, 2, 3, 4, 5].reduce((number, bit) => number + (lit(bit) << bit), 0);
+    });
+}"""
+
+
+@pytest.mark.parametrize("way", ["WebCodecs", "video element"])
+def test_frame_i_is_the_picture_of_step_i(way: str, service: StandIn, open_page: Callable[..., Page], videos: tuple[bytes, bytes]) -> None:
+    page = open_page(script="" if way == "WebCodecs" else "delete window.VideoDecoder")
+    ready(page)
+    assert page.evaluate("'VideoDecoder' in window") == (way == "WebCodecs")
+    shown = page.evaluate(WHOLE_CLIP, [base64.b64encode(videos[0]).decode(), FRAMES, RATE])
+    assert shown == list(range(FRAMES))
+
+
+def test_both_clips_play_on_one_clock_and_space_stops_them(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    ready(page)
+    page.keyboard.press("Space")
+    page.wait_for_selector("#pause:has-text('Play')")
+    stopped = [page.evaluate(FRAME_SHOWN, side) for side in (".left", ".right")]
+    assert stopped[0] == stopped[1] > 0
+    ready(page)
+    assert page.evaluate(FRAME_SHOWN, ".left") == stopped[0]
+    page.keyboard.press("Space")
+    until(page, f"({FRAME_SHOWN})('.left') !== {stopped[0]}")
+
+
+def test_less_motion_starts_still(open_page: Callable[..., Page]) -> None:
+    page = open_page(reduced_motion="reduce")
+    ready(page)
+    assert page.evaluate(FRAME_SHOWN, ".left") == 0
+    page.click("#pause")
+    until(page, f"({FRAME_SHOWN})('.left') > 2")
+
+
+def test_a_trim_loops_at_once_and_goes_with_the_label(service: StandIn, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    ready(page)
+    side = side_of(page, RED)
+    first, end = page.locator(f".{side} .first"), page.locator(f".{side} .end")
+    for _ in range(5):
+        first.press("ArrowRight")
+    for _ in range(8):
+        end.press("ArrowLeft")
+    assert (first.input_value(), end.input_value()) == ("5", "12")
+    assert service.labels == []                                                               # the slider had the arrows
+    until(page, f"({FRAME_SHOWN})('.{side}') === 5")
+    seen = {page.evaluate(FRAME_SHOWN, f".{side}") for _ in range(20)}
+    assert seen <= set(range(5, 12))
+    end.press("Escape")
+    page.keyboard.press("ArrowUp")
+    label = service.wait_labels(1)[0]
+    assert label.trims == {"q1-a": (5, 12)}
+
+
+def test_a_grip_that_is_dragged_leaves_the_arrow_keys_free(service: StandIn, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    ready(page)
+    box = page.locator(".left .track").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] - 13, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 13 + box["width"] / 2, middle, steps=5)
+    page.mouse.up()
+    assert page.locator(".left .first").input_value() == "10"
+    page.wait_for_selector(".left .reset:has-text('0.50 s')")
+    page.keyboard.press("ArrowRight")
+    assert list(service.wait_labels(1)[0].trims.values()) == [(10, 20)]
+
+
+def test_reset_takes_a_trim_back(service: StandIn, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    ready(page)
+    page.locator(".right .first").press("ArrowRight")
+    page.click(".right .reset")
+    page.wait_for_selector(".right .reset", state="hidden")
+    page.keyboard.press("ArrowLeft")
+    assert service.wait_labels(1)[0].trims == {}
+
+
+# -------------------------------------------------------------------- around the clips
+
+
+def test_hostile_text_shows_as_text(service: StandIn, open_page: Callable[..., Page]) -> None:
+    hostile = "<img src=x onerror=alert(1)><script>document.title='gone'</script>"
+    service.welcome |= {"task": hostile, "env": hostile, "labeler": hostile, "notice": hostile}
+    service.refuse = lambda message: hostile
+    page = open_page()
+    choose(page, "ArrowLeft")
+    page.wait_for_selector("#remark:not([hidden])")
+    assert text(page, "#task") == text(page, "#env") == text(page, "#notice") == hostile
+    assert hostile in text(page, "#remark") and hostile in text(page, "#who")
+    assert page.locator("img, body script").count() == 0
+
+
+def test_a_wrong_link_is_not_tried_again_but_a_new_one_is(service: StandIn, open_page: Callable[..., Page]) -> None:
+    page = open_page(service.url.replace("s3cret", "guessed"))
+    page.wait_for_selector("text=This link is not allowed")
+    assert text(page, "#link-words") == "Not allowed: ask for a new link"
+    assert len(service.received) == 1
+    page.evaluate("location.hash = '#token=s3cret'")
+    ready(page)
+
+
+def test_settings_are_sent_as_changes_and_a_refusal_is_a_sentence(service: StandIn, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    ready(page)
+    page.click("#settings-open")
+    page.uncheck("[name=allow_ties]")
+    page.fill("[name=speed]", "2")
+    page.keyboard.press("ArrowLeft")                                                          # in a field: no answer
+    service.refuse = lambda message: "clips.speed is 2: not today"
+    page.click("#settings-apply")
+    page.wait_for_selector("text=clips.speed is 2: not today.")
+    service.refuse = lambda message: None
+    page.click("#settings-apply")
+    page.wait_for_selector("#equal", state="hidden")
+    page.wait_for_selector("#settings", state="hidden")
+    sent = [message for message in service.received if isinstance(message, wire.SettingsMessage)]
+    assert sent[-1].changes == {"labeling.allow_ties": False, "clips.speed": 2}
+    assert service.labels == []
+
+
+def test_an_oracle_is_watched_and_not_answered(service: StandIn, open_page: Callable[..., Page], pair: Callable[..., Pair]) -> None:
+    service.welcome["mode"] = "watch"
+    service.pairs = [pair("q1", answer=wire.AnswerHeader(verdict=Verdict.PREFER, preferred="q1-b", labeler="oracle"))]
+    page = open_page()
+    ready(page)
+    assert text(page, "#task") == "The oracle is answering"
+    assert page.locator(f".{side_of(page, GREEN)}.picked").count() == 1
+    assert page.locator(".picked").count() == 1
+    assert page.locator("#left").is_hidden() and page.locator("#equal").is_hidden() and page.locator("#undo").is_hidden()
+    page.keyboard.press("ArrowLeft")
+    service.push(pair("q2", answer=wire.AnswerHeader(verdict=Verdict.EQUAL, preferred=None, labeler="oracle")))
+    until(page, "document.querySelectorAll('.picked').length === 2")
+    assert service.labels == []
+
+
+def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Callable[..., Page]) -> None:
+    service.status = wire.Status(
+        phase="training",
+        message="The agent is learning.",
+        labels=12,
+        skipped=0,
+        wanted=100,
+        waiting=3,
+        step=20_480,
+        steps=200_000,
+        steps_per_second=2100.4,
+        held_out_accuracy=0.82,
+        true_return=None,
+        reward_version=4,
+    )
+    page = open_page(viewport={"width": 390, "height": 844})
+    ready(page)
+    assert text(page, "#budget-words") == "12 of 100 labels"
+    assert text(page, "#ready") == "3 pairs ready"
+    page.click("#insight-words")
+    strip = page.locator("#insight-list").inner_text()
+    assert "20,480 of 200,000" in strip and "82%" in strip and "version 4" in strip and "return" not in strip
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    service.pairs.clear()
+    service.send(wire.Withdrawn(query_ids=["q1", "q2", "q3"]))
+    page.wait_for_selector("text=You are up to date")
+    service.send(service.status.model_copy(update={"phase": "finished", "message": "All done."}))
+    page.wait_for_selector("text=Training has finished")
+
+
+def test_the_page_weighs_little(service: StandIn, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    ready(page)
+    loaded = page.evaluate("performance.getEntriesByType('resource').map(e => e.decodedBodySize).reduce((a, b) => a + b, 0)")
+    document = page.evaluate("performance.getEntriesByType('navigation')[0].decodedBodySize")
+    assert 50_000 < loaded + document <= 100_000

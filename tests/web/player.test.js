@@ -1,0 +1,26 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { framesAt } from "../../web/player.js";
+
+const whole = (frames, frameRate = 20) => ({ range: [0, frames], frameRate });
+
+test("both clips begin together, and the shorter waits for the longer one", () => {
+  assert.deepEqual(framesAt(0, [whole(50), whole(10)]), [0, 0]);
+  assert.deepEqual(framesAt(0.15, [whole(50), whole(10)]), [3, 3]);
+  assert.deepEqual(framesAt(2, [whole(50), whole(10)]), [40, 9]);
+  assert.deepEqual(framesAt(2.5 + 0.1, [whole(50), whole(10)]), [49, 9], "a short rest on the last frame");
+  assert.deepEqual(framesAt(2.5 + 0.35 + 0.05, [whole(50), whole(10)]), [1, 1]);
+});
+
+test("a trimmed clip plays its range only, at its own rate", () => {
+  const clips = [{ range: [10, 20], frameRate: 20 }, { range: [0, 30], frameRate: 60 }];
+  assert.deepEqual(framesAt(0.25, clips), [15, 15]);
+  assert.deepEqual(framesAt(0.6, clips), [19, 29]);
+});
+
+test("every frame of a clip is shown, none twice as long by rounding", () => {
+  const frames = Array.from({ length: 50 }, (_, i) => framesAt((i + 0.5) / 50, [whole(50, 50)])[0]);
+  assert.deepEqual(frames, Array.from({ length: 50 }, (_, i) => i));
+  assert.deepEqual(Array.from({ length: 50 }, (_, i) => framesAt(i / 50, [whole(50, 50)])[0]), frames);
+});

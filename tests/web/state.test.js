@@ -1,0 +1,194 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { HISTORY, LOCK_MS, WATCH_MS, WATCH_QUEUE, initialState, mayAnswer, onScreen, rangeOf, reduce, stage } from "../../web/state.js";
+import { label } from "../../web/wire.js";
+
+const example = (name) => JSON.parse(readFileSync(new URL(`../wire/${name}.json`, import.meta.url), "utf8"));
+const RULES = { ...example("rules"), allow_ties: true };
+
+/** Events in turn; a frozen state shows that none is changed in place. */
+const run = (state, ...events) => events.reduce((now, event) => freeze(reduce(now, event)), state);
+
+function freeze(value) {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) Object.values(Object.freeze(value)).forEach(freeze);
+  return value;
+}
+
+const welcome = (more = {}, outbox = []) => ({ type: "welcome", message: { ...example("welcome"), rules: RULES, ...more }, outbox });
+const clip = (id, frames = 50) => ({ segment_id: id, bytes: 1, frames, frame_rate: 20, width: 64, height: 64 });
+const pair = (id, flip = false, answer = null) => ({ type: "pair", header: { type: "pair", query_id: id, clips: [clip(`${id}-a`), clip(`${id}-b`)], answer }, flip });
+const shown = (queryId, at = 0) => ({ type: "shown", queryId, at });
+const answer = (choice, labelId = "l1", at = 1000) => ({ type: "answer", choice, labelId, at });
+const ready = (...events) => run(initialState(), welcome(), pair("q1"), pair("q2"), shown("q1"), ...events);
+const ids = (pairs) => pairs.map((one) => one.queryId);
+
+test("a label names the segment that was chosen, whatever its side", () => {
+  for (const [flip, choice, preferred] of [[false, "left", "q1-a"], [false, "right", "q1-b"], [true, "left", "q1-b"], [true, "right", "q1-a"]]) {
+    const state = run(initialState(), welcome(), pair("q1", flip), shown("q1"), answer(choice));
+    assert.deepEqual(state.outbox, [label("l1", "q1", "prefer", preferred)]);
+  }
+});
+
+test("an answer brings the next pair and waits in the outbox for its ack", () => {
+  const state = ready(answer("equal"));
+  assert.deepEqual(ids(state.pairs), ["q2"]);
+  assert.deepEqual(state.outbox, [label("l1", "q1", "equal")]);
+  const acked = run(state, { type: "ack", message: { type: "ack", label_id: "l1" } });
+  assert.deepEqual([acked.outbox, acked.saved], [[], 1]);
+  assert.equal(run(acked, { type: "ack", message: { type: "ack", label_id: "l1" } }), acked);
+});
+
+test("nobody answers a pair unseen", () => {
+  const state = ready();
+  assert.equal(mayAnswer(state, "left", LOCK_MS - 1), false);
+  assert.equal(mayAnswer(state, "left", LOCK_MS), true);
+  const next = run(state, answer("left"));
+  assert.equal(run(next, answer("left", "l2", 1100)), next, "the next pair is not on screen yet");
+  assert.equal(run(next, shown("q2", 1050), answer("left", "l2", 1100)).outbox.length, 1, "it is, but only just");
+  assert.equal(run(next, shown("q2", 1050), answer("left", "l2", 1050 + LOCK_MS)).outbox.length, 2);
+});
+
+test("what the rules forbid is no answer", () => {
+  const off = { type: "rules", message: { ...RULES, allow_ties: false, allow_skipping: false } };
+  assert.deepEqual(ready(off, answer("equal"), answer("skip")).outbox, []);
+  assert.equal(ready(answer("skip")).outbox[0].verdict, "skip");
+});
+
+test("an undo says so to the service and puts the pair back with its trims", () => {
+  const trim = { type: "trim", queryId: "q1", segmentId: "q1-a", range: [5, 40] };
+  const state = ready(trim, answer("left"), shown("q2", 1100), { type: "undo", labelId: "l2" });
+  assert.deepEqual(state.outbox, [label("l1", "q1", "prefer", "q1-a", { "q1-a": [5, 40] }), label("l2", "q1", "undo")]);
+  assert.deepEqual(ids(state.pairs), ["q1", "q2"]);
+  assert.deepEqual(state.pairs[0].trims, { "q1-a": [5, 40] });
+  assert.deepEqual(state.history, []);
+  assert.equal(run(state, { type: "undo", labelId: "l3" }), state, "nothing is left to take back");
+});
+
+test("the last answers can be taken back one by one, the newest first", () => {
+  let state = run(initialState(), welcome());
+  for (let i = 0; i < HISTORY + 3; i += 1) state = run(state, pair(`q${i}`), shown(`q${i}`, i * 1000), answer("left", `l${i}`, i * 1000 + 500));
+  assert.equal(state.history.length, HISTORY);
+  for (let i = 0; i < HISTORY + 1; i += 1) state = run(state, { type: "undo", labelId: `u${i}` });
+  assert.deepEqual(ids(state.pairs), Array.from({ length: HISTORY }, (_, i) => `q${i + 3}`));
+});
+
+test("undone answers do not count as saved", () => {
+  const state = ready(answer("left"), { type: "undo", labelId: "l2" });
+  const acks = ["l1", "l2"].map((label_id) => ({ type: "ack", message: { type: "ack", label_id } }));
+  assert.equal(run(state, ...acks).saved, 0);
+});
+
+test("a trim is kept within the clip and never empty, and the whole clip is no trim", () => {
+  const trim = (range) => ready({ type: "trim", queryId: "q1", segmentId: "q1-b", range }).pairs[0].trims;
+  assert.deepEqual(trim([10, 20]), { "q1-b": [10, 20] });
+  assert.deepEqual(trim([30, 20]), { "q1-b": [30, 31] });
+  assert.deepEqual(trim([-5, 900]), {});
+  assert.deepEqual(trim([60, 70]), { "q1-b": [49, 50] });
+  assert.deepEqual(trim(null), {});
+});
+
+test("a trim counts only while trimming is allowed", () => {
+  const state = ready({ type: "trim", queryId: "q1", segmentId: "q1-a", range: [5, 40] });
+  assert.deepEqual(rangeOf(state, state.pairs[0], 0), [5, 40]);
+  const off = run(state, { type: "rules", message: { ...RULES, allow_editing: false } });
+  assert.deepEqual(rangeOf(off, off.pairs[0], 0), [0, 50]);
+  assert.deepEqual(run(off, answer("left")).outbox[0].trims, {});
+});
+
+test("labels that were not acked before a reload are in the outbox again and their pairs are not shown", () => {
+  const kept = [label("l1", "q1", "prefer", "q1-a"), label("l2", "q2", "equal"), label("l3", "q2", "undo")];
+  const state = run(initialState(), welcome({}, kept), pair("q1"), pair("q2"));
+  assert.deepEqual(state.outbox, kept);
+  assert.deepEqual(ids(state.pairs), ["q2"], "q2's answer was taken back");
+});
+
+test("a reconnect keeps what is on hand, and a pair that comes twice is there once", () => {
+  const state = ready(answer("left"), shown("q2", 1100), { type: "lost", retryAt: 3000, now: 2000 }, { type: "connecting" }, welcome(), pair("q1"), pair("q2"), pair("q3"));
+  assert.deepEqual(ids(state.pairs), ["q2", "q3"]);
+  assert.deepEqual([state.outbox.length, state.shown.queryId, state.history.length], [1, "q2", 1]);
+});
+
+test("another run at the same address begins with nothing of the last one", () => {
+  const state = ready(answer("left"), welcome({ run: "other" }));
+  assert.deepEqual([state.pairs, state.history, state.outbox, state.shown], [[], [], [], null]);
+});
+
+test("a refused label leaves the outbox, is spoken of, and its pair may be asked again", () => {
+  const state = ready(answer("equal"), { type: "refused", message: { type: "refused", label_id: "l1", reason: "ties are off in this run" } });
+  assert.deepEqual([state.outbox, state.history], [[], []]);
+  assert.equal(state.remark, "An answer was not taken: Ties are off in this run.");
+  assert.deepEqual(ids(run(state, pair("q1")).pairs), ["q2", "q1"]);
+});
+
+test("a withdrawn pair goes, on screen or not, but an answered one can still be taken back", () => {
+  const gone = (...query_ids) => ({ type: "withdrawn", message: { type: "withdrawn", query_ids } });
+  const state = ready(gone("q1"));
+  assert.deepEqual([ids(state.pairs), state.remark], [["q2"], "That pair is no longer needed."]);
+  assert.equal(ready(gone("q1", "q2")).shown, null);
+  assert.deepEqual(ids(ready(answer("left"), gone("q1")).history), ["q1"]);
+});
+
+test("the pair on screen is the one shown last, until its follower is decoded", () => {
+  assert.equal(onScreen(ready(answer("left"))).queryId, "q1");
+  assert.equal(onScreen(ready(answer("left"), shown("q2"))).queryId, "q2");
+});
+
+test("each page has its stage", () => {
+  const status = (phase) => ({ type: "status", message: { ...example("status"), phase } });
+  const open = run(initialState(), welcome());
+  assert.equal(stage(initialState()), "connecting");
+  assert.equal(stage(open), "waiting");
+  assert.equal(stage(run(open, status("warmup"))), "waiting");
+  assert.equal(stage(run(open, pair("q1"))), "loading");
+  assert.equal(stage(ready()), "clips");
+  assert.equal(stage(run(open, status("training"))), "empty");
+  assert.equal(stage(run(open, status("finished"))), "finished");
+  assert.equal(stage(ready(status("finished"))), "clips", "what is on hand can still be answered");
+  assert.equal(stage(run(open, { type: "lost", retryAt: 1, now: 0 })), "offline");
+  assert.equal(stage(ready({ type: "lost", retryAt: 1, now: 0 })), "clips", "buffered pairs can be answered");
+  assert.equal(stage(ready({ type: "denied", reason: "x" })), "denied");
+  assert.equal(stage(ready({ type: "trouble", sentence: "x", details: "y" })), "error");
+  assert.equal(stage(run(initialState(), welcome({ protocol: 2 }))), "error");
+});
+
+test("a watched pair gives way to the next after a while, and old ones are dropped", () => {
+  const chosen = { verdict: "prefer", preferred: "q1-a", labeler: "oracle" };
+  const many = Array.from({ length: WATCH_QUEUE + 2 }, (_, i) => pair(`q${i}`, false, chosen));
+  const state = run(initialState(), welcome({ mode: "watch" }), ...many, shown("q0", 0));
+  assert.deepEqual(ids(state.pairs), ["q0", "q3", "q4", "q5"]);
+  assert.equal(run(state, { type: "tick", now: WATCH_MS - 1 }).pairs.length, WATCH_QUEUE);
+  assert.equal(run(state, { type: "tick", now: WATCH_MS }).pairs[0].queryId, "q3");
+  assert.deepEqual(run(state, answer("left"), { type: "undo", labelId: "u" }).outbox, []);
+});
+
+test("where less motion is asked for, clips start still until somebody plays one", () => {
+  const state = run(initialState({ playing: false }), welcome(), pair("q1"), pair("q2"), shown("q1"));
+  assert.equal(state.playing, false);
+  assert.equal(run(state, answer("left")).playing, false);
+  assert.equal(run(state, { type: "toggle" }, answer("left")).playing, true);
+  assert.equal(ready({ type: "toggle" }, answer("left")).playing, true, "a pause ends with its pair");
+});
+
+test("settings close when the rules come, and stay open with a sentence when they are refused", () => {
+  const sent = ready({ type: "settingsOpened" }, { type: "settingsSent" });
+  assert.deepEqual(run(sent, { type: "rules", message: RULES }).settings, { open: false, pending: false, error: "" });
+  const refused = run(sent, { type: "refused", message: { type: "refused", label_id: null, reason: "speed is 99: too much" } });
+  assert.deepEqual(refused.settings, { open: true, pending: false, error: "Speed is 99: too much." });
+  assert.equal(ready({ type: "rules", message: { ...RULES, config_restricted: true } }, { type: "settingsOpened" }).settings.open, false);
+});
+
+test("one clip that cannot be played is left out; a browser that plays none is told so, until one plays", () => {
+  const bad = (queryId) => ({ type: "unplayable", queryId, details: "x" });
+  assert.equal(stage(ready(bad("q1"))), "clips");
+  const none = run(initialState(), welcome(), pair("q1"), bad("q1"));
+  assert.equal(stage(none), "error");
+  assert.equal(stage(run(none, pair("q2"), shown("q2"))), "clips");
+});
+
+test("an event from nowhere changes nothing", () => {
+  const state = ready();
+  assert.equal(reduce(state, { type: "constructor" }), state);
+  assert.equal(reduce(state, { type: "nonsense" }), state);
+});

@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { WireError, hello, label, parse, settings, unpackPair } from "../../web/wire.js";
+
+/** The examples that the Python tests read, too. */
+const text = (name) => readFileSync(new URL(`../wire/${name}.json`, import.meta.url), "utf8");
+const example = (name) => JSON.parse(text(name));
+
+/** As `pack_pair` in rltrainer/labeling/messages.py. */
+function pack(header, ...videos) {
+  const head = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(head.length);
+  return Uint8Array.from(Buffer.concat([length, head, ...videos])).buffer;
+}
+
+function small(name = "pair_header") {
+  const header = example(name);
+  header.clips[0].bytes = 3;
+  header.clips[1].bytes = 2;
+  return header;
+}
+
+for (const name of ["welcome", "rules", "ack", "refused", "withdrawn", "status"]) {
+  test(`the service's ${name} is understood as it stands`, () => assert.deepEqual(parse(text(name)), example(name)));
+}
+
+test("what the page sends is what the service reads", () => {
+  const trims = { "seg-a": [5, 40] };
+  assert.deepEqual(hello("s3cret"), example("hello"));
+  assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c11", "q1", "prefer", "seg-a", trims), example("label"));
+  assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c12", "q1", "equal"), example("label_equal"));
+  assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c13", "q1", "undo"), example("label_undo"));
+  assert.deepEqual(settings({ "labeling.allow_ties": true, "clips.speed": 1.5 }), example("settings"));
+});
+
+test("a pair comes apart into header and two videos", () => {
+  for (const name of ["pair_header", "pair_header_watched"]) {
+    const { header, videos } = unpackPair(pack(small(name), Buffer.from([1, 2, 3]), Buffer.from([4, 5])));
+    assert.deepEqual(header, small(name));
+    assert.deepEqual(videos.map((video) => [...video]), [[1, 2, 3], [4, 5]]);
+  }
+});
+
+test("a pair that is cut short or too long is refused", () => {
+  assert.throws(() => unpackPair(new ArrayBuffer(2)), WireError);
+  assert.throws(() => unpackPair(Uint8Array.from([255, 0, 0, 0, 1]).buffer), WireError);
+  assert.throws(() => unpackPair(pack(small(), Buffer.from([1, 2, 3]), Buffer.from([4]))), /says that it has/);
+  assert.throws(() => unpackPair(pack(small(), Buffer.from([1, 2, 3]), Buffer.from([4, 5, 6]))), /says that it has/);
+  assert.throws(() => unpackPair(pack({ ...small(), clips: [small().clips[0]] }, Buffer.from([1, 2, 3]))), /1 clips/);
+});
+
+test("a type from a newer service is passed over, a known one with a hole is not", () => {
+  assert.equal(parse('{"type": "fanfare"}'), null);
+  assert.throws(() => parse('{"type": "ack"}'), /ack.label_id is undefined, not string/);
+  assert.throws(() => parse(JSON.stringify({ ...example("welcome"), rules: { ...example("rules"), speed: "1" } })), /rules.speed is string/);
+  assert.throws(() => parse('{"type": "toString", "x":'), WireError);
+  assert.throws(() => parse("[]"), /not an object/);
+  assert.equal(parse('{"type": "toString"}'), null);
+});

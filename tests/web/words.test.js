@@ -1,0 +1,26 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { initialState } from "../../web/state.js";
+import { label } from "../../web/wire.js";
+import { bannerWords, linkWords, savedWords, stageWords, verdictWords } from "../../web/words.js";
+
+const one = label("l1", "q1", "prefer", "s1");
+const two = label("l2", "q1", "undo");
+
+test("the state is said in words", () => {
+  const welcome = { run: "r", env: "e", labeler: "you", mode: "label", task: "t", notice: null };
+  const state = { ...initialState(), welcome, link: { phase: "waiting", retryAt: 5200, reason: "" }, now: 2000 };
+  assert.equal(linkWords(state), "Reconnecting in 4 s");
+  assert.equal(savedWords({ ...state, saved: 14, outbox: [one, two] }), "14 saved, 2 unsent");
+  assert.equal(savedWords(state), "0 saved");
+  assert.equal(stageWords({ ...state, outbox: [one] }).text, "Your last answer is kept and sent later. Reconnecting in 4 s.");
+  const pair = { queryId: "q", clips: [{ segment_id: "a" }, { segment_id: "b" }], answer: null, trims: {} };
+  assert.equal(bannerWords({ ...state, pairs: [pair], shown: { queryId: "q", at: 0 } }), "Connection lost. Go on with the 1 pair here; your answers are kept.");
+});
+
+test("a watched answer is marked on the clip it names, whatever its side", () => {
+  const pair = (answer) => ({ queryId: "q", clips: [{ segment_id: "a" }, { segment_id: "b" }], answer, trims: {} });
+  assert.deepEqual(verdictWords(pair({ verdict: "prefer", preferred: "b", labeler: "oracle" })), ["", "✓ Chosen"]);
+  assert.deepEqual(verdictWords(pair({ verdict: "equal", preferred: null, labeler: "oracle" })), ["= Equal", "= Equal"]);
+});
