@@ -9,7 +9,8 @@ from typing import Any
 import gymnasium as gym
 from PIL import Image
 
-from rltrainer.envs import picture
+from rltrainer.labeling.camera import close
+from rltrainer.labeling.clips import pictures_of
 
 JPEG_QUALITY = 85
 
@@ -21,6 +22,7 @@ class Filmed(gym.Wrapper[Any, Any, Any, Any]):
         """env: able to give pictures; size: their longer side at most, in pixels"""
         super().__init__(env)
         self._size = size
+        self._picture, _ = pictures_of(env, size)
 
     @property
     def render_mode(self) -> str | None:
@@ -35,8 +37,12 @@ class Filmed(gym.Wrapper[Any, Any, Any, Any]):
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, reward, terminated, truncated, {**info, "frame": self._frame()}
 
+    def close(self) -> None:
+        """Close the env without harm to other GL contexts of this process."""
+        close(self.env)
+
     def _frame(self) -> bytes:
-        image = Image.fromarray(picture(self.env))
+        image = Image.fromarray(self._picture())
         image.thumbnail((self._size, self._size))
         file = io.BytesIO()
         image.save(file, "JPEG", quality=JPEG_QUALITY)

@@ -32,11 +32,11 @@ PIP = f"{sys.executable} -m pip"
 class Check:
     """One thing looked at.
 
-    state: "warn" is something that rltrainer works without; found: in words; mend: a line to type, "" where all is well
+    status: "warn" is something that rltrainer works without; found: in words; mend: a line to type, "" if all is well
     """
 
     name: str
-    state: Literal["ok", "warn", "fail"]
+    status: Literal["ok", "warn", "fail"]
     found: str
     mend: str = ""
 
@@ -61,14 +61,14 @@ def report(found: Sequence[Check]) -> str:
     width = max(len(check.name) for check in found)
     lines = []
     for check in found:
-        lines.append(f"{check.state:<4}  {check.name:<{width}}  {check.found}")
+        lines.append(f"{check.status:<4}  {check.name:<{width}}  {check.found}")
         lines += [f"      {'':<{width}}  → {check.mend}"] if check.mend else []
     return "\n".join(lines)
 
 
 def healthy(found: Sequence[Check]) -> bool:
     """Whether nothing fails: what the command's exit code says."""
-    return all(check.state != "fail" for check in found)
+    return all(check.status != "fail" for check in found)
 
 
 # ------------------------------------------------------------------ packages

@@ -9,6 +9,7 @@ import imageio.v3 as iio
 from rltrainer.checkpoint import RunFolder
 from rltrainer.core import Segment, UserError
 from rltrainer.envs import frames_per_second, make_shown_env
+from rltrainer.labeling.camera import close
 from rltrainer.labeling.clips import fit, pictures_of
 from rltrainer.labeling.replay import Mismatch, replay
 from rltrainer.training import episodes, load_policy, make_vec_env, normalised
@@ -33,7 +34,7 @@ def film(folder: RunFolder, file: Path, seed: int, size: int) -> tuple[float, in
         file.unlink(missing_ok=True)
         raise UserError(f"{config.env!r} cannot be shown again exactly ({mismatch}), so there is no video of it") from None
     finally:
-        env.close()
+        close(env)
     return episode.env_return, len(episode)
 
 

@@ -187,6 +187,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, env_rewards, dones, infos = self.venv.step_wait()
+        env_rewards = np.asarray(env_rewards, np.float32)                # as DummyVecEnv rounds them, and SubprocVecEnv does not
         if "inner_steps" in infos[0]:
             rewards = np.array([self.seat.pay_inner(env, info.pop("inner_steps")) for env, info in enumerate(infos)])
         else:

@@ -27,7 +27,7 @@ from rltrainer.labeling import clips
 from rltrainer.labeling.camera import close
 from rltrainer.labeling.clips import LIMIT, Clip, ClipMaker, clip_worker, encode, fit, make_clip, steps_shown
 from rltrainer.labeling.drawing import Drawing
-from rltrainer.labeling.gl import gl_renders
+from rltrainer.labeling.gl import gl_backend, gl_renders
 from rltrainer.labeling.replay import Mismatch, replay, replays_exactly
 
 FLAGS = (
@@ -225,6 +225,7 @@ def test_two_makers_in_one_process_do_not_blacken_each_other(cheetah: Segment, c
     assert decoded(cheetah_maker.make(cheetah).video).max() > 100
 
 
+@pytest.mark.skipif(gl_backend() is None, reason="no GL here")
 def test_black_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clips, "picture", lambda _: np.zeros((64, 64, 3), np.uint8))
     env = make_shown_env("HalfCheetah-v5", {}, 64)

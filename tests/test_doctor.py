@@ -23,15 +23,15 @@ def test_everything_is_looked_at(found: dict[str, Check]) -> None:
 
 @pytest.mark.parametrize("name", ["packages", "H.264", "port", "SQLite", "torch"])
 def test_a_machine_that_passes_the_tests_is_well(found: dict[str, Check], name: str) -> None:
-    assert found[name].state == "ok"
+    assert found[name].status == "ok"
 
 
 def test_whatever_is_not_well_comes_with_a_line_to_type(found: dict[str, Check]) -> None:
-    assert all((check.state == "ok") != bool(check.mend) for check in found.values())
+    assert all((check.status == "ok") != bool(check.mend) for check in found.values())
 
 
 def test_gl_is_named_with_its_speed_where_there_is_any(found: dict[str, Check]) -> None:
-    if found["GL"].state == "warn":
+    if found["GL"].status == "warn":
         pytest.skip("no GL here, or a slow one")
     assert "ms of processor time a frame" in found["GL"].found
 
@@ -42,7 +42,7 @@ def test_a_port_in_use_is_a_warning_that_names_it() -> None:
         other.listen()
         taken = other.getsockname()[1]
         check = labeler_port(taken)
-    assert (check.state, check.mend) == ("warn", "add --port 0 to the command: any free one")
+    assert (check.status, check.mend) == ("warn", "add --port 0 to the command: any free one")
     assert str(taken) in check.found
 
 
@@ -50,7 +50,7 @@ def test_packages_that_are_missing_or_of_another_version_fail(monkeypatch: pytes
     asked = ["numpy<1", "no-such-package>=2", "pillow", "old-thing==1; python_version < '3'", "spare; extra == 'dev'"]
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: asked)
     check = doctor.packages()
-    assert check.state == "fail"
+    assert check.status == "fail"
     assert f"numpy is {importlib.metadata.version('numpy')}, and rltrainer needs <1" in check.found
     assert check.found.endswith("; no-such-package is missing")
     assert check.mend == f"{sys.executable} -m pip install 'numpy<1' 'no-such-package>=2'"
@@ -69,7 +69,7 @@ def test_without_gl_the_doctor_says_that_clips_are_drawn_and_what_to_install(mon
     monkeypatch.setattr(doctor, "gl_backend", lambda: None)
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     check = doctor.gl()
-    assert (check.state, "drawn in 2-D" in check.found) == ("warn", True)
+    assert (check.status, "drawn in 2-D" in check.found) == ("warn", True)
     assert check.mend.startswith("apt-get install libosmesa6")
 
 

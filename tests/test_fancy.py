@@ -19,6 +19,7 @@ os.environ.setdefault("MUJOCO_GL", "osmesa")
 
 from rltrainer import envs, fancy
 from rltrainer.core import InnerSteps, UserError
+from rltrainer.fancy import compat
 
 HAS_FANCY = sys.version_info < (3, 12) and importlib.util.find_spec("fancy_gym") is not None
 HAS_AIRHOCKEY = HAS_FANCY and all(importlib.util.find_spec(name) for name in ("mushroom_rl", "dm_control"))
@@ -93,7 +94,7 @@ def test_importing_the_room_imports_no_fancy_gym() -> None:
 
 
 def test_on_a_newer_python_a_fancy_id_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fancy.sys, "version_info", NewerPython())
+    monkeypatch.setattr(compat.sys, "version_info", NewerPython())
     fancy.enable.cache_clear()
     with pytest.raises(UserError, match=r"this is Python 3\.13; set rltrainer up with Python 3\.11"):
         envs.make_env("fancy/Reacher5d-v0")
@@ -121,7 +122,7 @@ def test_what_fancy_gym_misses_is_named_with_the_command(
     def fail(name: str) -> Any:
         raise missing
 
-    monkeypatch.setattr(fancy, "_module", fail)
+    monkeypatch.setattr(compat, "module", fail)
     fancy.enable.cache_clear()
     with pytest.raises(UserError, match=words):
         fancy.enable()

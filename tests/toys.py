@@ -135,7 +135,7 @@ PUSH = spaces.Box(-1, 1, (1,), np.float32)
 
 def dict_env() -> gym.Env[Any, Any]:
     """Observations of several parts."""
-    parts = {"place": spaces.Box(-1, 1, (2,), np.float32), "door": spaces.Discrete(3), "eye": spaces.Box(0, 255, (6, 6, 3), np.uint8)}
+    parts = {"place": spaces.Box(-1, 1, (2,), np.float32), "door": spaces.Discrete(3), "eye": spaces.Box(0, 255, (36, 36, 3), np.uint8)}
     return Spaced(spaces.Dict(parts), spaces.Discrete(2))
 
 

@@ -2,6 +2,7 @@
 /** From the bytes of a clip to its pictures, and which pairs' pictures are kept in memory. */
 
 import { demux } from "./mp4.js";
+import { sameClips } from "./state.js";
 
 /** @typedef {import("./wire.js").ClipHeader} ClipHeader */
 
@@ -108,7 +109,10 @@ export class Shelf {
 
   /** @param {import("./wire.js").PairHeader} header @param {[Uint8Array, Uint8Array]} videos */
   add({ query_id: queryId, clips }, videos) {
-    if (!this.#entries.has(queryId)) this.#entries.set(queryId, { clips, videos, pictures: null });
+    const held = this.#entries.get(queryId);
+    if (held && sameClips(held.clips, clips)) return;
+    if (held) shut(held);
+    this.#entries.set(queryId, { clips, videos, pictures: null });
   }
 
   /** @param {string} queryId @returns {Pictures | null} */

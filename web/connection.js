@@ -34,14 +34,10 @@ export function meaningOf({ welcomed, code }) {
 }
 
 /**
- * @typedef {object} Listener
- * @property {() => void} connecting
- * @property {(message: import("./wire.js").Inbound) => void} message
- * @property {(header: import("./wire.js").PairHeader, videos: [Uint8Array, Uint8Array]) => void} pair
- * @property {(retryAt: number) => void} lost  retryAt: on the clock of performance.now()
- * @property {(reason: string) => void} denied
- * @property {(reason: string) => void} outdated
- * @property {(error: Error) => void} unreadable
+ * `retryAt` is on the clock of performance.now().
+ * @typedef {{connecting: () => void, message: (message: import("./wire.js").Inbound) => void,
+ *   pair: (header: import("./wire.js").PairHeader, videos: [Uint8Array, Uint8Array]) => void, lost: (retryAt: number) => void,
+ *   denied: (reason: string) => void, outdated: (reason: string) => void, unreadable: (error: Error) => void}} Listener
  */
 
 export class Connection {

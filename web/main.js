@@ -3,12 +3,13 @@
 
 import { Shelf } from "./clips.js";
 import { Connection } from "./connection.js";
+import { part } from "./dom.js";
 import { commandOf } from "./keys.js";
 import { Delivery, Outbox } from "./outbox.js";
 import { Player } from "./player.js";
 import { SettingsPanel, changesOf } from "./settings.js";
 import { initialState, mayAnswer, onScreen, ownerOf, rangeOf, reduce, stage, watching } from "./state.js";
-import { View, byId } from "./view.js";
+import { View } from "./view.js";
 import { settings } from "./wire.js";
 
 /** Pairs decoded ahead of the one on screen, and answered pairs kept decoded for an undo. */
@@ -19,7 +20,11 @@ const REMARK_MS = 8000;
 /** Timings kept for a benchmark. */
 const TIMINGS = 1000;
 
-/** For benchmarks: when each answer's key went down, when its mark was made and when the next pair was painted (performance.now()). @type {{keyAt: number, markedAt: number, shownAt: number}[]} */
+/**
+ * For benchmarks, on the clock of performance.now(): key down, mark made, next pair painted.
+ * @typedef {{keyAt: number, markedAt: number, shownAt: number}} Timing
+ * @type {Timing[]}
+ */
 const timings = [];
 Object.assign(window, { rltrainerTimings: timings });
 
@@ -32,11 +37,11 @@ const view = new View({
   retry: () => (stage(state) === "error" ? location.reload() : stage(state) === "denied" ? connect() : connection.retryNow()),
   openSettings: () => dispatch({ type: "settingsOpened" }),
 });
-const panel = new SettingsPanel(/** @type {HTMLDialogElement} */ (byId("settings")), {
+const panel = new SettingsPanel(part(document, "#settings", HTMLDialogElement), {
   apply: applySettings,
   close: () => dispatch({ type: "settingsClosed" }),
 });
-const player = new Player(view.screens);
+const player = new Player(view.cards);
 const shelf = new Shelf(wake, (queryId, error) => dispatch({ type: "unplayable", queryId, details: String(error) }));
 const outbox = await Outbox.open();
 const delivery = new Delivery(outbox, (label) => connection.send(label), () => dispatch({ type: "forgetful" }));
@@ -49,11 +54,11 @@ const connection = new Connection(`${location.protocol === "https:" ? "wss" : "w
   pair: (header, videos) => later(() => takePair(header, videos)),
   lost: (retryAt) => later(() => dispatch({ type: "lost", retryAt, now: performance.now() })),
   denied: (reason) => later(() => dispatch({ type: "denied", reason })),
-  outdated: (reason) => dispatch({ type: "trouble", sentence: "This page is from another version of rltrainer. Reload it.", details: reason }),
-  unreadable: (error) => dispatch({ type: "trouble", sentence: "The service said something that this page does not understand. Reload the page.", details: error.message }),
+  outdated: (reason) => trouble("This page is from another version of rltrainer. Reload it.", reason),
+  unreadable: (error) => trouble("The service said something that this page does not understand. Reload the page.", error.message),
 });
 
-// -------------------------------------------------------------------- state in, effects out
+// ---- state in, effects out
 
 /** @param {import("./state.js").Event} event */
 function dispatch(event) {
@@ -85,8 +90,8 @@ async function take(message) {
   const known = state.welcome !== null && ownerOf(state.welcome) === ownerOf(message);
   const stored = known ? [] : await outbox.load(ownerOf(message));
   if (!known) delivery.adopt(ownerOf(message), stored);
-  dispatch({ type: "welcome", message, outbox: stored });
   delivery.connected();
+  dispatch({ type: "welcome", message, outbox: stored });
   if (!outbox.durable) dispatch({ type: "forgetful" });
 }
 
@@ -97,7 +102,7 @@ function takePair(header, videos) {
   settleShelf(); // a pair that was not taken is forgotten
 }
 
-// -------------------------------------------------------------------- what a person does
+// ---- what a person does
 
 /** @param {import("./keys.js").Command} name @param {number} at */
 function command(name, at) {
@@ -137,10 +142,10 @@ document.addEventListener("keydown", (event) => {
   if (!event.repeat) command(name, event.timeStamp);
 });
 
-// -------------------------------------------------------------------- frames
+// ---- frames
 
 let scheduled = false;
-/** @type {{keyAt: number, markedAt: number} | null} an answer whose next pair is not on screen yet */
+/** @type {Omit<Timing, "shownAt"> | null} an answer whose next pair is not on screen yet */
 let answered = null;
 
 /** Ask for a frame. */
@@ -150,6 +155,8 @@ function wake() {
   requestAnimationFrame(frame);
 }
 
+/** @type {unknown} the state on screen */
+let rendered = null;
 /** The answered pair stays for the one frame that shows its mark. */
 let marked = false;
 
@@ -161,33 +168,33 @@ function frame(now) {
     return wake();
   }
   swap(now);
-  view.render(state);
-  panel.render(state);
+  if (rendered !== state) {
+    rendered = state;
+    view.render(state);
+    panel.render(state);
+  }
   const pair = onScreen(state);
   if (!pair || pair.queryId !== player.queryId) return;
-  const how = { playing: state.playing, speed: state.rules?.speed ?? 1, ranges: /** @type {[number, number][]} */ ([rangeOf(state, pair, 0), rangeOf(state, pair, 1)]) };
-  if (player.tick(now, how)) wake();
+  const { playing, rules } = state;
+  if (player.tick(now, { playing, speed: rules?.speed ?? 1, ranges: [rangeOf(state, pair, 0), rangeOf(state, pair, 1)] })) wake();
 }
 
 /** Put the next pair on screen once its pictures are there; until then the last one stays, and no key answers. @param {number} now */
 function swap(now) {
   const pair = state.pairs[0];
-  const pictures = pair ? shelf.pictures(pair.queryId) : null;
-  if (!pair) {
-    player.clear();
-    answered = null;
-    marked = false;
-  } else if (pictures && (player.queryId !== pair.queryId || state.shown?.queryId !== pair.queryId)) {
+  const pictures = pair && shelf.pictures(pair.queryId);
+  if (pair && (!pictures || (player.queryId === pair.queryId && state.shown?.queryId === pair.queryId))) return;
+  if (pictures) {
     player.show(pair, pictures);
     dispatch({ type: "shown", queryId: pair.queryId, at: now });
-    if (answered) paintedAfter(answered);
-    answered = null;
-    marked = false;
-  }
+    if (answered) time(answered);
+  } else player.clear();
+  answered = null;
+  marked = false;
 }
 
-/** A message posted in a frame is delivered when that frame is done. @param {{keyAt: number, markedAt: number}} answer */
-function paintedAfter(answer) {
+/** A message posted in a frame is delivered when that frame is done. @param {Omit<Timing, "shownAt">} answer */
+function time(answer) {
   const { port1, port2 } = new MessageChannel();
   port1.onmessage = () => {
     timings.push({ ...answer, shownAt: performance.now() });
@@ -197,7 +204,7 @@ function paintedAfter(answer) {
   port2.postMessage(null);
 }
 
-// -------------------------------------------------------------------- start
+// ---- start
 
 /** `crypto.randomUUID` is missing where the page is not served securely. @returns {string} */
 function newId() {
@@ -223,8 +230,12 @@ function connect() {
 
 /** @param {unknown} error */
 function fail(error) {
-  const details = error instanceof Error ? `${error.message}\n${error.stack ?? ""}` : String(error);
-  dispatch({ type: "trouble", sentence: "Your answers are kept. Reload the page to go on.", details });
+  trouble("Your answers are kept. Reload the page to go on.", error instanceof Error ? `${error.message}\n${error.stack}` : String(error));
+}
+
+/** @param {string} sentence @param {string} details */
+function trouble(sentence, details) {
+  dispatch({ type: "trouble", sentence, details });
 }
 
 window.addEventListener("error", (event) => fail(event.error ?? event.message));

@@ -1,7 +1,11 @@
 // @ts-check
 /** The settings panel: rules → form, form → changes by dotted name. The service checks them; the page only saves it trouble. */
 
-/** Field of the rules → the setting's name in config.yaml. */
+import { part, press, sayOrHide } from "./dom.js";
+
+/** @typedef {Record<string, boolean | string>} Filled what the form holds, by field of the rules */
+
+/** @type {Record<string, string>} field of the rules → the setting's name in config.yaml */
 const NAMES = {
   allow_ties: "labeling.allow_ties",
   allow_skipping: "labeling.allow_skipping",
@@ -11,7 +15,12 @@ const NAMES = {
   queue_size: "labeling.queue_size",
 };
 
-/** @typedef {{allow_ties: boolean, allow_skipping: boolean, allow_editing: boolean, speed: string, frame_rate: string, queue_size: string}} Filled */
+/** @type {Record<string, {fits: (value: number | null) => boolean, wrong: string}>} */
+const NUMBERS = {
+  speed: { fits: (value) => value !== null && value > 0 && value <= 16, wrong: "Playback speed: give a number above 0, up to 16." },
+  frame_rate: { fits: (value) => value === null || (value > 0 && value <= 240), wrong: "Frame rate: give a number above 0, up to 240, or nothing." },
+  queue_size: { fits: (value) => Number.isInteger(value) && Number(value) > 0, wrong: "Queue: give a whole number from 1." },
+};
 
 /**
  * What differs from the rules, or a sentence about what cannot be.
@@ -20,17 +29,12 @@ const NAMES = {
  * @returns {{changes: import("./wire.js").Changes} | {error: string}}
  */
 export function changesOf(rules, filled) {
-  const speed = Number(filled.speed);
-  if (!filled.speed.trim() || !(speed > 0 && speed <= 16)) return { error: `Playback speed is “${filled.speed}”: give a number above 0, up to 16.` };
-  const frameRate = filled.frame_rate.trim() === "" ? null : Number(filled.frame_rate);
-  if (frameRate !== null && !(frameRate > 0 && frameRate <= 240)) return { error: `Frame rate is “${filled.frame_rate}”: give a number above 0, up to 240, or nothing.` };
-  const queueSize = Number(filled.queue_size);
-  if (!Number.isInteger(queueSize) || queueSize < 1) return { error: `Queue is “${filled.queue_size}”: give a whole number from 1.` };
-  const { allow_ties, allow_skipping, allow_editing } = filled;
-  const wanted = { allow_ties, allow_skipping, allow_editing, speed, frame_rate: frameRate, queue_size: queueSize };
   /** @type {import("./wire.js").Changes} */ const changes = {};
-  for (const field of /** @type {(keyof typeof NAMES)[]} */ (Object.keys(NAMES))) {
-    if (wanted[field] !== rules[field]) changes[NAMES[field]] = wanted[field];
+  for (const [field, name] of Object.entries(NAMES)) {
+    const text = filled[field];
+    const value = typeof text === "boolean" ? text : text.trim() ? Number(text) : null;
+    if (typeof value !== "boolean" && !NUMBERS[field].fits(value)) return { error: NUMBERS[field].wrong };
+    if (value !== /** @type {any} */ (rules)[field]) changes[name] = value;
   }
   return { changes };
 }
@@ -43,49 +47,33 @@ export class SettingsPanel {
    */
   constructor(dialog, on) {
     this.dialog = dialog;
-    this.form = /** @type {HTMLFormElement} */ (dialog.querySelector("form"));
-    this.error = /** @type {HTMLElement} */ (dialog.querySelector("#settings-error"));
-    this.button = /** @type {HTMLButtonElement} */ (dialog.querySelector("#settings-apply"));
+    this.form = part(dialog, "form", HTMLFormElement);
+    this.button = part(dialog, "#settings-apply", HTMLButtonElement);
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      on.apply(this.#filled());
+      on.apply(Object.fromEntries(this.#fields().map(([field, input]) => [field, input.type === "checkbox" ? input.checked : input.value])));
     });
-    dialog.querySelector("#settings-cancel")?.addEventListener("click", on.close);
+    press(part(dialog, "#settings-cancel", HTMLElement), on.close);
     dialog.addEventListener("close", on.close);
   }
 
   /** @param {import("./state.js").State} state */
   render({ settings, rules }) {
     if (settings.open && !this.dialog.open && rules) {
-      this.#fill(rules);
+      for (const [field, input] of this.#fields()) {
+        const value = /** @type {any} */ (rules)[field];
+        if (input.type === "checkbox") input.checked = value;
+        else input.value = value ?? "";
+      }
       this.dialog.showModal();
     }
     if (!settings.open && this.dialog.open) this.dialog.close();
-    this.error.textContent = settings.error;
-    this.error.hidden = !settings.error;
+    sayOrHide("settings-error", settings.error);
     this.button.disabled = settings.pending;
   }
 
-  /** @param {string} name @returns {HTMLInputElement} */
-  #field(name) {
-    return /** @type {HTMLInputElement} */ (this.form.elements.namedItem(name));
-  }
-
-  /** @param {import("./wire.js").Rules} rules */
-  #fill(rules) {
-    for (const name of /** @type {const} */ (["allow_ties", "allow_skipping", "allow_editing"])) this.#field(name).checked = rules[name];
-    for (const name of /** @type {const} */ (["speed", "frame_rate", "queue_size"])) this.#field(name).value = String(rules[name] ?? "");
-  }
-
-  /** @returns {Filled} */
-  #filled() {
-    return {
-      allow_ties: this.#field("allow_ties").checked,
-      allow_skipping: this.#field("allow_skipping").checked,
-      allow_editing: this.#field("allow_editing").checked,
-      speed: this.#field("speed").value,
-      frame_rate: this.#field("frame_rate").value,
-      queue_size: this.#field("queue_size").value,
-    };
+  /** @returns {[string, HTMLInputElement][]} */
+  #fields() {
+    return Object.keys(NAMES).map((field) => [field, /** @type {HTMLInputElement} */ (this.form.elements.namedItem(field))]);
   }
 }

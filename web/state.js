@@ -14,6 +14,8 @@ export const HISTORY = 10;
 export const WATCH_MS = 2500;
 /** Watched pairs that wait; older ones are dropped, so that the page shows what happens now. */
 export const WATCH_QUEUE = 4;
+/** The settings panel at rest. */
+const CLOSED = { open: false, pending: false, error: "" };
 /** Ids of answered pairs kept, so that a pair sent twice is not shown twice. */
 const ANSWERED = 500;
 
@@ -50,7 +52,7 @@ export function initialState({ playing = true } = {}) {
     saved: 0,
     playing,
     autoplay: playing,
-    settings: { open: false, pending: false, error: "" },
+    settings: CLOSED,
     remark: "",
     spoken: "",
     trouble: null,
@@ -65,7 +67,7 @@ export function reduce(state, event) {
 
 /** @type {Record<string, (state: State, event: any) => State>} */
 const ON = {
-  // ---------------------------------------------------------------- the connection
+  // ---- the connection
   connecting: (state) => ({ ...state, link: { phase: "connecting", retryAt: 0, reason: "" } }),
 
   lost: (state, { retryAt, now }) => ({
@@ -104,12 +106,12 @@ const ON = {
     return { ...state, now, pairs: next };
   },
 
-  // ---------------------------------------------------------------- what the service says
+  // ---- what the service says
   rules: (state, { message }) => ({
     ...state,
     rules: message,
     settings: state.settings.pending
-      ? { open: false, pending: false, error: "" }
+      ? CLOSED
       : { ...state.settings, open: state.settings.open && !message.config_restricted },
     remark: state.settings.pending ? "Settings changed." : state.remark,
   }),
@@ -117,10 +119,13 @@ const ON = {
   status: (state, { message }) => ({ ...state, status: message }),
 
   pair(state, { header, flip }) {
-    const known = state.pairs.some((pair) => pair.queryId === header.query_id);
-    if (known || state.answered.includes(header.query_id)) return state;
-    const clips = flip ? [header.clips[1], header.clips[0]] : header.clips;
-    const pairs = [...state.pairs, { queryId: header.query_id, clips, answer: header.answer, trims: {} }];
+    const queryId = header.query_id;
+    const held = state.pairs.find((pair) => pair.queryId === queryId);
+    if (state.answered.includes(queryId) || (held && sameClips(held.clips, header.clips))) return state;
+    const pair = { queryId, clips: flip ? [header.clips[1], header.clips[0]] : header.clips, answer: header.answer, trims: {} };
+    // trims count frames: a clip made anew, at another rate, takes the place of the old one
+    if (held) return { ...state, pairs: state.pairs.map((one) => (one === held ? pair : one)), shown: state.shown?.queryId === queryId ? null : state.shown };
+    const pairs = [...state.pairs, pair];
     return { ...state, pairs: watching(state) && pairs.length > WATCH_QUEUE ? [pairs[0], ...pairs.slice(2)] : pairs };
   },
 
@@ -162,7 +167,7 @@ const ON = {
     };
   },
 
-  // ---------------------------------------------------------------- what the person does
+  // ---- what the person does
   answer(state, /** @type {{choice: Choice, labelId: string, at: number}} */ { choice, labelId, at }) {
     if (!mayAnswer(state, choice, at)) return state;
     const [pair, ...pairs] = state.pairs;
@@ -209,11 +214,11 @@ const ON = {
 
   settingsOpened: (state) =>
     state.rules?.config_restricted === false ? { ...state, settings: { open: true, pending: false, error: "" } } : state,
-  settingsClosed: (state) => ({ ...state, settings: { open: false, pending: false, error: "" } }),
+  settingsClosed: (state) => ({ ...state, settings: CLOSED }),
   settingsSent: (state) => ({ ...state, settings: { open: true, pending: true, error: "" } }),
   settingsFailed: (state, { error }) => ({ ...state, settings: { open: true, pending: false, error } }),
 
-  // ---------------------------------------------------------------- what the page's edge found
+  // ---- what the page's edge found
   shown: (state, { queryId, at }) => ({ ...state, shown: { queryId, at }, trouble: state.trouble?.passing ? null : state.trouble }),
 
   unplayable(state, { queryId, details }) {
@@ -231,7 +236,7 @@ const ON = {
 /** @type {Record<Choice, string>} */
 const SPOKEN = { left: "Chosen", right: "Chosen", equal: "Equal", skip: "Skipped" };
 
-// -------------------------------------------------------------------- what can be read off a state
+// ---- what can be read off a state
 
 /** @param {State} state */
 export function watching(state) {
@@ -278,7 +283,12 @@ export function stage(state) {
   return phase === "training" ? "empty" : "waiting";
 }
 
-// -------------------------------------------------------------------- small steps
+// ---- small steps
+
+/** Whether the same clips came again, whatever their sides. @param {import("./wire.js").ClipHeader[]} some @param {import("./wire.js").ClipHeader[]} others */
+export function sameClips(some, others) {
+  return others.every((other) => some.some((one) => one.segment_id === other.segment_id && one.frames === other.frames && one.frame_rate === other.frame_rate));
+}
 
 /** @param {string[]} answered @param {Label} entry */
 function withAnswer(answered, entry) {

@@ -34,29 +34,21 @@ export const PROTOCOL = 1;
 /** A message that this page cannot read. */
 export class WireError extends Error {}
 
-/** Field → the kind that it must have; "?" also allows null. @type {Record<string, Record<string, string>>} */
+/** What each message has: `field:kind`; "?" also allows null. @type {Record<string, string>} */
 const SHAPES = {
-  welcome: {
-    protocol: "number", run: "string", env: "string", labeler: "string", mode: "string", task: "string",
-    notice: "string?", rules: "rules",
-  },
-  rules: {
-    allow_editing: "boolean", allow_skipping: "boolean", allow_ties: "boolean", config_restricted: "boolean",
-    speed: "number", frame_rate: "number?", queue_size: "number",
-  },
-  ack: { label_id: "string" },
-  refused: { label_id: "string?", reason: "string" },
-  withdrawn: { query_ids: "array" },
-  status: {
-    phase: "string", message: "string", labels: "number", skipped: "number", wanted: "number", waiting: "number",
-    step: "number", steps: "number", steps_per_second: "number?", held_out_accuracy: "number?",
-    true_return: "number?", reward_version: "number",
-  },
-  pair: { query_id: "string", clips: "array", answer: "answer?" },
-  clip: {
-    segment_id: "string", bytes: "number", frames: "number", frame_rate: "number", width: "number", height: "number",
-  },
-  answer: { verdict: "string", preferred: "string?", labeler: "string" },
+  welcome: "protocol:number run:string env:string labeler:string mode:string task:string notice:string? rules:rules",
+  rules:
+    "allow_editing:boolean allow_skipping:boolean allow_ties:boolean config_restricted:boolean " +
+    "speed:number frame_rate:number? queue_size:number",
+  ack: "label_id:string",
+  refused: "label_id:string? reason:string",
+  withdrawn: "query_ids:array",
+  status:
+    "phase:string message:string labels:number skipped:number wanted:number waiting:number step:number steps:number " +
+    "steps_per_second:number? held_out_accuracy:number? true_return:number? reward_version:number",
+  pair: "query_id:string clips:array answer:answer?",
+  clip: "segment_id:string bytes:number frames:number frame_rate:number width:number height:number",
+  answer: "verdict:string preferred:string? labeler:string",
 };
 
 /** Types of text messages that a service sends. */
@@ -100,14 +92,7 @@ export function hello(token) {
   return { type: "hello", protocol: PROTOCOL, token };
 }
 
-/**
- * @param {string} labelId
- * @param {string} queryId
- * @param {Verdict} verdict
- * @param {string | null} preferred
- * @param {Record<string, Range>} trims
- * @returns {Label}
- */
+/** @type {(labelId: string, queryId: string, verdict: Verdict, preferred?: string | null, trims?: Record<string, Range>) => Label} */
 export function label(labelId, queryId, verdict, preferred = null, trims = {}) {
   return { type: "label", label_id: labelId, query_id: queryId, verdict, preferred, trims };
 }
@@ -132,12 +117,12 @@ function json(text) {
 /** @param {any} message @param {string} name */
 function check(message, name) {
   if (kind(message) !== "object") throw new WireError(`${name} is ${kind(message)}`);
-  for (const [field, wanted] of Object.entries(SHAPES[name])) {
+  for (const shape of SHAPES[name].split(" ")) {
+    const [, field, wanted, optional] = shape.match(/(\w+):(\w+)(\??)/) ?? [];
     const value = message[field];
-    const plain = wanted.replace("?", "");
-    if (value === null && wanted.endsWith("?")) continue;
-    if (plain in SHAPES) check(value, plain);
-    else if (kind(value) !== plain) throw new WireError(`${name}.${field} is ${kind(value)}, not ${plain}`);
+    if (value === null && optional) continue;
+    if (wanted in SHAPES) check(value, wanted);
+    else if (kind(value) !== wanted) throw new WireError(`${name}.${field} is ${kind(value)}, not ${wanted}`);
   }
 }
 

@@ -4,6 +4,7 @@
 import { stage, watching } from "./state.js";
 
 /** @typedef {import("./state.js").State} State */
+/** @typedef {(state: State) => string} Words */
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
@@ -14,7 +15,7 @@ export function counted(count, noun) {
   return `${whole.format(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** @param {State} state @returns {string} */
+/** @type {Words} */
 export function linkWords({ link, now }) {
   if (link.phase === "open") return "Connected";
   if (link.phase === "denied") return "Not allowed: ask for a new link";
@@ -22,7 +23,7 @@ export function linkWords({ link, now }) {
   return `Reconnecting in ${Math.max(1, Math.ceil((link.retryAt - now) / 1000))} s`;
 }
 
-/** @param {State} state @returns {string} */
+/** @type {Words} */
 export function savedWords(state) {
   if (watching(state) || !state.welcome) return "";
   const unsent = state.outbox.length;
@@ -30,25 +31,31 @@ export function savedWords(state) {
   return [saved, unsent ? `${whole.format(unsent)} unsent` : ""].filter(Boolean).join(", ");
 }
 
-/** @param {State} state @returns {string} */
+/** @type {Words} */
 export function readyWords(state) {
   return state.welcome && !watching(state) ? `${counted(state.pairs.length, "pair")} ready` : "";
 }
 
-/** @param {State} state @returns {string} */
+/** @type {Words} */
+export function whoWords(state) {
+  const named = state.welcome && state.welcome.labeler !== "you" && !watching(state);
+  return named ? `Labeling as ${state.welcome?.labeler}` : "";
+}
+
+/** @type {Words} */
 export function budgetWords({ status }) {
   if (!status) return "";
   return status.wanted ? `${whole.format(status.labels)} of ${counted(status.wanted, "label")}` : counted(status.labels, "label");
 }
 
-/** The line over the page while the service is away. @param {State} state @returns {string} */
+/** The line over the page while the service is away. @type {Words} */
 export function bannerWords(state) {
   if (stage(state) !== "clips" || state.link.phase === "open") return "";
   if (watching(state)) return `Connection lost. ${linkWords(state)}.`;
   return `Connection lost. Go on with the ${counted(state.pairs.length, "pair")} here; your answers are kept.`;
 }
 
-/** The strip's line: the one figure that says most. @param {State} state @returns {string} */
+/** The strip's line: the one figure that says most. @type {Words} */
 export function insightWords({ status }) {
   if (status?.held_out_accuracy == null) return "What the labels do";
   return `What the labels do · ${percent.format(status.held_out_accuracy)} right`;
@@ -82,7 +89,7 @@ export function totals({ status }) {
   return list;
 }
 
-/** What stands over watched clips. @param {State} state @returns {string} */
+/** What stands over watched clips. @type {Words} */
 export function watchWords({ pairs }) {
   const labeler = pairs[0]?.answer?.labeler ?? "oracle";
   return `${labeler === "oracle" ? "The oracle" : labeler} is answering`;

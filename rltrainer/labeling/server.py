@@ -9,7 +9,7 @@ import itertools
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -107,15 +107,25 @@ async def run_service(
         config = Config.of(store.fact("config"), "the run's config")
         service = Service(desk, store.fact("run"), store.fact("env"), config)
         stop = stop or asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError):               # Windows has Ctrl-C only, as KeyboardInterrupt
-                asyncio.get_running_loop().add_signal_handler(number, stop.set)
         host = config.labeling.host if host is None else host
         port = config.labeling.port if port is None else port
-        await service.run(Address(host, port, labeler), announce, until or (lambda: False), stop)
+        with _signals(stop.set):
+            await service.run(Address(host, port, labeler), announce, until or (lambda: False), stop)
     finally:
         desk.close()
         store.close()
+
+
+@contextlib.contextmanager
+def _signals(act: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM call `act`."""
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as undo:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):               # Windows has Ctrl-C only, as KeyboardInterrupt
+                loop.add_signal_handler(number, act)
+                undo.callback(loop.remove_signal_handler, number)
+        yield
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,11 @@ class ClipKeeper:
 
     async def _result(self, future: asyncio.Future[T]) -> T:
         """What the worker found. Raises Unshown for whatever went wrong: rendering runs code that is not ours."""
-        done, _ = await asyncio.wait({future}, timeout=CLIP_SECONDS)
-        if not done:
+        try:
+            await asyncio.wait({future}, timeout=CLIP_SECONDS)
+        finally:
+            future.cancel()                                              # nobody waits for it any more, if it is not done
+        if future.cancelled():
             self._replace()
             raise Unshown(f"a clip was not ready after {CLIP_SECONDS:g} s", final=True)
         error = future.exception()

@@ -16,6 +16,6 @@ test("only what changed is sent, under its name in config.yaml", () => {
 
 test("a number that cannot be is named in a sentence", () => {
   for (const wrong of [{ speed: "0" }, { speed: "" }, { speed: "fast" }, { frame_rate: "-1" }, { queue_size: "1.5" }, { queue_size: "" }]) {
-    assert.match(changesOf(rules, filled(wrong)).error, /^(Playback speed|Frame rate|Queue) is “/);
+    assert.match(changesOf(rules, filled(wrong)).error, /^(Playback speed|Frame rate|Queue): give a/);
   }
 });

@@ -1,0 +1,466 @@
+"""Facts about learners: the contract that each of them keeps, and the maths of the ensemble, worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+import toys
+from safetensors.numpy import load, save
+
+from rltrainer.config import Reward
+from rltrainer.core import Array, Comparison, Learner, Segment
+from rltrainer.rewards import LEARNERS, EnsembleLearner
+from rltrainer.rewards.ensemble import _held_out_accuracy, preference_loss
+from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
+
+PUSH = toys.PUSH
+WEIGHTS = (1.0, -2.0, 0.5)
+
+
+def make(name: str, seed: int = 0, space: gym.Space[Any] = PUSH, observed: int = 2, **settings: Any) -> Learner:
+    """A learner of envs with 2 observed numbers and 1 action, quick to fit."""
+    wanted = {"hidden": (16,), "fit_steps": 20, **settings}
+    learner: Learner = LEARNERS[name](observed, space, Reward(**wanted), np.random.SeedSequence(seed))
+    return learner
+
+
+def oracle_pairs(count: int, seed: int = 0, **kwargs: Any) -> list[Comparison]:
+    segments = toys.random_segments(2 * count, np.random.default_rng(seed), **kwargs)
+    return [toys.compare(a, b, name=f"query {n}") for n, (a, b) in enumerate(zip(segments[::2], segments[1::2], strict=True))]
+
+
+def reference(seed: int = 99, count: int = 16) -> list[Segment]:
+    return toys.random_segments(count, np.random.default_rng(seed))
+
+
+def rows(count: int = 50, seed: int = 5, space: gym.Space[Any] = PUSH) -> tuple[Array, Array, Array]:
+    """Observations, actions and next observations of `count` steps."""
+    rng = np.random.default_rng(seed)
+    space.seed(seed)
+    actions = np.stack([np.asarray(space.sample()) for _ in range(count)])
+    return rng.normal(size=(count, 2)).astype(np.float32), actions, rng.normal(size=(count, 2)).astype(np.float32)
+
+
+def accuracy(learner: Learner, pairs: list[Comparison]) -> float:
+    """Share of pairs whose better segment has the higher return under the learned reward."""
+    reward = learner.snapshot()
+
+    def total(segment: Segment) -> float:
+        return float(reward(segment.observations[:-1], segment.actions, segment.observations[1:]).sum())
+
+    return float(np.mean([(total(pair.first) > total(pair.second)) == (pair.target > 0.5) for pair in pairs]))
+
+
+# ------------------------------------------------------------------ the contract of every learner
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+class TestLearner:
+    """Registering a learner in LEARNERS is testing it."""
+
+    def test_a_reward_is_there_before_anything_was_learned(self, name: str) -> None:
+        learner = make(name)
+        assert learner.snapshot()(*rows()).shape == (50,)
+        assert np.isfinite(learner.snapshot()(*rows())).all()
+        assert learner.snapshot().version == 0
+
+    def test_each_fit_raises_the_version_and_reports_what_it_saw(self, name: str) -> None:
+        learner = make(name)
+        for version in (1, 2, 3):
+            report = learner.fit(oracle_pairs(5 * version), reference())
+            assert report.version == version == learner.snapshot().version
+            assert report.comparisons == 5 * version
+            assert math.isfinite(report.train_loss)
+            assert report.held_out_loss is None or math.isfinite(report.held_out_loss)
+            assert report.held_out_accuracy is None or 0 <= report.held_out_accuracy <= 1
+
+    def test_one_comparison_is_enough_to_begin_with(self, name: str) -> None:
+        learner = make(name)
+        learner.fit(oracle_pairs(1), reference())
+        assert np.isfinite(learner.snapshot()(*rows())).all()
+
+    def test_only_ties_teach_no_direction_and_break_nothing(self, name: str) -> None:
+        learner = make(name)
+        report = learner.fit([replace(pair, target=0.5) for pair in oracle_pairs(12)], reference())
+        assert report.held_out_accuracy is None
+        assert np.isfinite(learner.snapshot()(*rows())).all()
+
+    def test_member_returns_are_one_number_for_each_member_and_segment(self, name: str) -> None:
+        learner = make(name, members=4)
+        segments = toys.random_segments(7, np.random.default_rng(0), steps=9) + toys.random_segments(2, np.random.default_rng(1), steps=3)
+        for _ in range(2):
+            returns = learner.member_returns(segments)
+            assert returns.shape[1] == 9
+            assert np.isfinite(returns).all()
+            np.testing.assert_allclose(learner.member_returns(segments[4:6]), returns[:, 4:6], rtol=1e-4, atol=1e-5)
+            learner.fit(oracle_pairs(10), reference())
+
+    def test_a_snapshot_is_frozen(self, name: str) -> None:
+        learner = make(name)
+        learner.fit(oracle_pairs(10), reference())
+        snapshot = learner.snapshot()
+        before = snapshot(*rows())
+        learner.fit(oracle_pairs(40, seed=3), reference(7))
+        np.testing.assert_array_equal(snapshot(*rows()), before)
+        assert snapshot.version == 1
+        assert not np.array_equal(learner.snapshot()(*rows()), before)
+
+    def test_a_reward_does_not_depend_on_the_steps_beside_it(self, name: str) -> None:
+        learner = make(name)
+        learner.fit(oracle_pairs(10), reference())
+        reward, (observations, actions, after) = learner.snapshot(), rows()
+        together = reward(observations, actions, after)
+        alone = [reward(observations[i : i + 1], actions[i : i + 1], after[i : i + 1])[0] for i in range(10)]
+        np.testing.assert_allclose(together[:10], alone, rtol=1e-4, atol=1e-5)
+
+    def test_the_arrays_that_are_handed_in_stay_as_they_are(self, name: str) -> None:
+        learner = make(name)
+        pairs, batch = oracle_pairs(6), reference()
+        seen = [array for pair in pairs for array in (pair.first.observations, pair.second.actions)] + [s.observations for s in batch]
+        before = [array.copy() for array in seen]
+        inputs = rows()
+        copies = [part.copy() for part in inputs]
+        learner.fit(pairs, batch)
+        learner.snapshot()(*inputs)
+        for now, then in zip([*seen, *inputs], [*before, *copies], strict=True):
+            np.testing.assert_array_equal(now, then)
+
+    def test_the_same_seed_and_labels_give_the_same_reward(self, name: str) -> None:
+        learners = [make(name, seed) for seed in (4, 4, 5)]
+        for learner in learners:
+            learner.fit(oracle_pairs(15), reference())
+            learner.fit(oracle_pairs(20), reference())
+        first, same, other = (learner.snapshot()(*rows()) for learner in learners)
+        np.testing.assert_array_equal(first, same)
+        assert not np.array_equal(first, other)
+
+    def test_no_other_generator_is_used_or_moved(self, name: str) -> None:
+        torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]
+        make(name).fit(oracle_pairs(5), reference())
+        assert torch.equal(torch.get_rng_state(), torch_state)
+        np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # type: ignore[index]
+
+    def test_the_true_reward_is_never_looked_at(self, name: str) -> None:
+        pairs, batch = oracle_pairs(15), reference()
+        noise = np.random.default_rng(8)
+
+        def blind(segment: Segment) -> Segment:
+            return replace(segment, env_rewards=noise.normal(size=len(segment)))
+
+        learners = [make(name), make(name)]
+        learners[0].fit(pairs, batch)
+        learners[1].fit([replace(p, first=blind(p.first), second=blind(p.second)) for p in pairs], [blind(s) for s in batch])
+        for key, value in learners[0].state().items():
+            np.testing.assert_array_equal(value, learners[1].state()[key])
+
+    def test_what_lies_outside_a_trim_is_never_looked_at(self, name: str) -> None:
+        pairs = [replace(pair, first_range=(2, 6), second_range=(0, 9)) for pair in oracle_pairs(12)]
+
+        def scribbled(pair: Comparison) -> Comparison:
+            first, second = pair.first.observations.copy(), pair.second.observations.copy()
+            first[:2], first[7:], second[10:] = 1e3, -1e3, 1e3           # step t is of rows t and t + 1
+            actions = pair.first.actions.copy()
+            actions[:2], actions[6:] = 50, -50
+            return replace(pair, first=replace(pair.first, observations=first, actions=actions), second=replace(pair.second, observations=second))
+
+        learners = [make(name), make(name)]
+        learners[0].fit(pairs, reference())
+        learners[1].fit([scribbled(pair) for pair in pairs], reference())
+        np.testing.assert_array_equal(*(learner.snapshot()(*rows()) for learner in learners))
+
+    def test_a_trim_is_the_same_as_a_shorter_segment(self, name: str) -> None:
+        def cut(segment: Segment, start: int, end: int) -> Segment:
+            return toys.segment(segment.observations[start : end + 1], segment.actions[start:end], segment.env_rewards[start:end])
+
+        pairs = oracle_pairs(12)
+        trimmed = [replace(pair, first_range=(3, 7), second_range=(1, 9)) for pair in pairs]
+        shorter = [
+            replace(pair, first=cut(pair.first, 3, 7), first_range=(0, 4), second=cut(pair.second, 1, 9), second_range=(0, 8))
+            for pair in pairs
+        ]
+        learners = [make(name), make(name)]
+        learners[0].fit(trimmed, reference())
+        learners[1].fit(shorter, reference())
+        np.testing.assert_array_equal(*(learner.snapshot()(*rows()) for learner in learners))
+
+    def test_the_side_on_which_a_segment_stood_does_not_matter(self, name: str) -> None:
+        pairs = oracle_pairs(60)
+        turned = [
+            replace(p, first=p.second, second=p.first, target=1 - p.target, first_range=p.second_range, second_range=p.first_range) for p in pairs
+        ]
+        learners = [make(name), make(name)]
+        learners[0].fit(pairs, reference())
+        learners[1].fit(turned, reference())
+        np.testing.assert_allclose(*(learner.snapshot()(*rows()) for learner in learners), rtol=0.05, atol=0.02)
+
+    def test_what_was_learned_survives_a_trip_to_disk(self, name: str) -> None:
+        learner = make(name, members=2)
+        learner.fit(oracle_pairs(15), reference())
+        learner.fit(oracle_pairs(18), reference())
+        on_disk = save({key: np.ascontiguousarray(value) for key, value in learner.state().items()})
+        other = make(name, seed=77, members=2)
+        other.restore(load(on_disk))
+        np.testing.assert_array_equal(other.snapshot()(*rows()), learner.snapshot()(*rows()))
+        assert other.snapshot().version == 2
+        segments = reference()
+        np.testing.assert_array_equal(other.member_returns(segments), learner.member_returns(segments))
+        assert other.fit(oracle_pairs(20), reference()).version == 3
+
+    def test_the_state_that_was_given_does_not_change_later(self, name: str) -> None:
+        learner = make(name)
+        learner.fit(oracle_pairs(10), reference())
+        state = learner.state()
+        before = {key: value.copy() for key, value in state.items()}
+        learner.fit(oracle_pairs(20), reference())
+        for key, value in state.items():
+            np.testing.assert_array_equal(value, before[key])
+
+    def test_discrete_actions_and_pictures_are_taken(self, name: str) -> None:
+        space = gym.spaces.Discrete(3, start=-1)
+        rng = np.random.default_rng(0)
+        segments = [toys.segment(rng.integers(0, 255, (6, 2)), rng.integers(-1, 2, 5), seed=n) for n in range(12)]
+        segments = [replace(s, observations=s.observations.astype(np.uint8)) for s in segments]
+        pairs = [toys.compare(a, b, float(a.actions.sum() > b.actions.sum())) for a, b in zip(segments[::2], segments[1::2], strict=True)]
+        learner = make(name, space=space)
+        learner.fit(pairs, segments)
+        observations, actions, after = rows(space=space)
+        assert np.isfinite(learner.snapshot()(observations.astype(np.uint8), actions, after.astype(np.uint8))).all()
+
+    def test_a_linear_reward_is_found_from_sixty_oracle_labels(self, name: str) -> None:
+        learner: Learner = LEARNERS[name](2, PUSH, Reward(), np.random.SeedSequence(1))
+        pairs = oracle_pairs(60)
+        for known in (20, 30, 40, 50, 60):                               # as they come in during a run
+            report = learner.fit(pairs[:known], reference(count=64))
+        assert accuracy(learner, oracle_pairs(400, seed=1234)) > 0.85
+        assert report.held_out_accuracy is not None
+        assert report.held_out_accuracy > 0.6
+
+
+# ------------------------------------------------------------------ the loss
+
+
+def loss(logit: float, target: float, noise: float) -> float:
+    return float(preference_loss(torch.tensor([logit], dtype=torch.float64), torch.tensor([target], dtype=torch.float64), noise))
+
+
+def test_a_tie_costs_log_two_when_returns_are_equal() -> None:
+    assert loss(0.0, 0.5, 0.0) == pytest.approx(math.log(2))
+    assert loss(0.0, 0.5, 0.1) == pytest.approx(math.log(2))
+    assert loss(0.0, 1.0, 0.1) == pytest.approx(math.log(2))
+
+
+def test_the_loss_is_the_cross_entropy_under_bradley_terry() -> None:
+    """R₁ − R₂ = log 3 means P = 3/4."""
+    assert loss(math.log(3), 1.0, 0.0) == pytest.approx(-math.log(3 / 4))
+    assert loss(math.log(3), 0.0, 0.0) == pytest.approx(-math.log(1 / 4))
+    assert loss(math.log(3), 0.5, 0.0) == pytest.approx(-0.5 * (math.log(3 / 4) + math.log(1 / 4)))
+
+
+def test_answers_that_are_chance_put_a_floor_under_every_probability() -> None:
+    """With ε = 0.1, P̃ = 0.9 · P + 0.05: never below 0.05 nor above 0.95."""
+    assert loss(math.log(3), 1.0, 0.1) == pytest.approx(-math.log(0.9 * 0.75 + 0.05))
+    assert loss(1000.0, 0.0, 0.1) == pytest.approx(-math.log(0.05))
+    assert loss(1000.0, 1.0, 0.1) == pytest.approx(-math.log(0.95))
+    assert loss(-1000.0, 1.0, 0.1) == pytest.approx(-math.log(0.05))
+
+
+@pytest.mark.parametrize("logit", [-500.0, -50.0, 50.0, 500.0])
+def test_the_gradient_is_not_zero_where_the_model_is_confidently_wrong(logit: float) -> None:
+    """Without noise it is σ(x) − target there: one whole unit, however far off. A clamped probability would give 0."""
+    x = torch.tensor([logit], requires_grad=True)
+    target = torch.tensor([0.0 if logit > 0 else 1.0])
+    preference_loss(x, target, 0.0).sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+    assert x.grad.item() == pytest.approx(math.copysign(1.0, logit))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("logit", [-1e4, -3.0, 0.0, 3.0, 1e4])
+@pytest.mark.parametrize("target", [0.0, 0.5, 1.0])
+def test_loss_and_gradient_are_always_numbers(noise: float, logit: float, target: float) -> None:
+    x = torch.tensor([logit], requires_grad=True)
+    found = preference_loss(x, torch.tensor([target]), noise).sum()
+    found.backward()  # type: ignore[no-untyped-call]
+    assert math.isfinite(found.item())
+    assert found.item() >= 0
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+
+
+# ------------------------------------------------------------------ features and scale
+
+
+def test_discrete_actions_become_one_hot_rows() -> None:
+    np.testing.assert_array_equal(encode_actions(gym.spaces.Discrete(3), np.array([2, 0])), [[0, 0, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(encode_actions(gym.spaces.Discrete(3, start=5), np.array([5, 7])), [[1, 0, 0], [0, 0, 1]])
+
+
+def test_box_actions_are_flattened() -> None:
+    actions = np.arange(12.0).reshape(2, 2, 3)
+    np.testing.assert_array_equal(encode_actions(gym.spaces.Box(-1, 1, (2, 3)), actions), [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]])
+
+
+def test_a_step_is_seen_as_before_action_and_after() -> None:
+    one = toys.segment([[1, 2], [3, 4], [5, 6]], [[0.5], [0.25]])
+    expected = [[1, 2, 0.5, 3, 4], [3, 4, 0.25, 5, 6]]
+    np.testing.assert_array_equal(segment_features(PUSH, one), expected)
+    np.testing.assert_array_equal(features(PUSH, one.observations[:-1], one.actions, one.observations[1:]), expected)
+
+
+def test_a_scale_gives_mean_zero_and_std_one_on_its_own_rows() -> None:
+    data = np.random.default_rng(0).normal(3, 7, (500, 4)).astype(np.float32)
+    scaled = Scale.of([data[:100], data[100:]])(data)
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-4)
+
+
+def test_a_feature_that_never_changes_is_left_unscaled() -> None:
+    scale = Scale.of([np.array([[2.0, 1.0], [2.0, 3.0]], np.float32)])
+    np.testing.assert_allclose(scale(np.array([[2.0, 2.0], [2.5, 4.0]], np.float32)), [[0.0, 0.0], [0.5, 2.0]])
+
+
+def test_what_is_far_off_the_scale_is_clipped() -> None:
+    scale = Scale.of([np.array([[-1.0], [1.0]], np.float32)])
+    np.testing.assert_array_equal(scale(np.array([[1e9], [-1e9], [5.0]], np.float32)), [[CLIP], [-CLIP], [5.0]])
+
+
+# ------------------------------------------------------------------ the ensemble
+
+
+def known_net(*weights: float, members: int = 1) -> EnsembleLearner:
+    """A learner whose nets are one linear layer of these weights on (o, a, o'), and whose scale changes nothing."""
+    learner = EnsembleLearner(2, PUSH, Reward(hidden=(), members=members), np.random.SeedSequence(0))
+    state = learner.state()
+    (layer,) = [key for key, value in state.items() if value.shape == (members, 5, 1)]
+    state[layer] = np.repeat(np.array(weights, np.float32).reshape(1, 5, 1), members, axis=0)
+    learner.restore(state)
+    return learner
+
+
+def test_a_segments_return_is_the_sum_over_its_steps() -> None:
+    """r = 1·o₁ + 10·o₂ + 100·a + 1000·o₁' + 10000·o₂'."""
+    learner = known_net(1, 10, 100, 1000, 10000)
+    two = toys.segment([[1, 0], [2, 0], [3, 1]], [[0.5], [0.25]])        # 1 + 50 + 2000 = 2051; 2 + 25 + 3000 + 10000 = 13027
+    one = toys.segment([[0, 1], [0, 0]], [[1]])                          # 10 + 100 = 110
+    np.testing.assert_allclose(learner.member_returns([two, one, two]), [[15078, 110, 15078]], rtol=1e-5)
+
+
+def test_padding_and_trimmed_steps_count_for_nothing_in_the_loss() -> None:
+    """Returns of unequal ranges are those of their own steps alone: the batch is padded to the longest."""
+    learner = known_net(1, 10, 100, 1000, 10000, members=2)
+    long = toys.segment([[1, 0], [2, 0], [3, 1], [4, 0]], [[0.5], [0.25], [0]])
+    short = toys.segment([[0, 1], [0, 0]], [[1]])
+    pairs = [toys.compare(long, short, 1.0, "a"), toys.compare(short, long, 0.0, "b", second_range=(1, 2))]
+    batch = learner._batch(pairs, [np.zeros((1, 5), np.float32)])
+    learner._nets.biases[0].data += 7.0                                  # a bias would show on a padded step
+    returns = learner._returns(batch.rows.expand(2, *batch.rows.shape), batch.mask.expand(2, *batch.mask.shape))
+    scaled = [learner._scale(segment_features(PUSH, segment)) for segment in (long, short)]
+    weights = np.array([1, 10, 100, 1000, 10000])
+    by_hand = [[(scaled[0] @ weights + 7).sum(), (scaled[1] @ weights + 7).sum()], [(scaled[1] @ weights + 7).sum(), scaled[0][1] @ weights + 7]]
+    np.testing.assert_allclose(returns.detach().numpy(), [by_hand, by_hand], rtol=1e-4)
+
+
+def test_a_label_stays_in_the_bootstrap_it_was_drawn_for() -> None:
+    """What is held out stays held out, through refits, new labels, another order and a changed answer."""
+    learner = make("ensemble", members=5)
+    assert isinstance(learner, EnsembleLearner)
+    pairs = oracle_pairs(20)
+    seen = [segment_features(PUSH, s) for s in reference()]
+    before = learner._batch(pairs, seen).bags
+    learner.fit(pairs, reference())
+    turned = [replace(pair, target=0.5) for pair in pairs[::-1]] + [replace(p, query_id=p.query_id + "x") for p in oracle_pairs(5, seed=3)]
+    after = learner._batch(turned, seen).bags
+    np.testing.assert_array_equal(after[:, :20], before[:, ::-1])
+    assert (before.sum(axis=0) > 0).all()                                # every label teaches someone
+    assert 0.2 < (before == 0).mean() < 0.5                              # e⁻¹ = 0.37 of the members never see one
+
+
+def test_held_out_accuracy_counts_only_members_that_did_not_see_the_label_and_no_ties() -> None:
+    logits = np.array([[9.0, -1.0, 2.0, -3.0, 1.0, 8.0, -4.0], [-1.0, -2.0, -9.0, -1.0, 5.0, -8.0, 6.0]])
+    bags = np.array([[1, 0, 0, 1, 0, 0, 2], [0, 0, 3, 0, 0, 1, 1]])
+    target = np.array([1.0, 0.0, 1.0, 1.0, 1.0, 0.5, 0.0])
+    # 0: member 1 says −1, wrong · 1: both, right · 2: member 0 says 2, right · 3: member 1 says −1, wrong · 4: both, right
+    # 5: a tie, left out · 6: both have learned from it, left out
+    assert _held_out_accuracy(logits, bags, target) == pytest.approx(3 / 5)
+
+
+def test_held_out_accuracy_is_not_told_of_fewer_than_five_labels() -> None:
+    logits, bags = np.ones((1, 6)), np.array([[0, 0, 0, 0, 1, 0]])
+    assert _held_out_accuracy(logits, bags, np.array([1.0, 1, 1, 1, 1, 0.5])) is None
+    assert _held_out_accuracy(logits, bags, np.array([1.0, 1, 1, 1, 1, 0.0])) == pytest.approx(4 / 5)
+
+
+def test_the_output_has_mean_zero_and_std_one_on_the_reference_batch() -> None:
+    learner, batch = make("ensemble"), reference(count=40)
+    for _ in range(3):
+        learner.fit(oracle_pairs(30), batch)
+        reward = learner.snapshot()
+        paid = np.concatenate([reward(s.observations[:-1], s.actions, s.observations[1:]) for s in batch])
+        assert paid.mean() == pytest.approx(0, abs=1e-3)
+        assert paid.std() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("hidden", [(), (8,), (16, 8), (8, 8, 8)])
+def test_the_numpy_snapshot_is_the_torch_nets(hidden: tuple[int, ...]) -> None:
+    """Its reward is the mean over the members, each of mean 0 and std 1 on the reference, over the std of that mean."""
+    learner, batch = make("ensemble", hidden=hidden), reference(count=40)
+    assert isinstance(learner, EnsembleLearner)
+    learner.fit(oracle_pairs(30), batch)
+
+    def by_torch(data: Array) -> Array:
+        with torch.no_grad():
+            return np.asarray(learner._nets(torch.from_numpy(learner._scale(data)).expand(3, -1, -1)).double())
+
+    on_reference = by_torch(np.concatenate([segment_features(PUSH, s) for s in batch]))
+    mean, std = on_reference.mean(axis=1, keepdims=True), on_reference.std(axis=1, keepdims=True)
+    overall = ((on_reference - mean) / std).mean(axis=0).std()
+    expected = ((by_torch(features(PUSH, *rows())) - mean) / std).mean(axis=0) / overall
+    np.testing.assert_allclose(learner.snapshot()(*rows()), expected, atol=2e-4)
+
+
+def test_members_begin_apart() -> None:
+    """They disagree where nothing is known yet, which is what disagreement queries go by."""
+    returns = make("ensemble", members=4).member_returns(reference())
+    assert len({tuple(np.round(member, 6)) for member in returns}) == 4
+
+
+def test_the_weight_decay_follows_the_gap_between_held_out_and_training_loss() -> None:
+    learner = make("ensemble")
+    assert isinstance(learner, EnsembleLearner)
+    before = learner.weight_decay
+    learner._regularise(2.0)
+    assert learner.weight_decay > before
+    learner._regularise(1.3)
+    risen = learner.weight_decay
+    assert risen == learner.weight_decay
+    learner._regularise(1.0)
+    assert learner.weight_decay < risen
+    for _ in range(200):
+        learner._regularise(1.0)
+    assert learner.weight_decay > 0
+
+
+def test_a_member_whose_bootstrap_is_empty_is_not_judged_on_what_it_learned_from() -> None:
+    """Of five labels a member of 400 sees none about 3 times (400 · e⁻⁵); those may not count as held out and learn from all."""
+    learner = make("ensemble", members=400, hidden=(4,), fit_steps=1)
+    assert isinstance(learner, EnsembleLearner)
+    batch = learner._batch(oracle_pairs(5), [segment_features(PUSH, s) for s in reference()])
+    empty = np.flatnonzero(batch.bags.sum(axis=1) == 0)
+    assert len(empty) > 0
+    indices = learner._minibatches(batch.bags, 2)
+    for member in empty:
+        assert not set(indices[:, member].ravel()) & set(np.flatnonzero(batch.bags[member] == 0)), "trained on held-out labels"
+
+
+def test_without_a_reference_batch_the_last_scale_of_the_output_stays() -> None:
+    """The recorder has nothing to give where the one episode of an endless env has outgrown it; training must go on."""
+    learner = make("ensemble")
+    learner.fit(oracle_pairs(10), reference())
+    learner.fit(oracle_pairs(12), [])
+    assert np.isfinite(learner.snapshot()(*rows())).all()

@@ -1,0 +1,101 @@
+// @ts-check
+/** One clip with its trim bar and its button. */
+
+import { byId, mark, part, press, write } from "./dom.js";
+import { rangeOf, watching } from "./state.js";
+
+/** @typedef {"left" | "right"} Side */
+
+const NAMES = {
+  left: { wide: "Left", narrow: "Top", arrow: "←" },
+  right: { wide: "Right", narrow: "Bottom", arrow: "→" },
+};
+/** Where the clips are stacked (style.css). */
+const NARROW = window.matchMedia("(max-width: 600px)");
+
+export class ClipCard {
+  /** @param {Side} side */
+  constructor(side) {
+    const copy = part(document, "#clip", HTMLTemplateElement).content.cloneNode(true);
+    const root = part(/** @type {DocumentFragment} */ (copy), ".clip", HTMLElement);
+    this.side = side;
+    this.root = root;
+    this.canvas = part(root, "canvas", HTMLCanvasElement);
+    this.badge = part(root, ".badge", HTMLElement);
+    this.range = part(root, ".range", HTMLElement);
+    this.kept = part(root, ".kept", HTMLElement);
+    this.head = part(root, ".head", HTMLElement);
+    this.first = part(root, ".first", HTMLInputElement);
+    this.end = part(root, ".end", HTMLInputElement);
+    this.reset = part(root, ".reset", HTMLButtonElement);
+    this.choose = part(root, ".choose", HTMLButtonElement);
+    this.#dress(NAMES[side]);
+  }
+
+  /** @param {{wide: string, narrow: string, arrow: string}} names */
+  #dress({ wide, narrow, arrow }) {
+    this.root.classList.add(this.side);
+    this.choose.id = this.side;
+    write(part(this.choose, "kbd", HTMLElement), arrow);
+    write(part(this.choose, ".wide", HTMLElement), `${wide} is better`);
+    write(part(this.choose, ".narrow", HTMLElement), `${narrow} is better`);
+    this.root.addEventListener("animationend", () => this.root.classList.remove("chosen"));
+  }
+
+  /** @param {(which: "first" | "end" | "reset", frame: number) => void} trim */
+  listen(trim) {
+    press(this.reset, () => trim("reset", 0));
+    for (const which of /** @type {const} */ (["first", "end"])) {
+      const grip = this[which];
+      grip.addEventListener("input", () => trim(which, Number(grip.value)));
+      // after a drag the arrow keys choose again; a keyboard user keeps the focus
+      grip.addEventListener("pointerup", () => grip.blur());
+      grip.addEventListener("keydown", ({ key }) => (key === "Escape" || key === "Enter") && grip.blur());
+    }
+  }
+
+  /** @param {import("./state.js").State} state @param {import("./state.js").Pair} pair */
+  render(state, pair) {
+    const index = this.side === "left" ? 0 : 1;
+    const { frames, frame_rate: rate } = pair.clips[index];
+    const [first, end] = rangeOf(state, pair, index);
+    const editing = !!state.rules?.allow_editing && !watching(state);
+    const whole = first === 0 && end === frames;
+    const name = `${NAMES[this.side][NARROW.matches ? "narrow" : "wide"]} clip`;
+    const seconds = (/** @type {number} */ frame) => `${(frame / rate).toFixed(2)} s`;
+    mark(this.canvas, "aria-label", `${name}, ${seconds(frames)}`);
+    mark(this.first, "aria-label", `${name} starts at`);
+    mark(this.end, "aria-label", `${name} ends before`);
+    mark(this.reset, "aria-label", `${name}: reset the trim`);
+    this.#grip(this.first, first, frames, seconds(first));
+    this.#grip(this.end, end, frames, seconds(end));
+    this.first.hidden = this.end.hidden = !editing;
+    this.range.classList.toggle("still", !editing);
+    this.range.classList.toggle("cut", !whole);
+    this.kept.style.left = `${(100 * first) / frames}%`;
+    this.kept.style.right = `${100 - (100 * end) / frames}%`;
+    this.reset.hidden = whole || !editing;
+    write(part(this.reset, "span", HTMLElement), `${seconds(first)} – ${seconds(end)}`);
+    this.choose.hidden = watching(state);
+  }
+
+  /** @param {HTMLInputElement} grip @param {number} frame @param {number} frames @param {string} time */
+  #grip(grip, frame, frames, time) {
+    grip.max = String(frames);
+    if (grip.value !== String(frame)) grip.value = String(frame);
+    mark(grip, "aria-valuetext", `frame ${frame} of ${frames}, ${time}`);
+  }
+
+  /** A mark that fades. @param {string} badge */
+  flash(badge) {
+    this.badge.textContent = badge;
+    this.root.classList.remove("chosen");
+    void this.root.offsetWidth; // a class taken off and put on in one go would not start its animation again
+    this.root.classList.add("chosen");
+  }
+
+  /** A mark that stays: what somebody else chose. @param {string} badge "" for none */
+  pick(badge) {
+    if (this.root.classList.toggle("picked", !!badge)) write(this.badge, badge);
+  }
+}
