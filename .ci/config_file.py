@@ -12,11 +12,11 @@ from rltrainer.config import Config, Section
 
 HEAD = """\
 # Every setting of rltrainer at its default, each with what it means. Change what you like, leave out what you don't
-# care about, and train with `rltrainer train --config FILE`. Every setting is a flag too, and a flag wins over the file:
+# care about, and train with `rltrainer train --config FILE`. Every setting is a flag too, which wins over the file:
 # `--env Pendulum-v1 --queries.batch 10`.
 #
-# Unknown and repeated names are refused. The names in brackets, such as allowTies, are those of older files: they stand at
-# the top level, and work as they are.
+# Unknown and repeated names are refused. The names in brackets, such as allowTies, are those of older files: they stand
+# at the top level, and work as they are.
 """
 
 
@@ -28,7 +28,8 @@ def shipped() -> str:
 def _lines(model: type[BaseModel], indent: str) -> list[str]:
     """One line for each setting, its meaning in a column of its own; sections after a blank line."""
     plain = {name: field for name, field in model.model_fields.items() if _section(field) is None}
-    settings = {name: f"{indent}{name}: {_yaml(field.get_default(call_default_factory=True))}" for name, field in plain.items()}
+    defaults = {name: _yaml(field.get_default(call_default_factory=True)) for name, field in plain.items()}
+    settings = {name: f"{indent}{name}: {default}" for name, default in defaults.items()}
     column = max(map(len, settings.values())) + 2
     lines = [f"{settings[name]:<{column}}# {field.description}" for name, field in plain.items()]
     for name, field in model.model_fields.items():

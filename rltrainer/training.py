@@ -19,13 +19,14 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecCheckNan, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 
 from rltrainer.capture import Filmed, filming_cost
 from rltrainer.checkpoint import RunFolder, check_free
 from rltrainer.config import Config
 from rltrainer.core import UserError
 from rltrainer.envs import check_spaces, make_env, make_shown_env, shows_pictures
+from rltrainer.guard import GuardedVecEnv
 from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
 from rltrainer.labeling.replay import replays_exactly
@@ -105,9 +106,7 @@ class Run:
         self._told_at = 0.0
         seeds = Seeds.of(config.seed)
         venv = make_vec_env(config, number(seeds.envs), film=film)
-        if config.labeler == "none":
-            venv = VecCheckNan(venv, raise_exception=True)
-        else:
+        if config.labeler != "none":
             venv = PreferenceRewardVecWrapper(venv, config.segments.recent_steps)
             self.loop = PreferenceLoop(venv, config, run=folder.path, watch=self._watch)
         self.model: BaseAlgorithm = named(METHODS, config.method, "method")(normalised(venv, config), config, number(seeds.policy))
@@ -218,7 +217,7 @@ def make_vec_env(config: Config, seed: int, *, film: bool = False) -> VecEnv:
     makers = [first, *[plain] * (config.n_envs - 1)]
     venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
     venv.seed(seed)
-    return venv
+    return GuardedVecEnv(venv)
 
 
 class EnvMaker:

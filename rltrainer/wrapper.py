@@ -13,14 +13,11 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from rltrainer.core import Array, InnerSteps, RewardFunction, UserError
 from rltrainer.envs import SeededEpisodes, check_spaces, episode_limit, flat_observation, flat_observations, layers
 from rltrainer.fancy import BlackBox
+from rltrainer.guard import EnvFault, check_finite
 from rltrainer.recording import Recorder
 
 RECENT_STEPS = 16_000
 _RECORDED = ("recorded_observation_space", "recorded_action_space", "recorded_episode_limit")
-
-
-class EnvFault(UserError):
-    """An env gave something that would poison the policy; the run stops before it learns from it."""
 
 
 class Inside(NamedTuple):
@@ -101,10 +98,7 @@ class RewardSeat:
 
     def _check(self, rewards: Array, env_rewards: Array, observations: Array) -> None:
         """Raises EnvFault before anything that is not a number reaches the policy."""
-        if not np.isfinite(observations.sum()) and not np.isfinite(observations).all():
-            raise EnvFault(f"the env gave an observation with NaN or infinity after {self.recorder.steps} steps; mend the env")
-        if np.isnan(env_rewards.sum()) and np.isnan(env_rewards).any():
-            raise EnvFault(f"the env gave a reward that is NaN after {self.recorder.steps} steps; mend the env")
+        check_finite(observations, env_rewards, self.recorder.steps)
         if not np.isfinite(rewards.sum()):
             raise EnvFault(f"the learned reward is not finite after {self.recorder.steps} steps; lower reward.learning_rate")
 
@@ -177,7 +171,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
 
     def reset(self) -> VecEnvObs:
         observations = self.venv.reset()
-        for env, info in enumerate(self.venv.reset_infos):
+        for env, info in enumerate(self.venv.unwrapped.reset_infos):
             self.seat.begin(env, _row(observations, env), info)
         return observations
 
@@ -215,7 +209,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
         truncated = bool(info.get("TimeLimit.truncated", False))
         self.seat.recorder.end(env, terminated=not truncated, truncated=truncated)
         info["learned_return"] = float(self.seat.learned_returns[env])
-        self.seat.begin(env, _row(observations, env), self.venv.reset_infos[env])
+        self.seat.begin(env, _row(observations, env), self.venv.unwrapped.reset_infos[env])
 
 
 def _row(observations: VecEnvObs, env: int) -> Any:

@@ -1,4 +1,4 @@
-"""A small label service for tests of the page: the real messages and real clips, and a store that is a list in memory."""
+"""A small label service for tests of the page: the real messages, real clips, and a store in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,17 @@ from rltrainer.labeling import messages as wire
 
 WEB = Path(__file__).parent.parent / "web"
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob: data:; media-src blob:"
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src blob: data:",
+        "media-src blob:",
+    ]
+)
+ALWAYS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store", "Connection": "close"}
 TOKEN = "s3cret"
 PATIENCE = 10.0
 
@@ -31,13 +41,15 @@ BIT = 16
 """Side of the blocks that spell a frame's number in bits along the clip's upper edge, the lowest bit first."""
 
 Colour = tuple[int, int, int]
+Pair = tuple[wire.PairHeader, tuple[bytes, bytes]]
 
 
 def encode(pictures: Sequence[Image.Image], rate: int) -> bytes:
     """H.264 in MP4: no B-frames, a key frame every ten, as the service makes its clips."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "bf": "0", "g": "10", "crf": "18"})
+        options = {"preset": "veryfast", "bf": "0", "g": "10", "crf": "18"}
+        stream = container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height = pictures[0].size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
@@ -58,22 +70,21 @@ def shapes(colour: Colour, frames: int, size: int = 128) -> list[Image.Image]:
         draw.rectangle([0, size - 24, size, size], fill=colour)
         draw.text((6, size - 18), str(number), fill=(255, 255, 255))
         for bit in range(6):
-            draw.rectangle([bit * BIT, 0, bit * BIT + BIT - 1, BIT - 1], fill=(255, 255, 255) if number >> bit & 1 else (0, 0, 0))
+            draw.rectangle([bit * BIT, 0, bit * BIT + BIT - 1, BIT - 1], fill="white" if number >> bit & 1 else "black")
         pictures.append(picture)
     return pictures
 
 
 def make_pair(
-    query_id: str, videos: tuple[bytes, bytes], frames: int, rate: float, size: tuple[int, int] = (128, 128), **more: Any
-) -> tuple[wire.PairHeader, tuple[bytes, bytes]]:
+    query_id: str, videos: tuple[bytes, bytes], frames: int, rate: float, size: int = 128, **more: Any
+) -> Pair:
     """A pair whose segments are called `<query>-a` and `<query>-b`."""
-    clips = tuple(
-        wire.ClipHeader(
-            segment_id=f"{query_id}-{name}", bytes=len(video), frames=frames, frame_rate=rate, width=size[0], height=size[1]
-        )
+    shape = {"frames": frames, "frame_rate": rate, "width": size, "height": size}
+    first, second = (
+        wire.ClipHeader(segment_id=f"{query_id}-{name}", bytes=len(video), **shape)
         for name, video in zip("ab", videos, strict=True)
     )
-    return wire.PairHeader(query_id=query_id, clips=(clips[0], clips[1]), **more), videos
+    return wire.PairHeader(query_id=query_id, clips=(first, second), **more), videos
 
 
 class StandIn:
@@ -85,7 +96,7 @@ class StandIn:
     refuse:   why a message is not taken, or None
     """
 
-    def __init__(self, pairs: Sequence[tuple[wire.PairHeader, tuple[bytes, bytes]]] = (), **welcome: Any) -> None:
+    def __init__(self, pairs: Sequence[Pair] = (), **welcome: Any) -> None:
         self.pairs = list(pairs)
         self.rules: dict[str, Any] = {
             "allow_editing": True,
@@ -109,7 +120,7 @@ class StandIn:
         self.received: list[wire.Hello | wire.LabelMessage | wire.SettingsMessage] = []
         self.stored: dict[str, wire.LabelMessage] = {}
         self.silent = False
-        self.refuse: Callable[[wire.LabelMessage | wire.SettingsMessage], str | None] = lambda message: None
+        self.refuse: Callable[[wire.LabelMessage | wire.SettingsMessage], str | None] = lambda _: None
         self.port = 0
         self._news = threading.Condition()
         self._pages: set[ServerConnection] = set()
@@ -147,7 +158,7 @@ class StandIn:
         """To every page."""
         self._do(self._broadcast(message.model_dump_json()))
 
-    def push(self, pair: tuple[wire.PairHeader, tuple[bytes, bytes]]) -> None:
+    def push(self, pair: Pair) -> None:
         self.pairs.append(pair)
         self._do(self._broadcast(wire.pack_pair(*pair)))
 
@@ -189,10 +200,10 @@ class StandIn:
             return None
         file = WEB / (path.removeprefix("/") or "index.html")
         if file.parent != WEB or not file.is_file():
-            return Response(HTTPStatus.NOT_FOUND, "Not Found", Headers({"Content-Length": "0", "Connection": "close"}), b"")
+            return Response(HTTPStatus.NOT_FOUND, "Not Found", Headers({"Content-Length": "0", **ALWAYS}), b"")
         body = file.read_bytes()
-        about = {"Content-Type": TYPES[file.suffix], "Content-Length": str(len(body)), "Content-Security-Policy": POLICY}
-        return Response(HTTPStatus.OK, "OK", Headers({**about, "Cache-Control": "no-store", "Connection": "close"}), body)
+        about = {"Content-Type": TYPES[file.suffix], "Content-Length": str(len(body))}
+        return Response(HTTPStatus.OK, "OK", Headers({**about, **ALWAYS}), body)
 
     async def _page(self, page: ServerConnection) -> None:
         try:
@@ -214,7 +225,7 @@ class StandIn:
         finally:
             self._pages.discard(page)
 
-    def _unanswered(self) -> list[tuple[wire.PairHeader, tuple[bytes, bytes]]]:
+    def _unanswered(self) -> list[Pair]:
         newest = {label.query_id: label.verdict for label in self.stored.values()}
         return [pair for pair in self.pairs if newest.get(pair[0].query_id, Verdict.UNDO) is Verdict.UNDO]
 

@@ -24,6 +24,7 @@ LADDER = [
     "fancy",
     "envs",
     "recording",
+    "guard",
     "wrapper",
     "store",
     "rewards",

@@ -34,7 +34,9 @@ FILES = {
 }
 
 
-def ask(method: str = "GET", path: str = "/", hosts: tuple[str, ...] = (HOST,), origins: tuple[str, ...] = ()) -> Reply | None:
+def ask(
+    method: str = "GET", path: str = "/", hosts: tuple[str, ...] = (HOST,), origins: tuple[str, ...] = ()
+) -> Reply | None:
     return Gate(own_hosts("127.0.0.1", 8765), FILES).reply(method, path, hosts, origins)
 
 
@@ -294,7 +296,8 @@ def test_an_ipv6_address_stands_in_brackets() -> None:
 
 def test_files_are_found_in_subfolders_and_nothing_else_is_taken(tmp_path: Path) -> None:
     web = tmp_path / "web"
-    for name in ("index.html", "main.js", "icons/a.svg", "icons/deep/b.png", "notes.txt", ".env", ".git/x.js", "node_modules/x.js"):
+    taken = ["index.html", "main.js", "icons/a.svg", "icons/deep/b.png"]
+    for name in [*taken, "notes.txt", ".env", ".git/x.js", "node_modules/x.js"]:
         (web / name).parent.mkdir(parents=True, exist_ok=True)
         (web / name).write_bytes(name.encode())
     (tmp_path / "secret.js").write_text("secret")
@@ -320,5 +323,5 @@ def test_an_installed_page_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_missing_page_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate.rltrainer, "__file__", str(tmp_path / "site" / "rltrainer" / "__init__.py"))
-    with pytest.raises(UserError, match="the labeling page is missing.*install rltrainer again"):
+    with pytest.raises(UserError, match=r"the labeling page is missing.*install rltrainer again"):
         web_folder()

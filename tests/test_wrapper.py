@@ -18,7 +18,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 
 from rltrainer.core import Array, UserError
 from rltrainer.envs import SeededEpisodes, make_env
-from rltrainer.wrapper import EnvFault, PreferenceRewardVecWrapper, PreferenceRewardWrapper
+from rltrainer.guard import EnvFault
+from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper
 
 
 class Sum:

@@ -128,11 +128,10 @@ function trim(side, which, frame) {
 /** @param {import("./settings.js").Filled} filled */
 function applySettings(filled) {
   if (!state.rules) return;
-  const result = changesOf(state.rules, filled);
-  if ("error" in result) return dispatch({ type: "settingsFailed", error: result.error });
-  if (!Object.keys(result.changes).length) return dispatch({ type: "settingsClosed" });
-  dispatch({ type: "settingsSent" });
-  if (!connection.send(settings(result.changes))) dispatch({ type: "settingsFailed", error: "The service is not connected; try again when it is." });
+  const changes = changesOf(state.rules, filled);
+  if (!Object.keys(changes).length) dispatch({ type: "settingsClosed" });
+  else if (connection.send(settings(changes))) dispatch({ type: "settingsSent" });
+  else dispatch({ type: "settingsFailed", error: "The service is not connected; try again when it is." });
 }
 
 document.addEventListener("keydown", (event) => {

@@ -14,8 +14,8 @@ const AVC1_HEAD = 78;
 
 /** @param {Uint8Array} bytes a whole file @returns {Track} */
 export function demux(bytes) {
-  const file = { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), start: 0, end: bytes.byteLength };
-  const table = inside(file, "moov", "trak", "mdia", "minf", "stbl");
+  /** @type {Box} */ const file = { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), start: 0, end: bytes.byteLength };
+  const table = ["moov", "trak", "mdia", "minf", "stbl"].reduce(find, file);
   const avc1 = find({ ...find(table, "stsd"), skip: 8 }, "avc1");
   const avcC = find({ ...avc1, skip: AVC1_HEAD }, "avcC");
   const description = bytes.slice(avcC.start, avcC.end);
@@ -78,11 +78,6 @@ function rows({ view, start, end }, width) {
   if (start + 8 + 4 * width * count > end) throw new Error(`a table of ${count} rows is longer than its box`);
   const cell = (/** @type {number} */ row, /** @type {number} */ column) => view.getUint32(start + 8 + 4 * (row * width + column));
   return Array.from({ length: count }, (_, row) => Array.from({ length: width }, (_, column) => cell(row, column)));
-}
-
-/** @param {Box} box @param {...string} path @returns {Box} */
-function inside(box, ...path) {
-  return path.reduce((outer, name) => find(outer, name), box);
 }
 
 /** @param {Box} box @param {string} name @returns {Box} */

@@ -1,5 +1,5 @@
 // @ts-check
-/** The settings panel: rules → form, form → changes by dotted name. The service checks them; the page only saves it trouble. */
+/** The settings panel: rules → form, form → changes by dotted name. The form and the service check them. */
 
 import { part, press, sayOrHide } from "./dom.js";
 
@@ -15,28 +15,20 @@ const NAMES = {
   queue_size: "labeling.queue_size",
 };
 
-/** @type {Record<string, {fits: (value: number | null) => boolean, wrong: string}>} */
-const NUMBERS = {
-  speed: { fits: (value) => value !== null && value > 0 && value <= 16, wrong: "Playback speed: give a number above 0, up to 16." },
-  frame_rate: { fits: (value) => value === null || (value > 0 && value <= 240), wrong: "Frame rate: give a number above 0, up to 240, or nothing." },
-  queue_size: { fits: (value) => Number.isInteger(value) && Number(value) > 0, wrong: "Queue: give a whole number from 1." },
-};
-
 /**
- * What differs from the rules, or a sentence about what cannot be.
+ * What differs from the rules. An empty number is null: "as the environment has it".
  * @param {import("./wire.js").Rules} rules
  * @param {Filled} filled
- * @returns {{changes: import("./wire.js").Changes} | {error: string}}
+ * @returns {import("./wire.js").Changes}
  */
 export function changesOf(rules, filled) {
   /** @type {import("./wire.js").Changes} */ const changes = {};
   for (const [field, name] of Object.entries(NAMES)) {
     const text = filled[field];
-    const value = typeof text === "boolean" ? text : text.trim() ? Number(text) : null;
-    if (typeof value !== "boolean" && !NUMBERS[field].fits(value)) return { error: NUMBERS[field].wrong };
+    const value = typeof text === "boolean" ? text : text === "" ? null : Number(text);
     if (value !== /** @type {any} */ (rules)[field]) changes[name] = value;
   }
-  return { changes };
+  return changes;
 }
 
 /** The dialog at the DOM's edge. */
@@ -51,7 +43,8 @@ export class SettingsPanel {
     this.button = part(dialog, "#settings-apply", HTMLButtonElement);
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      on.apply(Object.fromEntries(this.#fields().map(([field, input]) => [field, input.type === "checkbox" ? input.checked : input.value])));
+      const fields = this.#fields().map(([field, { type, checked, value }]) => [field, type === "checkbox" ? checked : value]);
+      on.apply(Object.fromEntries(fields));
     });
     press(part(dialog, "#settings-cancel", HTMLElement), on.close);
     dialog.addEventListener("close", on.close);
@@ -74,6 +67,6 @@ export class SettingsPanel {
 
   /** @returns {[string, HTMLInputElement][]} */
   #fields() {
-    return Object.keys(NAMES).map((field) => [field, /** @type {HTMLInputElement} */ (this.form.elements.namedItem(field))]);
+    return Object.keys(NAMES).map((field) => [field, part(this.form, `[name=${field}]`, HTMLInputElement)]);
   }
 }

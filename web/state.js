@@ -80,12 +80,14 @@ const ON = {
     spoken: state.link.phase === "open" ? "Connection lost. Answers are kept and sent later." : state.spoken,
   }),
 
-  denied: (state, { reason }) => ({ ...state, link: { phase: "denied", retryAt: 0, reason: sentence(reason) }, pairs: [], shown: null }),
+  denied(state, { reason }) {
+    return { ...state, link: { phase: "denied", retryAt: 0, reason: sentence(reason) }, pairs: [], shown: null };
+  },
 
   welcome(state, { message, outbox }) {
     if (message.protocol !== PROTOCOL) {
       const details = `page: protocol ${PROTOCOL}, service: protocol ${message.protocol}`;
-      return { ...state, trouble: { sentence: "This page and the service are of different versions. Reload the page.", details, passing: false } };
+      return ON.trouble(state, { sentence: "This page is from another version of rltrainer. Reload it.", details });
     }
     const same = state.welcome !== null && ownerOf(state.welcome) === ownerOf(message);
     const kept = same ? state : { ...initialState({ playing: state.autoplay }), now: state.now };
@@ -124,7 +126,10 @@ const ON = {
     if (state.answered.includes(queryId) || (held && sameClips(held.clips, header.clips))) return state;
     const pair = { queryId, clips: flip ? [header.clips[1], header.clips[0]] : header.clips, answer: header.answer, trims: {} };
     // trims count frames: a clip made anew, at another rate, takes the place of the old one
-    if (held) return { ...state, pairs: state.pairs.map((one) => (one === held ? pair : one)), shown: state.shown?.queryId === queryId ? null : state.shown };
+    if (held) {
+      const shown = state.shown?.queryId === queryId ? null : state.shown;
+      return { ...state, shown, pairs: state.pairs.map((one) => (one === held ? pair : one)) };
+    }
     const pairs = [...state.pairs, pair];
     return { ...state, pairs: watching(state) && pairs.length > WATCH_QUEUE ? [pairs[0], ...pairs.slice(2)] : pairs };
   },
@@ -153,7 +158,7 @@ const ON = {
 
   refused(state, { message }) {
     const found = state.outbox.find((entry) => entry.label_id === message.label_id);
-    if (!found) return state.settings.pending ? { ...state, settings: { open: true, pending: false, error: sentence(message.reason) } } : state;
+    if (!found) return state.settings.pending ? ON.settingsFailed(state, { error: sentence(message.reason) }) : state;
     const remark = `An answer was not taken: ${sentence(message.reason)}`;
     const superseded = state.outbox.some((entry) => entry !== found && entry.query_id === found.query_id);
     return {
@@ -219,13 +224,16 @@ const ON = {
   settingsFailed: (state, { error }) => ({ ...state, settings: { open: true, pending: false, error } }),
 
   // ---- what the page's edge found
-  shown: (state, { queryId, at }) => ({ ...state, shown: { queryId, at }, trouble: state.trouble?.passing ? null : state.trouble }),
+  shown(state, { queryId, at }) {
+    return { ...state, shown: { queryId, at }, trouble: state.trouble?.passing ? null : state.trouble };
+  },
 
   unplayable(state, { queryId, details }) {
     const pairs = state.pairs.filter((pair) => pair.queryId !== queryId);
     const next = { ...state, pairs, shown: pairs.length ? state.shown : null };
     if (pairs.length || state.history.length) return { ...next, remark: "A pair could not be played and was left out." };
-    return { ...next, trouble: { sentence: "This browser cannot play the clips. Try a current Chromium, Firefox or Safari.", details, passing: true } };
+    const text = "This browser cannot play the clips. Try a current Chromium, Firefox or Safari.";
+    return { ...next, trouble: { sentence: text, details, passing: true } };
   },
 
   forgetful: (state) => ({ ...state, remark: "This browser keeps nothing on disk: leave the page open until all answers are saved." }),
@@ -285,9 +293,14 @@ export function stage(state) {
 
 // ---- small steps
 
-/** Whether the same clips came again, whatever their sides. @param {import("./wire.js").ClipHeader[]} some @param {import("./wire.js").ClipHeader[]} others */
+/**
+ * Whether the same clips came again, whatever their sides.
+ * @typedef {import("./wire.js").ClipHeader[]} Headers
+ * @type {(some: Headers, others: Headers) => boolean}
+ */
 export function sameClips(some, others) {
-  return others.every((other) => some.some((one) => one.segment_id === other.segment_id && one.frames === other.frames && one.frame_rate === other.frame_rate));
+  const name = (/** @type {Headers[0]} */ clip) => [clip.segment_id, clip.frames, clip.frame_rate].join();
+  return String(some.map(name).sort()) === String(others.map(name).sort());
 }
 
 /** @param {string[]} answered @param {Label} entry */

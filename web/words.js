@@ -68,10 +68,11 @@ export function insightWords({ status }) {
  */
 export function insights({ status }) {
   if (!status) return [];
+  const { step, steps, held_out_accuracy: accuracy } = status;
   const rate = status.steps_per_second === null ? "" : ` · ${whole.format(status.steps_per_second)} a second`;
   const list = [
-    { name: `Training steps${rate}`, value: `${whole.format(status.step)} of ${whole.format(status.steps)}`, share: status.steps ? status.step / status.steps : 0 },
-    { name: "Right on unseen answers", value: status.held_out_accuracy === null ? "not known yet" : percent.format(status.held_out_accuracy) },
+    { name: `Training steps${rate}`, value: `${whole.format(step)} of ${whole.format(steps)}`, share: step / steps },
+    { name: "Right on unseen answers", value: accuracy === null ? "not known yet" : percent.format(accuracy) },
     { name: "Reward learned", value: status.reward_version ? `version ${whole.format(status.reward_version)}` : "not yet" },
   ];
   if (status.true_return !== null) list.splice(2, 0, { name: "Environment’s own return", value: tenth.format(status.true_return) });

@@ -53,12 +53,17 @@ class Dealer:
         return [query_id for _, query_id in sorted(ranked, key=lambda place: place[0])]
 
     def give(self, page: int, query_ids: Sequence[str], now: float, lease_seconds: float) -> list[Effect]:
-        """Lease pairs to a page, or renew the leases that it has."""
+        """Lease pairs to a page."""
         if not query_ids:
             return []
         seat = self.seats[page]
         seat.held |= dict.fromkeys(query_ids, now + lease_seconds)
         return [Lease(tuple(query_ids), seat.labeler, lease_seconds)]
+
+    def renew(self, page: int, now: float, lease_seconds: float) -> list[Effect]:
+        """Somebody is at a page: what it holds stays there, though not every answer costs a write."""
+        old = [query_id for query_id, end in self.seats[page].held.items() if end - now < lease_seconds / 2]
+        return self.give(page, old, now, lease_seconds)
 
     def withdraw(self, page: int, query_ids: Iterable[str]) -> list[Effect]:
         """Take pairs from a page. It is told of those that it has on hand."""
@@ -84,7 +89,7 @@ class Dealer:
 
         pairs:  what may be dealt, the best first
         leased: labeler by query id, as another service or an earlier one noted it: only that labeler may have the pair
-        A pair that lay longer than its lease goes to another page, if somebody is at that page and nothing else is left.
+        A pair that lay longer than its lease goes to another page, if somebody is there and nothing else is left.
         """
         ends = {query_id: end for seat in self.seats.values() for query_id, end in seat.held.items()}
         free = [query_id for query_id in pairs if query_id not in ends]
@@ -96,7 +101,7 @@ class Dealer:
             page = min(hungry, key=lambda page: (len(self.seats[page].held), page))
             seat = self.seats[page]
             query_id = _take(free, lambda query_id: leased.get(query_id, seat.labeler) == seat.labeler)  # noqa: B023 - called at once
-            if query_id is None and now - seat.seen <= lease_seconds:
+            if query_id is None and now - seat.seen < lease_seconds:
                 query_id = _take(lapsed, lambda query_id: query_id not in seat.held)  # noqa: B023 - called at once
                 holder = None if query_id is None else self.holder(query_id)
                 effects += self.withdraw(holder, [query_id]) if holder is not None and query_id is not None else []

@@ -22,7 +22,7 @@ class StoreDesk:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._thread = ThreadPoolExecutor(1, "store")
-        self._seen = 0                                                   # the newest label handed out
+        self._seen = 0  # the newest label handed out
 
     async def snapshot(self) -> Snapshot:
         """The store now, with the labels that came since the last snapshot."""
@@ -55,7 +55,7 @@ class StoreDesk:
                 await self._in_thread(self._store.change_settings, changes, labeler)
 
     async def pair(self, query_id: str) -> tuple[Query, Segment, Segment]:
-        """A query and its segments. Raises LookupError where there is no such query, UserError where a file is damaged."""
+        """A query and its segments. Raises LookupError where there is no such query, UserError for a damaged file."""
         return await self._in_thread(self._pair, query_id)
 
     def close(self) -> None:

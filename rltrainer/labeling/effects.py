@@ -94,7 +94,9 @@ class Pair:
 
     def lengths(self) -> dict[str, Range]:
         """(frames, steps) of each clip, by segment."""
-        return {clip.segment_id: (clip.frames, steps) for clip, steps in zip(self.header.clips, self.steps, strict=True)}
+        return {
+            clip.segment_id: (clip.frames, steps) for clip, steps in zip(self.header.clips, self.steps, strict=True)
+        }
 
 
 @dataclass(frozen=True)
@@ -111,5 +113,3 @@ class Snapshot:
     labels: Sequence[Label] = ()
     leased: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-
-

@@ -1,7 +1,8 @@
-"""Who may connect, and to what: links and their tokens, exact Hosts and Origins, a dictionary of files. No sockets here."""
+"""Who may connect, and to what: links and tokens, exact Hosts and Origins, a dictionary of files. No sockets here."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import importlib.util
@@ -17,7 +18,7 @@ from rltrainer.core import UserError
 SOCKET_PATH = "/ws"
 PAGE = "index.html"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-EVERY_ADDRESS = ("0.0.0.0", "::", "")
+EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - what people write, not what we choose
 
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -93,6 +94,20 @@ def own_hosts(host: str, port: int) -> frozenset[str]:
     return frozenset({address(name, port) for name in names} | bare)
 
 
+def not_bound(error: OSError, host: str, port: int) -> UserError:
+    """Why the service cannot listen there, and the way out."""
+    if error.errno == errno.EADDRINUSE:
+        reason = "where something listens already (another label service?); pass --port 0 for a free one"
+    elif error.errno == errno.EACCES:
+        reason = "which this user may not open; pass a port above 1023, or --port 0 for a free one"
+    else:
+        found = error.strerror or str(error)
+        return UserError(
+            f"labeling.host is {host!r}, which is no address of this machine ({found}); pass --host 127.0.0.1"
+        )
+    return UserError(f"labeling.port is {port}, {reason}")
+
+
 # ------------------------------------------------------------------ files
 
 
@@ -113,7 +128,10 @@ def web_folder() -> Path:
     for place in (installed.submodule_search_locations or []) if installed else []:
         if (Path(place) / PAGE).is_file():
             return Path(place)
-    raise UserError(f"the labeling page is missing: {str(beside)!r} holds no {PAGE}; install rltrainer again, or run it from a checkout")
+    raise UserError(
+        f"the labeling page is missing: {str(beside)!r} holds no {PAGE}; "
+        "install rltrainer again, or run it from a checkout"
+    )
 
 
 def load_files(folder: Path) -> dict[str, File]:
@@ -161,7 +179,9 @@ class Gate:
         if method != "GET":
             return sentence(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here.", ("Allow", "GET"))
         if len(hosts) != 1 or hosts[0] not in self._hosts:
-            return sentence(HTTPStatus.FORBIDDEN, "This service has another address: open the link that it printed (labeling.host).")
+            return sentence(
+                HTTPStatus.FORBIDDEN, "This service has another address: open the link that it printed (labeling.host)."
+            )
         if origins and (len(origins) != 1 or origins[0] not in self._origins):
             return sentence(HTTPStatus.FORBIDDEN, "Pages of other sites may not connect.")
         if path == SOCKET_PATH:

@@ -41,19 +41,18 @@ def rules_of(config: Config) -> Rules:
 
 def objection(message: LabelMessage, config: Config) -> str | None:
     """Why the rules do not allow a label, in a sentence; None where they do."""
-    if watching(config):
-        return "an oracle answers in this run, pages only watch (labeler)"
-    if message.verdict is Verdict.EQUAL and not config.labeling.allow_ties:
-        return "ties are off in this run (labeling.allow_ties)"
-    if message.verdict is Verdict.SKIP and not config.labeling.allow_skipping:
-        return "skipping is off in this run (labeling.allow_skipping)"
-    if message.trims and not config.labeling.allow_editing:
-        return "trimming is off in this run (labeling.allow_editing)"
-    if message.trims and message.verdict is Verdict.UNDO:
-        return "an undo has no trims"
-    if (message.verdict is Verdict.PREFER) != (message.preferred is not None):
-        return f"a label {message.verdict.value!r} with preferred={message.preferred!r}: only 'prefer' names a segment"
-    return None
+    verdict, labeling = message.verdict, config.labeling
+    names_one = message.preferred is not None
+    broken = {
+        "an oracle answers in this run, pages only watch (labeler)": watching(config),
+        "ties are off in this run (labeling.allow_ties)": verdict is Verdict.EQUAL and not labeling.allow_ties,
+        "skipping is off in this run (labeling.allow_skipping)": verdict is Verdict.SKIP
+        and not labeling.allow_skipping,
+        "trimming is off in this run (labeling.allow_editing)": message.trims and not labeling.allow_editing,
+        "an undo has no trims": message.trims and verdict is Verdict.UNDO,
+        "'prefer' names a segment, and nothing else does": (verdict is Verdict.PREFER) != names_one,
+    }
+    return next((rule for rule, is_broken in broken.items() if is_broken), None)
 
 
 def checked(changes: Mapping[str, Any], config: Config) -> dict[str, Any]:

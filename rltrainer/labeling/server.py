@@ -1,10 +1,9 @@
-"""The label service: the session tied to sockets, store and clip worker. A process of its own, with or without a trainer."""
+"""The label service: the session tied to sockets, store and clip worker. It needs no trainer alive."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import itertools
 import logging
 import signal
@@ -42,6 +41,7 @@ from rltrainer.labeling.gate import (
     labeler_of,
     load_files,
     new_token,
+    not_bound,
     own_hosts,
     page_url,
     sentence,
@@ -122,7 +122,7 @@ def _signals(act: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as undo:
         for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError):               # Windows has Ctrl-C only, as KeyboardInterrupt
+            with contextlib.suppress(NotImplementedError):  # Windows has Ctrl-C only, as KeyboardInterrupt
                 loop.add_signal_handler(number, act)
                 undo.callback(loop.remove_signal_handler, number)
         yield
@@ -153,17 +153,14 @@ class Line:
 
     async def send(self) -> None:
         """Send what is put, in order, until the connection ends."""
-        try:
-            while True:
-                item = await self.unsent.get()
-                if isinstance(item, Close):
-                    return await self.connection.close(item.code, item.reason)
-                async with asyncio.timeout(SEND_SECONDS):
-                    await self.connection.send(item)
-        except TimeoutError:
-            self.connection.transport.abort()
-        except ConnectionClosed:
-            return
+        with contextlib.suppress(ConnectionClosed):
+            while not isinstance(item := await self.unsent.get(), Close):
+                try:
+                    async with asyncio.timeout(SEND_SECONDS):
+                        await self.connection.send(item)
+                except TimeoutError:
+                    return self.connection.transport.abort()
+            await self.connection.close(item.code, item.reason)
 
 
 class Service:
@@ -178,7 +175,7 @@ class Service:
         self.session = Session(run, env["id"], config, lambda token: labeler_of(token, self._links))
         self._desk, self._env, self._config = desk, env, config
         self._links: Mapping[str, str] = {}
-        self._gate = Gate((), {})                                        # nobody, until the port is known
+        self._gate = Gate((), {})  # nobody, until the port is known
         self._numbers = itertools.count(1)
         self._lines: dict[int, Line] = {}
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
@@ -224,7 +221,7 @@ class Service:
         self._closing = True
         await self._finish_jobs(jobs)
         server.close()
-        with contextlib.suppress(TimeoutError):                          # a browser may hold a connection that it never uses
+        with contextlib.suppress(TimeoutError):  # a browser may hold a connection that it never uses
             async with asyncio.timeout(CLOSE_SECONDS):
                 await server.wait_closed()
         await self._finish_jobs(jobs)
@@ -239,27 +236,20 @@ class Service:
 
     async def _listen(self, address: Address) -> Server:
         """Raises UserError where the port cannot be had."""
-        host, port = address.host, address.port
         try:
             return await serve_sockets(
                 self._page,
-                host,
-                port,
+                address.host,
+                address.port,
                 process_request=self._answer,
-                compression=None,                                        # video does not get smaller
+                compression=None,  # video does not get smaller
                 max_size=INBOUND_LIMIT,
                 close_timeout=CLOSE_SECONDS,
                 server_header=None,
                 logger=log.getChild("sockets"),
             )
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                reason = f"labeling.port is {port}, where something listens already (another label service?); pass --port 0 for a free port"
-            elif error.errno == errno.EACCES:
-                reason = f"labeling.port is {port}, which this user may not open; pass a port above 1023, or --port 0 for a free one"
-            else:
-                reason = f"labeling.host is {host!r}, which is no address of this machine ({error.strerror}); pass --host 127.0.0.1"
-            raise UserError(reason) from None
+            raise not_bound(error, address.host, address.port) from None
 
     def _answer(self, _: ServerConnection, request: Request) -> Response | None:
         headers = request.headers
@@ -276,16 +266,17 @@ class Service:
         self._lines[page] = line
         sending = asyncio.create_task(line.send())
         try:
-            await self._noticed.wait()                                   # the welcome says how the clips are made
+            await self._noticed.wait()  # the welcome says how the clips are made
             self.session.connected(page, time.monotonic())
             async for message in connection:
                 if isinstance(message, bytes):
-                    return await connection.close(UNSUPPORTED, "pages send text")
+                    await connection.close(UNSUPPORTED, "pages send text")
+                    break
                 self._carry_out(self.session.received(page, message, time.monotonic()))
                 if self._jobs.qsize() > MOST_JOBS:
                     await self._jobs.join()
         except ConnectionClosed:
-            return
+            pass
         finally:
             del self._lines[page]
             sending.cancel()
@@ -340,7 +331,7 @@ class Service:
                 return await self._do("snapshot") if isinstance(job, ChangeSettings) else []
 
     async def _watch_clock(self) -> None:
-        """Time goes by, and the store is looked at again and again; a look whose turn has not come is not asked for twice."""
+        """Time goes by, and the store is looked at again and again, unless it has enough to do."""
         due = dict.fromkeys(LOOKS, 0.0)
         while True:
             await asyncio.sleep(POLL_SECONDS)
@@ -366,7 +357,9 @@ class Service:
                 log.warning("pair %s is not shown: %s", order.query_id, error)
                 deaths = 0 if error.final else deaths + 1
                 await asyncio.sleep(min(30.0, 0.5 * 2**deaths) if deaths > 1 else 0.0)
-                self._carry_out(self.session.clips_failed(order.query_id, str(error), time.monotonic(), final=error.final))
+                self._carry_out(
+                    self.session.clips_failed(order.query_id, str(error), time.monotonic(), final=error.final)
+                )
             else:
                 deaths = 0
                 self._carry_out(self.session.clips_ready(order.query_id, pair, time.monotonic()))
@@ -382,5 +375,5 @@ class Service:
 
 async def _true(until: Callable[[], bool]) -> None:
     """Returns once `until()` is true, asked once a second."""
-    while not until():
+    while not until():  # noqa: ASYNC110 - whatever it is, it is nothing that could wake us
         await asyncio.sleep(1.0)

@@ -1,7 +1,7 @@
 """What connected pages are owed and allowed, without sockets: events go in, effects come out.
 
-The shell (server.py) reports what happens and carries out, in order, what it gets back; what the store says it reports in the
-order in which the store said it. `now` is any clock that goes forward, in seconds.
+The shell (server.py) reports what happens and carries out, in order, what it gets back; what the store says it reports
+in the order in which the store said it. `now` is any clock that goes forward, in seconds.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Session:
         self._leased: Mapping[str, str] = {}
         self._settings: Mapping[str, Any] = {}
         self._label_ids: set[str] = set()
-        self._verdicts: dict[tuple[str, str], Verdict] = {}          # the newest, by (query, labeler)
+        self._verdicts: dict[tuple[str, str], Verdict] = {}  # the newest, by (query, labeler)
         self._saving: dict[str, Saving] = {}
         self._status: wire.Status | None = None
 
@@ -139,7 +139,7 @@ class Session:
         return self._drop(self._saving[label_id], reason) + self._settle(now)
 
     def reported(self, counts: Mapping[str, int], progress: Mapping[str, Any] | None) -> list[Effect]:
-        """How the run stands: `Store.counts` and the trainer's newest progress event. Pages hear of it where it changed."""
+        """How the run stands: `Store.counts` and the newest progress event. Pages hear of it where it changed."""
         status = self._status_of(counts, progress or {})
         if status == self._status:
             return []
@@ -155,7 +155,7 @@ class Session:
 
     def clips_failed(self, query_id: str, reason: str, now: float, *, final: bool = True) -> list[Effect]:
         """A pair cannot be shown (`final`), or could not this time. Pages do not hear of it: they get another."""
-        self._shelf.failed(query_id, reason, final)
+        self._shelf.failed(query_id, reason, final=final)
         if not self._shelf.hopeless(query_id):
             return self._settle(now)
         unchecked = "the trim cannot be checked: the clips of this pair cannot be made again"
@@ -215,9 +215,10 @@ class Session:
         if message.verdict is not Verdict.UNDO:
             seat.held.pop(message.query_id, None)
         seat.seen = now
-        awaits_clips = bool(message.trims) and not self._shelf.knows_length(message.query_id)
+        trimmed = bool(message.trims) and not self._shelf.knows_length(message.query_id)
+        awaits_clips = trimmed or bool(self._awaiting(message.query_id))  # an undo does not overtake its answer
         saving = self._saving[message.label_id] = Saving([page], seat.labeler, message, awaits_clips)
-        renewed = self._dealer.give(page, list(seat.held), now, self.config.labeling.lease_seconds)
+        renewed = self._dealer.renew(page, now, self.config.labeling.lease_seconds)
         return [*([] if awaits_clips else self._save(saving)), *renewed]
 
     def _objection(self, message: wire.LabelMessage, labeler: str) -> str | None:
@@ -259,7 +260,7 @@ class Session:
         return [effect for page in pages for effect in self._refuse(page, saving.message, reason)]
 
     def _refuse(self, page: int, message: wire.LabelMessage, reason: str) -> list[Effect]:
-        """Say why a label is not taken. The page has put the pair away: if it is asked about again, it is sent again."""
+        """Say why a label is not taken. The page has put the pair away: asked about again, it is sent again."""
         if message.verdict is not Verdict.UNDO:
             self._dealer.seats[page].pushed.discard(message.query_id)
         return [_refused(page, reason, message.label_id)]
@@ -286,7 +287,7 @@ class Session:
             return []
         self._settings, old = dict(settings), self.config
         self.config = self._base.but(settings, "settings")
-        if self.config.clips != old.clips:                           # what a page has keeps its frames: trims count them
+        if self.config.clips != old.clips:  # what a page has keeps its frames: trims count them
             self._shelf.forget_but(query_id for seat in self._dealer.seats.values() for query_id in seat.pushed)
         return self._to_all(rules_of(self.config)) if rules_of(self.config) != rules_of(old) else []
 
@@ -307,11 +308,13 @@ class Session:
     def _open(self) -> list[str]:
         """Pairs that may be dealt, the oldest first, those with clips before those without."""
         answered = {s.message.query_id for s in self._saving.values() if s.message.verdict is not Verdict.UNDO}
-        fit = [query_id for query_id in self._waiting if query_id not in answered and not self._shelf.hopeless(query_id)]
+        fit = [
+            query_id for query_id in self._waiting if query_id not in answered and not self._shelf.hopeless(query_id)
+        ]
         return sorted(fit, key=lambda query_id: query_id not in self._shelf)
 
     def _next_clips(self, soon: Sequence[str]) -> list[Effect]:
-        """Ask for the most urgent clips, one pair at a time: for a label that waits, for the watchers, for who comes next."""
+        """Ask for the most urgent clips, one pair at a time: a label may wait for them, then pages do, then nobody."""
         urgent = [saving.message.query_id for saving in self._saving.values() if saving.awaits_clips]
         ahead = [query_id for query_id in [*self._watch.preparing(), *soon] if query_id not in self._shelf]
         wanted = next((query_id for query_id in urgent + ahead if not self._shelf.hopeless(query_id)), None)

@@ -21,9 +21,9 @@ class Shelf:
     def __init__(self) -> None:
         self.making: str | None = None
         self._pairs: dict[str, Pair] = {}
-        self._lengths: dict[str, dict[str, Range]] = {}              # (frames, steps) by query, then segment
+        self._lengths: dict[str, dict[str, Range]] = {}  # (frames, steps) by query, then segment
         self._failures: Counter[str] = Counter()
-        self._reasons: list[str] = []                                # of the failures since the last success
+        self._reasons: list[str] = []  # of the failures since the last success
 
     def __contains__(self, query_id: str) -> bool:
         return query_id in self._pairs
@@ -38,7 +38,7 @@ class Shelf:
         self._pairs[query_id] = pair
         self._lengths[query_id] = pair.lengths()
 
-    def failed(self, query_id: str, reason: str, final: bool) -> None:
+    def failed(self, query_id: str, reason: str, *, final: bool) -> None:
         """What was being made is not to be had (`final`), or was not this time."""
         self.making = None
         self._reasons.append(reason)
@@ -54,7 +54,7 @@ class Shelf:
         return self._reasons[-1] if len(self._reasons) >= TROUBLE_AFTER else None
 
     def forget(self, most: int, wanted: Iterable[str]) -> None:
-        """Forget the oldest pairs until `most` are left, those that nobody will ask for soon before the `wanted` ones."""
+        """Forget the oldest pairs until `most` are left, the `wanted` ones last."""
         wanted = set(wanted)
         surplus = max(0, len(self._pairs) - most)
         for query_id in sorted(self._pairs, key=wanted.__contains__)[:surplus]:

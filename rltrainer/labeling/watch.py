@@ -21,7 +21,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.newest: Label | None = None
-        self._choice: Label | None = None                                # whose clips are being made
+        self._choice: Label | None = None  # whose clips are being made
         self._shown: tuple[PairHeader, tuple[bytes, bytes]] | None = None
         self._shown_at = -math.inf
 

@@ -83,7 +83,7 @@ class ClipKeeper:
     async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             future = self._pool.submit(function, *args, **kwargs)
-        except BrokenExecutor:                                           # it died since the last clip
+        except BrokenExecutor:  # it died since the last clip
             self._replace()
             future = self._pool.submit(function, *args, **kwargs)
         return await self._result(asyncio.wrap_future(future))
@@ -93,7 +93,7 @@ class ClipKeeper:
         try:
             await asyncio.wait({future}, timeout=CLIP_SECONDS)
         finally:
-            future.cancel()                                              # nobody waits for it any more, if it is not done
+            future.cancel()  # nobody waits for it any more, if it is not done
         if future.cancelled():
             self._replace()
             raise Unshown(f"a clip was not ready after {CLIP_SECONDS:g} s", final=True)

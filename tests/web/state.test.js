@@ -110,6 +110,15 @@ test("a reconnect keeps what is on hand, and a pair that comes twice is there on
   assert.deepEqual([state.outbox.length, state.shown.queryId, state.history.length], [1, "q2", 1]);
 });
 
+test("a clip made anew at another rate takes the place of the old one and of its trims", () => {
+  const anew = pair("q1", true);
+  anew.header.clips = [clip("q1-a", 100), clip("q1-b", 100)];
+  const state = ready({ type: "trim", queryId: "q1", segmentId: "q1-a", range: [5, 40] }, pair("q1", true));
+  assert.deepEqual(state.pairs[0].trims, { "q1-a": [5, 40] }, "the same clips change nothing");
+  const replaced = run(state, anew);
+  assert.deepEqual([replaced.pairs[0].trims, replaced.pairs[0].clips[0], replaced.shown, replaced.pairs.length], [{}, clip("q1-b", 100), null, 2]);
+});
+
 test("another run at the same address begins with nothing of the last one", () => {
   const state = ready(answer("left"), welcome({ run: "other" }));
   assert.deepEqual([state.pairs, state.history, state.outbox, state.shown], [[], [], [], null]);

@@ -1,0 +1,62 @@
+"""An env that raises, dies or gives NaN stops the run before the policy is harmed."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from rltrainer.core import Array, UserError
+
+GONE = (EOFError, BrokenPipeError, ConnectionResetError)
+"""What a dead env process looks like from here."""
+
+
+class EnvFault(UserError):
+    """An env failed, or gave something that would poison the policy; the run stops before it learns from it."""
+
+
+def check_finite(observations: Array, env_rewards: Array, steps: int) -> None:
+    """Raises EnvFault on observations [N, O] that are not finite and on rewards [N] that are NaN."""
+    if not np.isfinite(observations.sum()) and not np.isfinite(observations).all():
+        raise EnvFault(f"the env gave an observation with NaN or infinity after {steps} steps; mend the env")
+    if np.isnan(env_rewards.sum()) and np.isnan(env_rewards).any():
+        raise EnvFault(f"the env gave a reward that is NaN after {steps} steps; mend the env")
+
+
+class GuardedVecEnv(VecEnvWrapper):
+    """Turns what goes wrong inside the envs into an EnvFault that says so."""
+
+    def __init__(self, venv: VecEnv) -> None:
+        super().__init__(venv)
+        self._steps = 0
+
+    def reset(self) -> VecEnvObs:
+        with self._explained():
+            return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        with self._explained():
+            observations, env_rewards, dones, infos = self.venv.step_wait()
+        self._steps += self.num_envs
+        for part in observations.values() if isinstance(observations, dict) else [observations]:
+            check_finite(np.asarray(part), np.asarray(env_rewards), self._steps)
+        return observations, env_rewards, dones, infos
+
+    def close(self) -> None:
+        with contextlib.suppress(*GONE):
+            self.venv.close()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Any:
+        try:
+            yield
+        except UserError:
+            raise
+        except GONE:
+            raise EnvFault(f"the process of an env died after {self._steps} steps; look for its last words above") from None
+        except Exception as error:  # an env is foreign code and may raise anything
+            raise EnvFault(f"the env raised {type(error).__name__} after {self._steps} steps: {error}; mend the env") from error

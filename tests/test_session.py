@@ -1,0 +1,1078 @@
+"""The session as specification: what pages are owed and allowed. No sockets, no files; the store is two lists."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from rltrainer.config import Config
+from rltrainer.core import Answer, Label, Query, Range, Verdict
+from rltrainer.labeling import messages as wire
+from rltrainer.labeling.dealing import AHEAD
+from rltrainer.labeling.effects import (
+    ChangeSettings,
+    Close,
+    Effect,
+    Lease,
+    MakeClips,
+    Pair,
+    Release,
+    SaveLabel,
+    Send,
+    SendPair,
+    Snapshot,
+)
+from rltrainer.labeling.rules import CHANGEABLE
+from rltrainer.labeling.session import HELLO_SECONDS, NO_HELLO, NOT_ADMITTED, OTHER_PROTOCOL, POLICY_VIOLATION, Session
+from rltrainer.labeling.shelf import ATTEMPTS, steps_shown
+from rltrainer.labeling.watch import WATCH_SECONDS
+
+TOKENS = {"ada's": "ada", "bob's": "bob"}
+LEASE = Config().labeling.lease_seconds
+
+
+def query(name: str) -> Query:
+    return Query(name, f"{name}-a", f"{name}-b")
+
+
+def pair(name: str, frames: int = 50, steps: int = 50) -> Pair:
+    clips = [
+        wire.ClipHeader(segment_id=f"{name}-{side}", bytes=1, frames=frames, frame_rate=20.0, width=64, height=64)
+        for side in "ab"
+    ]
+    return Pair(wire.PairHeader(query_id=name, clips=(clips[0], clips[1])), (b"a", b"b"), (steps, steps))
+
+
+class House:
+    """A session with a store and a clip worker that do at once, or when told, what the session asks of them."""
+
+    def __init__(self, asked: Sequence[str] = (), *, saves: bool = True, renders: bool = True, **settings: Any) -> None:
+        self.session = Session("run", "Pendulum-v1", Config.of(settings), TOKENS.get)
+        self.asked = list(asked)
+        self.labels: list[Label] = []
+        self.settings: dict[str, Any] = {}
+        self.leased: dict[str, str] = {}
+        self.saves, self.renders = saves, renders
+        self.now = 1000.0
+        self.done: list[Effect] = []
+        self._pages = 0
+        self._told = 0
+        self._label_ids = 0
+        self.tick()
+
+    def page(self, token: str = "ada's") -> int:
+        """A page that was let in."""
+        self._pages += 1
+        self.session.connected(self._pages, self.now)
+        self.say(self._pages, type="hello", protocol=1, token=token)
+        return self._pages
+
+    def stranger(self) -> int:
+        """A page that has not said hello."""
+        self._pages += 1
+        self.session.connected(self._pages, self.now)
+        return self._pages
+
+    def say(self, page: int, **message: Any) -> None:
+        self.carry_out(self.session.received(page, json.dumps(message), self.now))
+
+    def label(self, page: int, name: str, verdict: str = "prefer", label_id: str | None = None, **more: Any) -> str:
+        """Send a label; gives its id."""
+        self._label_ids += 1
+        label_id = label_id or f"label-{self._label_ids}"
+        preferred = f"{name}-a" if verdict == "prefer" else None
+        message = {"query_id": name, "verdict": verdict, "preferred": preferred, **more}
+        self.say(page, type="label", label_id=label_id, **message)
+        return label_id
+
+    def leave(self, page: int) -> None:
+        self.carry_out(self.session.disconnected(page, self.now))
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.carry_out(self.session.elapsed(self.now))
+
+    def tick(self) -> None:
+        standing = {(label.query_id, label.labeler): label.answer.verdict for label in self.labels}
+        answered = {name for (name, _), verdict in standing.items() if verdict is not Verdict.UNDO}
+        waiting = [query(name) for name in self.asked if name not in answered]
+        new, self._told = self.labels[self._told :], len(self.labels)
+        self.carry_out(self.session.ticked(Snapshot(waiting, new, dict(self.leased), dict(self.settings)), self.now))
+
+    def carry_out(self, effects: list[Effect]) -> None:
+        self.done += effects
+        for effect in effects:
+            if isinstance(effect, SaveLabel) and self.saves:
+                self.save(effect)
+            if isinstance(effect, MakeClips) and self.renders:
+                self.carry_out(self.session.clips_ready(effect.query_id, pair(effect.query_id), self.now))
+
+    def save(self, effect: SaveLabel) -> None:
+        if effect.query_id in self.asked:
+            label = Label(effect.label_id, effect.query_id, effect.labeler, effect.answer, seq=len(self.labels) + 1)
+            self.labels.append(label)
+            self.carry_out(self.session.saved(label, self.now))
+        else:
+            self.carry_out(self.session.not_saved(effect.label_id, f"no query {effect.query_id!r}", self.now))
+
+    # what came of it
+
+    def said(self, page: int, kind: type[wire.Message] | None = None) -> list[Any]:
+        messages = [effect.message for effect in self.done if isinstance(effect, Send) and effect.page == page]
+        return [message for message in messages if kind is None or isinstance(message, kind)]
+
+    def refusals(self, page: int) -> list[str]:
+        return [message.reason for message in self.said(page, wire.Refused)]
+
+    def acked(self, page: int) -> list[str]:
+        return [message.label_id for message in self.said(page, wire.Ack)]
+
+    def pushed(self, page: int) -> list[str]:
+        return [effect.header.query_id for effect in self.done if isinstance(effect, SendPair) and effect.page == page]
+
+    def withdrawn(self, page: int) -> list[str]:
+        return [name for message in self.said(page, wire.Withdrawn) for name in message.query_ids]
+
+    def all(self, kind: type[Any]) -> list[Any]:
+        return [effect for effect in self.done if isinstance(effect, kind)]
+
+    def fails(self, name: str, *, final: bool = True) -> None:
+        self.carry_out(self.session.clips_failed(name, "the replay differs", self.now, final=final))
+
+    def is_ready(self, name: str, **lengths: int) -> None:
+        self.carry_out(self.session.clips_ready(name, pair(name, **lengths), self.now))
+
+
+SIX = ["q1", "q2", "q3", "q4", "q5", "q6"]
+
+# ------------------------------------------------------------------ hello
+
+
+def test_a_page_is_welcomed_by_the_name_that_its_token_gives() -> None:
+    house = House(env="Pendulum-v1")
+    welcome = house.said(house.page("bob's"))[0]
+    assert (welcome.labeler, welcome.run, welcome.env, welcome.mode) == ("bob", "run", "Pendulum-v1", "label")
+    assert welcome.rules.allow_ties
+
+
+def test_the_welcome_says_how_clips_differ_from_the_env() -> None:
+    house = House()
+    house.session.notice = "Clips are drawn in 2-D."
+    assert house.said(house.page())[0].notice == "Clips are drawn in 2-D."
+
+
+def test_a_token_that_is_not_known_is_turned_away() -> None:
+    house = House(SIX)
+    page = house.page("eve's")
+    assert house.refusals(page) == ["this link is not valid; open the one that rltrainer printed"]
+    assert house.all(Close) == [Close(page, NOT_ADMITTED, house.refusals(page)[0])]
+    assert house.pushed(page) == []
+
+
+def test_a_page_of_another_protocol_is_told_to_reload() -> None:
+    house = House()
+    page = house.stranger()
+    house.say(page, type="hello", protocol=2, token="ada's")
+    assert "reload" in house.refusals(page)[0]
+    assert house.all(Close)[0].code == OTHER_PROTOCOL
+
+
+def test_who_says_no_hello_for_five_seconds_is_closed() -> None:
+    house = House(SIX)
+    page = house.stranger()
+    house.wait(HELLO_SECONDS)
+    assert house.all(Close) == []
+    house.wait(0.1)
+    assert [(close.page, close.code) for close in house.all(Close)] == [(page, NO_HELLO)]
+    house.wait(60)
+    assert len(house.all(Close)) == 1
+
+
+def test_who_said_hello_is_not_closed_for_saying_nothing_more() -> None:
+    house = House()
+    house.page()
+    house.wait(3600)
+    assert house.all(Close) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello",
+        "{}",
+        '{"type": "label", "label_id": "l", "query_id": "q1", "verdict": "equal"}',
+        '{"type": "settings", "changes": {"clips.speed": 2}}',
+    ],
+)
+def test_whatever_else_comes_first_closes_the_connection(text: str) -> None:
+    house = House(SIX)
+    page = house.stranger()
+    house.carry_out(house.session.received(page, text, house.now))
+    assert house.all(Close) == [Close(page, POLICY_VIOLATION, "the first message is hello")]
+    assert house.all(SaveLabel) == house.all(ChangeSettings) == []
+
+
+def test_a_closed_page_is_not_heard_any_more() -> None:
+    house = House(SIX)
+    page = house.page("eve's")
+    house.say(page, type="hello", protocol=1, token="ada's")
+    house.label(page, "q1")
+    assert house.said(page, wire.Welcome) == []
+    assert house.labels == []
+
+
+def test_a_second_hello_is_refused_and_changes_nobody() -> None:
+    house = House(SIX)
+    page = house.page("ada's")
+    house.say(page, type="hello", protocol=1, token="bob's")
+    house.label(page, "q1")
+    assert house.refusals(page) == ["hello was said already"]
+    assert [label.labeler for label in house.labels] == ["ada"]
+
+
+def test_a_label_that_is_not_understood_is_refused_by_its_id() -> None:
+    house = House(SIX)
+    page = house.page()
+    house.say(page, type="label", label_id="l7", query_id="q1", verdict="left")
+    house.say(page, type="label", label_id="no id/", query_id="q1", verdict="equal")
+    house.carry_out(house.session.received(page, "[" * 5000, house.now))
+    refused = house.said(page, wire.Refused)
+    assert [message.label_id for message in refused] == ["l7", None, None]
+    assert house.all(Close) == []
+
+
+# ------------------------------------------------------------------ dealing
+
+
+def test_a_page_gets_three_pairs_ahead_the_oldest_first() -> None:
+    house = House(SIX)
+    assert house.pushed(house.page()) == ["q1", "q2", "q3"]
+
+
+def test_an_answer_brings_the_next_pair() -> None:
+    house = House(SIX)
+    page = house.page()
+    house.label(page, "q1")
+    assert house.pushed(page) == ["q1", "q2", "q3", "q4"]
+
+
+def test_the_next_pair_does_not_wait_for_the_store() -> None:
+    house = House(SIX, saves=False)
+    page = house.page()
+    house.label(page, "q1")
+    assert house.pushed(page) == ["q1", "q2", "q3", "q4"]
+    assert house.acked(page) == []
+
+
+def test_no_pair_is_with_two_pages() -> None:
+    house = House(SIX)
+    ada, bob = house.page("ada's"), house.page("bob's")
+    assert set(house.pushed(ada)) | set(house.pushed(bob)) == set(SIX)
+    assert not set(house.pushed(ada)) & set(house.pushed(bob))
+
+
+def test_two_tabs_of_one_labeler_get_different_pairs() -> None:
+    house = House(SIX)
+    first, second = house.page("ada's"), house.page("ada's")
+    assert not set(house.pushed(first)) & set(house.pushed(second))
+
+
+def test_pairs_that_come_in_go_to_whoever_has_fewest() -> None:
+    house = House(["q1", "q2", "q3"])
+    ada, bob = house.page("ada's"), house.page("bob's")
+    assert house.pushed(bob) == []
+    house.asked += ["q4"]
+    house.tick()
+    assert house.pushed(bob) == ["q4"]
+    house.label(ada, "q1")
+    house.asked += ["q5", "q6"]
+    house.tick()
+    assert (house.pushed(ada), house.pushed(bob)) == (["q1", "q2", "q3", "q6"], ["q4", "q5"])
+
+
+def test_a_pair_goes_to_its_page_once() -> None:
+    house = House(SIX)
+    page = house.page()
+    for _ in range(3):
+        house.tick()
+        house.wait(1)
+    assert house.pushed(page) == ["q1", "q2", "q3"]
+
+
+def test_a_pair_is_pushed_when_its_clips_are_ready_and_not_before() -> None:
+    house = House(SIX, renders=False)
+    page = house.page()
+    assert house.pushed(page) == []
+    house.is_ready("q1")
+    assert house.pushed(page) == ["q1"]
+
+
+def test_what_a_page_held_goes_to_another_when_it_leaves() -> None:
+    house = House(["q1", "q2", "q3"])
+    ada, bob = house.page("ada's"), house.page("bob's")
+    house.leave(ada)
+    assert house.all(Release) == [Release(("q1", "q2", "q3"))]
+    assert house.pushed(bob) == ["q1", "q2", "q3"]
+
+
+def test_a_page_that_comes_back_gets_its_pairs_again_without_rendering() -> None:
+    house = House(SIX)
+    house.leave(house.page())
+    rendered = len(house.all(MakeClips))
+    assert house.pushed(house.page()) == ["q1", "q2", "q3"]
+    assert len(house.all(MakeClips)) == rendered
+
+
+def test_the_trainer_hears_what_is_looked_at() -> None:
+    house = House(SIX)
+    house.page("bob's")
+    assert house.all(Lease) == [Lease(("q1", "q2", "q3"), "bob", LEASE)]
+
+
+def test_an_answer_renews_what_the_page_holds() -> None:
+    house = House(["q1", "q2", "q3"])
+    page = house.page()
+    house.now += 0.6 * LEASE
+    house.label(page, "q1")
+    assert house.all(Lease)[-1] == Lease(("q2", "q3"), "ada", LEASE)
+    bob = house.page("bob's")
+    house.wait(0.6 * LEASE)
+    assert house.pushed(bob) == []
+
+
+def test_answers_in_quick_succession_do_not_write_the_same_lease_again() -> None:
+    house = House(["q1", "q2", "q3"])
+    page = house.page()
+    house.label(page, "q1")
+    assert house.all(Lease) == [Lease(("q1", "q2", "q3"), "ada", LEASE)]
+
+
+def test_a_pair_left_lying_goes_to_somebody_who_is_there() -> None:
+    house = House(["q1", "q2", "q3"])
+    ada = house.page("ada's")
+    house.now += LEASE + 1
+    bob = house.page("bob's")
+    assert house.pushed(bob) == ["q1", "q2", "q3"]
+    assert house.withdrawn(ada) == ["q1", "q2", "q3"]
+
+
+def test_a_pair_left_lying_stays_while_nobody_else_wants_it() -> None:
+    house = House(["q1"])
+    page = house.page()
+    house.wait(10 * LEASE)
+    house.tick()
+    assert house.withdrawn(page) == []
+    house.label(page, "q1")
+    assert len(house.labels) == 1
+
+
+def test_two_idle_pages_do_not_pass_pairs_to_and_fro() -> None:
+    house = House(["q1", "q2", "q3"])
+    house.page("ada's")
+    house.page("bob's")
+    pushed = len(house.all(SendPair))
+    for _ in range(20):
+        house.wait(LEASE / 2)
+    assert len(house.all(SendPair)) == pushed
+
+
+def test_a_pair_that_was_leased_by_an_earlier_service_waits_for_its_labeler() -> None:
+    house = House(SIX)
+    house.leased = {"q1": "bob", "q2": "bob"}
+    house.tick()
+    assert house.pushed(house.page("ada's")) == ["q3", "q4", "q5"]
+    assert house.pushed(house.page("bob's")) == ["q1", "q2", "q6"]
+
+
+# ------------------------------------------------------------------ labels
+
+
+def test_an_ack_comes_after_the_commit() -> None:
+    house = House(SIX, saves=False)
+    page = house.page()
+    label_id = house.label(page, "q1")
+    assert house.acked(page) == []
+    house.save(house.all(SaveLabel)[0])
+    assert house.acked(page) == [label_id]
+
+
+def test_a_label_names_the_segment_and_the_labeler_of_the_connection() -> None:
+    house = House(SIX)
+    house.label(house.page("bob's"), "q1", preferred="q1-b")
+    assert house.labels[0].answer == Answer(Verdict.PREFER, "q1-b")
+    assert house.labels[0].labeler == "bob"
+
+
+@pytest.mark.parametrize(("verdict", "answer"), [("equal", Answer(Verdict.EQUAL)), ("skip", Answer(Verdict.SKIP))])
+def test_a_pair_may_be_equal_or_skipped(verdict: str, answer: Answer) -> None:
+    house = House(SIX)
+    page = house.page()
+    house.label(page, "q1", verdict)
+    assert house.labels[0].answer == answer
+    house.tick()
+    assert house.pushed(page).count("q1") == 1
+
+
+def test_a_label_sent_again_is_acked_again_and_saved_once() -> None:
+    house = House(SIX)
+    page = house.page()
+    label_id = house.label(page, "q1")
+    house.label(page, "q1", label_id=label_id)
+    assert house.acked(page) == [label_id, label_id]
+    assert len(house.all(SaveLabel)) == 1
+
+
+def test_a_label_sent_again_while_it_is_being_saved_is_saved_once() -> None:
+    house = House(SIX, saves=False)
+    page, other = house.page(), house.page()
+    label_id = house.label(page, "q1")
+    house.label(other, "q1", label_id=label_id)
+    assert len(house.all(SaveLabel)) == 1
+    house.save(house.all(SaveLabel)[0])
+    assert house.acked(page) == house.acked(other) == [label_id]
+
+
+def test_a_label_from_before_a_restart_is_acked_by_what_the_store_holds() -> None:
+    before = House(SIX)
+    label_id = before.label(before.page(), "q1")
+    after = House(SIX)
+    after.labels = before.labels
+    after.tick()
+    page = after.page()
+    after.label(page, "q1", label_id=label_id)
+    assert after.acked(page) == [label_id]
+    assert after.all(SaveLabel) == []
+
+
+def test_a_label_that_was_saved_is_acked_even_if_the_rules_have_changed_since() -> None:
+    house = House(SIX)
+    page = house.page()
+    label_id = house.label(page, "q1", "equal")
+    house.settings = {"labeling.allow_ties": False}
+    house.tick()
+    house.label(page, "q1", "equal", label_id=label_id)
+    assert house.acked(page) == [label_id, label_id]
+
+
+def test_a_label_for_a_pair_that_another_page_holds_is_taken_and_the_other_is_told() -> None:
+    house = House(["q1", "q2", "q3"])
+    ada, bob = house.page("ada's"), house.page("bob's")
+    label_id = house.label(bob, "q1")
+    assert house.acked(bob) == [label_id]
+    assert house.withdrawn(ada) == ["q1"]
+
+
+def test_a_label_for_a_pair_that_was_withdrawn_is_taken() -> None:
+    house = House(["q1"])
+    page = house.page()
+    house.carry_out(house.session.ticked(Snapshot(), house.now))
+    assert house.withdrawn(page) == ["q1"]
+    label_id = house.label(page, "q1")
+    assert house.acked(page) == [label_id]
+
+
+def test_a_label_from_an_outbox_for_a_pair_never_pushed_here_is_taken() -> None:
+    house = House(SIX)
+    page = house.page()
+    label_id = house.label(page, "q6")
+    assert house.acked(page) == [label_id]
+
+
+def test_a_label_for_a_pair_of_another_run_is_refused_with_the_stores_words() -> None:
+    house = House(SIX)
+    page = house.page()
+    label_id = house.label(page, "elsewhere")
+    assert house.said(page, wire.Refused) == [wire.Refused(label_id=label_id, reason="no query 'elsewhere'")]
+
+
+def test_a_label_is_saved_though_its_page_has_left() -> None:
+    house = House(SIX, saves=False)
+    page = house.page()
+    house.label(page, "q1")
+    house.leave(page)
+    house.save(house.all(SaveLabel)[0])
+    assert len(house.labels) == 1
+    assert house.acked(page) == []
+
+
+def test_another_answer_to_the_same_pair_is_a_new_label() -> None:
+    house = House(SIX)
+    page = house.page()
+    house.label(page, "q1")
+    house.label(page, "q1", preferred="q1-b")
+    assert [label.answer.preferred for label in house.labels] == ["q1-a", "q1-b"]
+
+
+def test_a_pair_on_its_way_into_the_store_is_dealt_to_nobody() -> None:
+    house = House(["q1"], saves=False)
+    ada = house.page("ada's")
+    house.label(ada, "q1")
+    bob = house.page("bob's")
+    house.tick()
+    assert house.pushed(bob) == []
+
+
+# ------------------------------------------------------------------ rules
+
+
+@pytest.mark.parametrize(
+    ("setting", "label", "name"),
+    [
+        ("allow_ties", {"verdict": "equal"}, "labeling.allow_ties"),
+        ("allow_skipping", {"verdict": "skip"}, "labeling.allow_skipping"),
+        ("allow_editing", {"trims": {"q1-a": [5, 20]}}, "labeling.allow_editing"),
+    ],
+)
+def test_what_the_rules_forbid_is_refused_and_not_saved(setting: str, label: dict[str, Any], name: str) -> None:
+    house = House(SIX, labeling={setting: False})
+    page = house.page()
+    label_id = house.label(page, "q1", **label)
+    refused = house.said(page, wire.Refused)[0]
+    assert refused.label_id == label_id
+    assert f"({name})" in refused.reason
+    assert house.all(SaveLabel) == []
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        {"preferred": None},
+        {"preferred": "q2-a"},
+        {"preferred": "q1"},
+        {"verdict": "equal", "preferred": "q1-a"},
+        {"verdict": "skip", "preferred": "q1-a"},
+        {"trims": {"q2-a": [0, 5]}},
+        {"trims": {"q1-a": [0, 51]}},
+        {"trims": {"q1-a": [5, 5]}},
+        {"trims": {"q1-a": [20, 10]}},
+    ],
+)
+def test_a_label_that_does_not_fit_its_pair_is_refused(label: dict[str, Any]) -> None:
+    house = House(SIX)
+    page = house.page()
+    label_id = house.label(page, "q1", **label)
+    assert [message.label_id for message in house.said(page, wire.Refused)] == [label_id]
+    assert house.labels == []
+
+
+def test_a_pair_whose_label_was_refused_is_sent_again() -> None:
+    """The page has put it away; without this, nobody could answer it before the page is loaded anew."""
+    house = House(SIX, labeling={"allow_ties": False})
+    page = house.page()
+    house.label(page, "q1", "equal")
+    assert house.pushed(page) == ["q1", "q2", "q3", "q1"]
+    house.label(page, "q1")
+    assert len(house.labels) == 1
+
+
+# ------------------------------------------------------------------ trims
+
+
+@pytest.mark.parametrize(
+    ("trim", "frames", "steps", "shown"),
+    [
+        ((0, 50), 50, 50, (0, 50)),
+        ((5, 40), 50, 50, (5, 40)),
+        ((0, 25), 25, 50, (0, 50)),
+        ((10, 11), 25, 50, (20, 22)),  # half the frames: each shows two steps
+        ((10, 11), 100, 50, (5, 6)),  # twice the frames: half of step 5
+        ((11, 12), 100, 50, (5, 6)),
+        ((0, 1), 1, 50, (0, 50)),
+        ((1, 2), 3, 10, (3, 7)),  # frame 1 of 3 is the time from 3.33 to 6.67 steps
+    ],
+)
+def test_frames_become_the_steps_that_they_show(trim: Range, frames: int, steps: int, shown: Range) -> None:
+    assert steps_shown(trim, frames, steps) == shown
+
+
+def test_a_trim_is_saved_in_steps() -> None:
+    house = House(["q1"], renders=False)
+    page = house.page()
+    house.is_ready("q1", frames=25, steps=50)
+    house.label(page, "q1", trims={"q1-a": [2, 20], "q1-b": [0, 25]})
+    assert house.labels[0].answer.trims == {"q1-a": (4, 40), "q1-b": (0, 50)}
+
+
+def test_a_tie_may_speak_of_trimmed_ranges() -> None:
+    house = House(SIX)
+    house.label(house.page(), "q1", "equal", trims={"q1-b": [10, 30]})
+    assert house.labels[0].answer == Answer(Verdict.EQUAL, None, {"q1-b": (10, 30)})
+
+
+def test_a_trim_of_a_pair_not_rendered_here_waits_for_its_clips() -> None:
+    """As after a restart: how many frames a clip had is found out by making it again."""
+    house = House(SIX, renders=False)
+    page = house.page()
+    label_id = house.label(page, "q6", trims={"q6-a": [2, 20]})
+    assert house.all(SaveLabel) == []
+    house.is_ready("q1")
+    assert house.all(MakeClips)[-1].query_id == "q6", "it is rendered next"
+    house.is_ready("q6", frames=25, steps=50)
+    assert house.labels[0].answer.trims == {"q6-a": (4, 40)}
+    assert house.acked(page) == [label_id]
+
+
+def test_a_trim_that_cannot_be_checked_is_refused() -> None:
+    house = House(["q1"], renders=False)
+    page = house.page()
+    label_id = house.label(page, "q1", trims={"q1-a": [2, 20]})
+    house.fails("q1")
+    assert [message.label_id for message in house.said(page, wire.Refused)] == [label_id]
+
+
+def test_an_undo_does_not_overtake_the_trimmed_answer_that_it_undoes() -> None:
+    house = House(["q1"], renders=False)
+    page = house.page()
+    house.label(page, "q1", trims={"q1-a": [2, 20]})
+    house.label(page, "q1", "undo")
+    house.is_ready("q1")
+    assert [label.answer.verdict for label in house.labels] == [Verdict.PREFER, Verdict.UNDO]
+
+
+# ------------------------------------------------------------------ undo
+
+
+def test_an_undo_is_a_label_and_the_pair_is_asked_about_again() -> None:
+    house = House(["q1"])
+    page = house.page()
+    house.label(page, "q1")
+    label_id = house.label(page, "q1", "undo")
+    assert [label.answer.verdict for label in house.labels] == [Verdict.PREFER, Verdict.UNDO]
+    assert label_id in house.acked(page)
+    house.tick()
+    assert house.withdrawn(page) == []
+    house.label(page, "q1", preferred="q1-b")
+    assert house.labels[-1].answer.preferred == "q1-b"
+
+
+def test_an_undone_pair_goes_to_nobody_else_and_is_not_sent_again() -> None:
+    house = House(["q1", "q2", "q3"])
+    ada, bob = house.page("ada's"), house.page("bob's")
+    house.label(ada, "q1")
+    house.label(ada, "q1", "undo")
+    house.tick()
+    house.tick()
+    assert house.pushed(ada) == ["q1", "q2", "q3"], "the page has it on hand"
+    assert house.pushed(bob) == []
+    assert house.all(Lease)[-1] == Lease(("q1",), "ada", LEASE)
+
+
+def test_an_undone_pair_is_sent_like_any_other_after_a_reload() -> None:
+    house = House(["q1"])
+    page = house.page()
+    house.label(page, "q1")
+    house.label(page, "q1", "undo")
+    house.tick()
+    house.leave(page)
+    assert house.pushed(house.page()) == ["q1"]
+
+
+def test_an_undo_may_follow_before_the_answer_is_saved() -> None:
+    house = House(["q1"], saves=False)
+    page = house.page()
+    house.label(page, "q1")
+    house.label(page, "q1", "undo")
+    for save in house.all(SaveLabel):
+        house.save(save)
+    assert [label.answer.verdict for label in house.labels] == [Verdict.PREFER, Verdict.UNDO]
+    assert house.refusals(page) == []
+
+
+def test_an_answer_from_before_a_restart_can_be_undone() -> None:
+    before = House(["q1"])
+    before.label(before.page("ada's"), "q1")
+    after = House(["q1"])
+    after.labels = before.labels
+    after.tick()
+    page = after.page("ada's")
+    after.label(page, "q1", "undo", label_id="the-undo")
+    assert after.refusals(page) == []
+    assert after.labels[-1].answer.verdict is Verdict.UNDO
+
+
+def test_nobody_undoes_what_another_answered() -> None:
+    house = House(SIX)
+    house.label(house.page("ada's"), "q1")
+    bob = house.page("bob's")
+    house.label(bob, "q1", "undo")
+    assert house.refusals(bob) == ["there is no answer of yours to undo"]
+
+
+def test_what_is_undone_is_not_undone_again() -> None:
+    house = House(SIX)
+    page = house.page()
+    house.label(page, "q1")
+    label_id = house.label(page, "q1", "undo")
+    house.label(page, "q1", "undo", label_id=label_id)
+    house.label(page, "q1", "undo")
+    assert house.acked(page).count(label_id) == 2, "the same message again is acked again"
+    assert house.refusals(page) == ["there is no answer of yours to undo"]
+
+
+def test_an_undo_whose_pair_the_trainer_withdrew_takes_it_off_the_page() -> None:
+    house = House(["q1"])
+    page = house.page()
+    house.label(page, "q1")
+    house.label(page, "q1", "undo")
+    house.carry_out(house.session.ticked(Snapshot(), house.now))
+    assert house.withdrawn(page) == ["q1"]
+
+
+# ------------------------------------------------------------------ withdrawn pairs
+
+
+def test_a_pair_that_was_answered_elsewhere_is_withdrawn_and_replaced() -> None:
+    house = House(["q1", "q2", "q3", "q4"])
+    page = house.page()
+    house.labels.append(Label("x", "q2", "somebody", Answer(Verdict.EQUAL), seq=1))
+    house.tick()
+    assert house.withdrawn(page) == ["q2"]
+    assert house.pushed(page) == ["q1", "q2", "q3", "q4"]
+
+
+def test_a_page_does_not_hear_of_a_withdrawn_pair_that_it_never_had() -> None:
+    house = House(["q1", "q2"], renders=False)
+    page = house.page()
+    house.is_ready("q1")
+    house.asked = []
+    house.tick()
+    assert house.withdrawn(page) == ["q1"]
+
+
+# ------------------------------------------------------------------ clips
+
+
+def test_pairs_are_rendered_one_at_a_time() -> None:
+    house = House(SIX, renders=False)
+    house.page()
+    house.tick()
+    assert [order.query_id for order in house.all(MakeClips)] == ["q1"]
+    house.is_ready("q1")
+    assert [order.query_id for order in house.all(MakeClips)] == ["q1", "q2"]
+
+
+def test_pairs_are_prepared_while_no_page_is_connected_up_to_the_queue_size() -> None:
+    house = House(SIX, labeling={"queue_size": 4})
+    assert [order.query_id for order in house.all(MakeClips)] == ["q1", "q2", "q3", "q4"]
+
+
+def test_what_a_page_waits_for_is_rendered_before_what_nobody_waits_for() -> None:
+    house = House(SIX, renders=False)
+    house.leased = {"q1": "bob", "q2": "bob", "q3": "bob"}
+    house.tick()
+    house.page("ada's")
+    house.is_ready("q1")
+    assert house.all(MakeClips)[-1].query_id == "q4"
+
+
+def test_the_first_pair_of_each_page_is_rendered_before_the_second_of_any() -> None:
+    house = House(SIX, renders=False)
+    house.page("ada's")
+    house.page("bob's")
+    for name in SIX:
+        if house.all(MakeClips)[-1].query_id == name:
+            house.is_ready(name)
+    assert [order.query_id for order in house.all(MakeClips)][:3] == ["q1", "q4", "q2"]
+
+
+def test_ready_pairs_are_dealt_before_those_still_to_be_rendered() -> None:
+    house = House(SIX, renders=False)
+    house.leased = {"q1": "bob"}
+    house.tick()
+    house.is_ready("q1")
+    house.is_ready("q2")
+    house.is_ready("q3")
+    assert house.pushed(house.page("bob's")) == ["q1", "q2", "q3"]
+    assert house.pushed(house.page("ada's")) == []
+
+
+def test_a_pair_that_cannot_be_shown_is_replaced_without_a_word() -> None:
+    house = House(["q1", "q2"], renders=False)
+    page = house.page()
+    house.fails("q1")
+    house.is_ready("q2")
+    house.tick()
+    assert house.pushed(page) == ["q2"]
+    assert house.said(page, wire.Withdrawn) == house.refusals(page) == []
+    assert [order.query_id for order in house.all(MakeClips)] == ["q1", "q2"], "it is not tried again"
+    assert house.all(Release) == [Release(("q1",))]
+
+
+def test_a_pair_that_failed_by_accident_is_tried_once_more() -> None:
+    house = House(["q1"], renders=False)
+    house.page()
+    for _ in range(ATTEMPTS + 1):
+        house.fails("q1", final=False)
+    house.tick()
+    assert [order.query_id for order in house.all(MakeClips)] == ["q1"] * ATTEMPTS
+
+
+def test_pages_are_told_when_nothing_can_be_shown_until_something_can() -> None:
+    house = House(SIX, renders=False)
+    page = house.page()
+    counts = {"asked": 6, "waiting": 6, "labels": 0, "skipped": 0}
+    for name in SIX[:3]:
+        house.fails(name)
+    house.carry_out(house.session.reported(counts, {"message": "The agent is learning."}))
+    assert house.said(page, wire.Status)[-1].message == "Pairs cannot be shown: the replay differs"
+    house.is_ready("q4")
+    house.carry_out(house.session.reported(counts, {"message": "The agent is learning."}))
+    assert house.said(page, wire.Status)[-1].message == "The agent is learning."
+
+
+def test_rendered_pairs_in_memory_are_bounded() -> None:
+    names = [f"q{number}" for number in range(40)]
+    house = House(names, labeling={"queue_size": 2})
+    page = house.page()
+    for name in names[:30]:
+        house.label(page, name)
+    house.leave(page)
+    rendered = len(house.all(MakeClips))
+    house.page()
+    assert len(house.all(MakeClips)) == rendered, "what is needed next is there"
+    assert len(house.session._shelf._pairs) <= 6
+
+
+# ------------------------------------------------------------------ settings
+
+CHANGES = {"labeling.allow_ties": False, "clips.speed": 2.0, "clips.frame_rate": 10.0, "labeling.queue_size": 3}
+
+
+def test_a_page_changes_settings_and_every_page_hears_the_new_rules() -> None:
+    house = House(SIX)
+    ada, bob = house.page("ada's"), house.page("bob's")
+    house.say(bob, type="settings", changes=CHANGES)
+    assert house.all(ChangeSettings) == [ChangeSettings(CHANGES, "bob")]
+    assert house.said(ada, wire.Rules) == [], "not before they are on record"
+    house.settings = CHANGES
+    house.tick()
+    house.tick()
+    rules = house.said(ada, wire.Rules)
+    assert rules == house.said(bob, wire.Rules)
+    assert [(r.allow_ties, r.speed, r.frame_rate, r.queue_size) for r in rules] == [(False, 2.0, 10.0, 3)]
+    house.label(ada, "q1", "equal")
+    assert house.refusals(ada) == ["ties are off in this run (labeling.allow_ties)"]
+
+
+def test_settings_changed_before_a_page_came_are_in_its_welcome() -> None:
+    house = House()
+    house.settings = {"labeling.allow_skipping": False}
+    house.tick()
+    assert not house.said(house.page())[0].rules.allow_skipping
+
+
+def test_a_restricted_page_changes_nothing() -> None:
+    house = House(labeling={"config_restricted": True})
+    page = house.page()
+    house.say(page, type="settings", changes={"clips.speed": 2.0})
+    assert "labeling.config_restricted" in house.refusals(page)[0]
+    assert house.all(ChangeSettings) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["labeling.config_restricted", "labeling.host", "labels", "clips.size", "env", "ppo.gamma", "", "x.y"]
+)
+def test_only_settings_of_the_panel_can_be_changed(name: str) -> None:
+    house = House()
+    page = house.page()
+    house.say(page, type="settings", changes={"clips.speed": 2.0, name: 1})
+    assert f"may not change {name!r}" in house.refusals(page)[0]
+    assert house.all(ChangeSettings) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"clips.speed": 0},
+        {"clips.speed": 17},
+        {"clips.speed": None},
+        {"clips.frame_rate": 0},
+        {"clips.frame_rate": 1000},
+        {"labeling.queue_size": 0},
+        {"labeling.queue_size": 1.5},
+        {"labeling.allow_ties": 7},
+        {"labeling.allow_ties": None},
+    ],
+)
+def test_a_value_that_the_config_refuses_is_refused_with_its_sentence(changes: dict[str, Any]) -> None:
+    house = House()
+    page = house.page()
+    house.say(page, type="settings", changes=changes)
+    name = next(iter(changes))
+    assert house.refusals(page)[0].startswith(f"settings: {name} is ")
+    assert house.all(ChangeSettings) == []
+
+
+@pytest.mark.parametrize("name", CHANGEABLE)
+def test_every_setting_of_the_panel_can_be_changed(name: str) -> None:
+    house = House()
+    house.say(house.page(), type="settings", changes={name: 1})
+    changed = house.all(ChangeSettings)[0].changes
+    assert changed == {name: 1}
+    assert isinstance(changed[name], bool) == name.startswith("labeling.allow")
+
+
+def test_another_frame_rate_is_used_for_new_clips_and_leaves_those_on_pages_alone() -> None:
+    house = House(SIX)
+    page = house.page()
+    house.settings = {"clips.frame_rate": 10.0}
+    house.tick()
+    anew = [order.query_id for order in house.all(MakeClips) if order.clips.frame_rate == 10.0]
+    assert anew == ["q4", "q5", "q6"]
+    assert house.pushed(page) == ["q1", "q2", "q3"]
+
+
+# ------------------------------------------------------------------ status
+
+COUNTS = {"asked": 9, "waiting": 3, "labels": 5, "skipped": 1}
+PROGRESS = {
+    "phase": "training",
+    "message": "The agent is learning.",
+    "step": 20480,
+    "steps": 200000,
+    "steps_per_second": 2100.5,
+    "held_out_accuracy": 0.82,
+    "true_return": 512.3,
+    "reward_version": 4,
+    "at": 1.0,
+}
+
+
+def test_pages_hear_how_the_run_stands_when_it_changed() -> None:
+    house = House(labels=100)
+    page = house.page()
+    for _ in range(3):
+        house.carry_out(house.session.reported(COUNTS, PROGRESS))
+    house.carry_out(house.session.reported({**COUNTS, "labels": 6}, PROGRESS))
+    first, second = house.said(page, wire.Status)
+    assert (first.phase, first.step, first.labels, first.wanted, first.waiting) == ("training", 20480, 5, 100, 3)
+    assert second.labels == 6
+
+
+def test_a_page_that_comes_in_hears_how_the_run_stands() -> None:
+    house = House()
+    house.carry_out(house.session.reported(COUNTS, PROGRESS))
+    assert [type(message) for message in house.said(house.page())] == [wire.Welcome, wire.Status]
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [
+        None,
+        {},
+        {"phase": None, "true_return": None},
+        {"true_return": float("nan"), "steps_per_second": float("inf")},
+    ],
+)
+def test_a_trainer_that_says_little_is_a_run_that_starts(progress: dict[str, Any] | None) -> None:
+    house = House(steps=1000)
+    page = house.page()
+    house.carry_out(house.session.reported(COUNTS, progress))
+    status = house.said(page, wire.Status)[0]
+    assert (status.phase, status.message, status.step, status.steps) == ("starting", "", 0, 1000)
+    assert status.true_return is status.steps_per_second is None
+
+
+# ------------------------------------------------------------------ mode "watch"
+
+
+def watching(asked: Sequence[str] = (), **options: Any) -> House:
+    return House(asked, labeler="oracle", **options)
+
+
+def answer(house: House, *names: str, verdict: Verdict = Verdict.PREFER) -> None:
+    """The oracle answers, in the trainer."""
+    for name in names:
+        preferred = f"{name}-b" if verdict is Verdict.PREFER else None
+        house.labels.append(Label(f"of-{name}", name, "oracle", Answer(verdict, preferred), seq=len(house.labels) + 1))
+    house.tick()
+
+
+def test_a_watching_page_sees_what_the_oracle_chose() -> None:
+    house = watching(SIX)
+    page = house.page()
+    assert house.said(page)[0].mode == "watch"
+    assert house.pushed(page) == []
+    answer(house, "q1")
+    (shown,) = house.all(SendPair)
+    assert shown.header.answer == wire.AnswerHeader(verdict=Verdict.PREFER, preferred="q1-b", labeler="oracle")
+
+
+def test_a_watching_page_sees_the_newest_choice_and_one_every_three_seconds() -> None:
+    house = watching(SIX)
+    page = house.page()
+    answer(house, "q1", "q2")
+    answer(house, "q3")
+    answer(house, "q4")
+    assert house.pushed(page) == ["q2"]
+    house.wait(WATCH_SECONDS - 0.1)
+    assert house.pushed(page) == ["q2"]
+    house.wait(0.1)
+    assert house.pushed(page) == ["q2", "q4"]
+    house.wait(10 * WATCH_SECONDS)
+    assert house.pushed(page) == ["q2", "q4"]
+
+
+def test_a_page_that_begins_to_watch_sees_the_last_choice() -> None:
+    house = watching(SIX)
+    answer(house, *SIX)
+    first = house.page()
+    assert house.pushed(first) == ["q6"]
+    assert house.pushed(house.page()) == ["q6"]
+
+
+def test_nothing_is_rendered_while_nobody_watches() -> None:
+    house = watching(SIX)
+    answer(house, "q1", "q2")
+    house.wait(100)
+    assert house.all(MakeClips) == []
+
+
+def test_a_choice_is_shown_though_newer_ones_come_while_it_is_rendered() -> None:
+    house = watching(SIX, renders=False)
+    page = house.page()
+    answer(house, "q1")
+    answer(house, "q2")
+    house.is_ready("q1")
+    assert house.pushed(page) == ["q1"]
+
+
+def test_a_choice_that_cannot_be_shown_makes_way_for_the_next() -> None:
+    house = watching(SIX, renders=False)
+    page = house.page()
+    answer(house, "q1")
+    house.fails("q1")
+    answer(house, "q2")
+    house.is_ready("q2")
+    assert house.pushed(page) == ["q2"]
+
+
+def test_a_tie_of_the_oracle_is_shown_as_one() -> None:
+    house = watching(SIX)
+    house.page()
+    answer(house, "q1", verdict=Verdict.EQUAL)
+    shown = wire.AnswerHeader(verdict=Verdict.EQUAL, preferred=None, labeler="oracle")
+    assert house.all(SendPair)[0].header.answer == shown
+
+
+@pytest.mark.parametrize("verdict", ["prefer", "equal", "skip", "undo"])
+def test_a_watching_page_labels_nothing(verdict: str) -> None:
+    house = watching(SIX)
+    page = house.page()
+    answer(house, "q1")
+    house.label(page, "q1", verdict)
+    assert "only watch" in house.refusals(page)[0]
+    assert len(house.labels) == 1
+
+
+def test_a_page_holds_no_more_than_it_should() -> None:
+    house = House([f"q{number}" for number in range(30)])
+    page = house.page()
+    for number in range(20):
+        house.label(page, f"q{number}")
+        house.tick()
+    assert len(house.pushed(page)) == 20 + AHEAD
