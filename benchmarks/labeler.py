@@ -27,10 +27,7 @@ PAIRS_PER_MINUTE = 15
 KEY_TARGET_MS = 100
 SPEED_TARGET = 0.85
 WARMUP_LABELS = 5
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 def main() -> None:
@@ -60,8 +57,28 @@ def main() -> None:
 
 def measure(run: Path, seconds: float, rounds: int) -> list[dict[str, Any]]:
     """The phases in order, person and nobody in turn."""
-    settings = ["--env", "HalfCheetah-v5", "--steps", 100_000_000, "--labels", 0, "--queries.warmup-labels", WARMUP_LABELS]
-    command = [sys.executable, "-m", "rltrainer", "train", *map(str, settings), "--port", "0", "--no-open", "--run", str(run)]
+    settings = [
+        "--env",
+        "HalfCheetah-v5",
+        "--steps",
+        100_000_000,
+        "--labels",
+        0,
+        "--queries.warmup-labels",
+        WARMUP_LABELS,
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "rltrainer",
+        "train",
+        *map(str, settings),
+        "--port",
+        "0",
+        "--no-open",
+        "--run",
+        str(run),
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     url = next(found[0] for line in process.stderr if (found := re.search(r"http\S+#token=\S+", line)))

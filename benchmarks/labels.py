@@ -31,10 +31,32 @@ def run(env: str, labeler: str, labels: int, steps: int, seed: int) -> dict[str,
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "run")
         began = time.time()
-        _rltrainer("train", "--env", env, "--labeler", labeler, "--labels", labels, "--steps", steps, "--seed", seed, "--run", path)
+        _rltrainer(
+            "train",
+            "--env",
+            env,
+            "--labeler",
+            labeler,
+            "--labels",
+            labels,
+            "--steps",
+            steps,
+            "--seed",
+            seed,
+            "--run",
+            path,
+        )
         seconds = time.time() - began
         found = json.loads(_rltrainer("evaluate", path, "--episodes", 20, "--json"))
-    row = {"env": env, "labeler": labeler, "labels": labels, "steps": steps, "seed": seed, "wall_seconds": round(seconds, 1), **found}
+    row = {
+        "env": env,
+        "labeler": labeler,
+        "labels": labels,
+        "steps": steps,
+        "seed": seed,
+        "wall_seconds": round(seconds, 1),
+        **found,
+    }
     print(row, flush=True)
     return row
 

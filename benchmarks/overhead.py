@@ -60,7 +60,7 @@ def main() -> None:
     if chosen.quick:
         chosen.steps, chosen.pairs = 30_000, 2
     torch.set_num_threads(1)
-    raw = []
+    raw: list[dict[str, Any]] = []
     for seed in range(chosen.pairs):
         config = Config(steps=chosen.steps, labels=chosen.labels, labeler="oracle", seed=seed)
         arms = {"plain": plain, "learned": learned}

@@ -32,7 +32,11 @@ def write(file: Path | None, figures: dict[str, Any], raw: Any) -> None:
     content = {
         "command": " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
-        "machine": {"system": platform.platform(terse=True), "cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {
+            "system": platform.platform(terse=True),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+        },
         "load_at_end": os.getloadavg(),
         "packages": {name: version(name) for name in PACKAGES},
         "figures": figures,

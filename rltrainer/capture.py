@@ -25,7 +25,7 @@ class Filmed(gym.Wrapper[Any, Any, Any, Any]):
         self._picture, _ = pictures_of(env, size)
 
     @property
-    def render_mode(self) -> str | None:
+    def render_mode(self) -> str | None:  # type: ignore[override]  # Gymnasium's own wrappers make it a property too
         """None, as the envs beside it: a VecEnv wants all of them alike."""
         return None
 

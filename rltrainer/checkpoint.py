@@ -34,7 +34,9 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"run is {str(path)!r}, which cannot be made: {error.strerror}; pass another --run DIR") from None
+            raise UserError(
+                f"run is {str(path)!r}, which cannot be made: {error.strerror}; pass another --run DIR"
+            ) from None
         folder = cls(path)
         folder.write("config.yaml", config.dump().encode())
         return folder
@@ -43,7 +45,9 @@ class RunFolder:
     def open(cls, path: Path) -> RunFolder:
         """The folder of a run that was started. Raises UserError."""
         if not (path / "config.yaml").is_file():
-            raise UserError(f"{str(path)!r} is not a run folder: it holds no config.yaml; pass the folder that `rltrainer train` printed")
+            raise UserError(
+                f"{str(path)!r} is not a run folder: it holds no config.yaml; pass the folder that `rltrainer train` printed"
+            )
         return cls(path)
 
     @property
@@ -66,7 +70,7 @@ class RunFolder:
         beside.rename(self.path / name)
         handle = os.open(self.path, os.O_RDONLY)
         try:
-            os.fsync(handle)                                             # the name, too
+            os.fsync(handle)  # the name, too
         finally:
             os.close(handle)
 
@@ -80,11 +84,15 @@ class RunFolder:
     def load_policy(self, model: BaseAlgorithm) -> None:
         """Fill an untrained model. Raises UserError where the run saved none, or one of another shape."""
         arrays = self._arrays("policy.safetensors")
-        weights = {name.removeprefix("policy."): torch.tensor(a) for name, a in arrays.items() if name.startswith("policy.")}
+        weights = {
+            name.removeprefix("policy."): torch.tensor(a) for name, a in arrays.items() if name.startswith("policy.")
+        }
         try:
             model.policy.load_state_dict(weights)
         except RuntimeError as error:
-            raise UserError(f"the policy in {str(self.path)!r} does not fit its env: {str(error).splitlines()[0]}") from None
+            raise UserError(
+                f"the policy in {str(self.path)!r} does not fit its env: {str(error).splitlines()[0]}"
+            ) from None
         _restore_observation_scale(model.get_env(), arrays)
 
     def save_reward(self, state: Mapping[str, Array]) -> None:
@@ -99,9 +107,13 @@ class RunFolder:
         try:
             return load_file(self.path / name)
         except FileNotFoundError:
-            raise UserError(f"{str(self.path)!r} holds no {name}: that run saved none; let it train to its end, or stop it with Ctrl-C") from None
+            raise UserError(
+                f"{str(self.path)!r} holds no {name}: that run saved none; let it train to its end, or stop it with Ctrl-C"
+            ) from None
         except SafetensorError as error:
-            raise UserError(f"{str(self.path / name)!r} cannot be read ({error}); restore it from a backup of the run") from None
+            raise UserError(
+                f"{str(self.path / name)!r} cannot be read ({error}); restore it from a backup of the run"
+            ) from None
 
     # ------------------------------------------------------------------ labels
 
@@ -115,7 +127,9 @@ class RunFolder:
             try:
                 file.write_bytes(text)
             except OSError as error:
-                raise UserError(f"the labels cannot be written to {str(file)!r}: {error.strerror}; pass another FILE") from None
+                raise UserError(
+                    f"the labels cannot be written to {str(file)!r}: {error.strerror}; pass another FILE"
+                ) from None
         return len(lines)
 
 
@@ -134,7 +148,9 @@ def label_rows(store: Store) -> Iterator[dict[str, Any]]:
 def _label_row(store: Store, label: Label) -> dict[str, Any]:
     query = store.query(label.query_id)
     if query is None:
-        raise UserError(f"label {label.id!r} answers query {label.query_id!r}, which is not in the store; restore a backup")
+        raise UserError(
+            f"label {label.id!r} answers query {label.query_id!r}, which is not in the store; restore a backup"
+        )
     return {
         "label_id": label.id,
         "query_id": query.id,
@@ -170,9 +186,13 @@ def _scales(env: VecEnv | None) -> dict[str, RunningMeanStd]:
 
 
 def _observation_scale(env: VecEnv | None) -> dict[str, Array]:
-    arrays = {}
+    arrays: dict[str, Array] = {}
     for part, scale in _scales(env).items():
-        arrays |= {f"scale.{part}.mean": scale.mean, f"scale.{part}.var": scale.var, f"scale.{part}.count": np.array(scale.count)}
+        arrays |= {
+            f"scale.{part}.mean": scale.mean,
+            f"scale.{part}.var": scale.var,
+            f"scale.{part}.count": np.array(scale.count),
+        }
     return arrays
 
 

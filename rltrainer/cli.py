@@ -44,7 +44,7 @@ def _fail(sentence: str) -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="rltrainer")
 def group() -> None:
-    """Teach a Gymnasium agent by choosing the better of two clips, while it learns.
+    r"""Teach a Gymnasium agent by choosing the better of two clips, while it learns.
 
     \b
     Start here:
@@ -104,12 +104,18 @@ def _shown(default: Any) -> str:
 def _metavar(word: str, default: Any) -> str:
     if isinstance(default, bool):
         return "on|off"
-    return {int: "N", float: "X", tuple: "N,N", dict: "YAML"}.get(type(default), "X" if default is None else word.upper())
+    return {int: "N", float: "X", tuple: "N,N", dict: "YAML"}.get(
+        type(default), "X" if default is None else word.upper()
+    )
 
 
 @group.command(cls=SettingsCommand)
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it")
-@click.option("--run", "run", type=click.Path(path_type=Path), help="folder for the run; must not exist  [runs/ENV-TIME]")
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it"
+)
+@click.option(
+    "--run", "run", type=click.Path(path_type=Path), help="folder for the run; must not exist  [runs/ENV-TIME]"
+)
 @click.option("--no-open", is_flag=True, help="don't open the page in a browser")
 def train(config_file: Path | None, run: Path | None, no_open: bool, **flags: str | None) -> None:
     """Train a policy from preferences, with people or an oracle answering.
@@ -163,7 +169,9 @@ def has_desktop() -> bool:
 @group.command()
 @RUN
 @click.option("--host", help="address to listen on  [the run's labeling.host]")
-@click.option("--port", type=click.IntRange(0, 65_535), help="port to listen on, 0 for a free one  [the run's labeling.port]")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="port to listen on, 0 for a free one  [the run's labeling.port]"
+)
 @click.option("--no-open", is_flag=True, help="don't open the page in a browser")
 @click.option("--with-parent", type=int, hidden=True, help="end when the process of this id is gone")
 def label(run: Path, host: str | None, port: int | None, no_open: bool, with_parent: int | None) -> None:
@@ -191,7 +199,9 @@ def _gone(parent: int | None) -> Callable[[], bool] | None:
 @group.command()
 @RUN
 @click.option("--episodes", type=click.IntRange(1), default=20, show_default=True, help="whole episodes to play")
-@click.option("--seed", type=click.IntRange(0), default=1_000_003, help="seed of the first episode, apart from training's")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1_000_003, help="seed of the first episode, apart from training's"
+)
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 def evaluate(run: Path, episodes: int, seed: int, as_json: bool) -> None:
     """Play the trained policy, without exploration, and give its return on the env's own reward."""
@@ -250,5 +260,3 @@ def doctor(port: int) -> None:
     print(report(found))
     if any(check.status == "fail" for check in found):
         sys.exit(1)
-
-

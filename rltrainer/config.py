@@ -41,6 +41,7 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_no_switch)]
 Count = Annotated[Whole, Field(ge=0)]
 Size = Annotated[Whole, Field(ge=1)]
+Several = Annotated[Whole, Field(ge=2)]
 Share = Annotated[Number, Field(ge=0.0, le=1.0)]
 Positive = Annotated[Number, Field(gt=0)]
 
@@ -84,15 +85,17 @@ class Reward(Section):
 class PPO(Section):
     """Stable-Baselines3's PPO. `--labeler none` trains with the very same settings."""
 
-    n_steps: Size = Field(256, description="env steps of a rollout, in each env")
-    batch_size: Size = Field(256, description="transitions in one gradient step")
+    n_steps: Several = Field(256, description="env steps of a rollout, in each env")
+    batch_size: Several = Field(256, description="transitions in one gradient step")
     n_epochs: Size = Field(10, description="passes over each rollout")
     learning_rate: Positive = Field(6e-4, description="Adam's step size")
     gamma: Share = Field(0.98, description="discount")
     gae_lambda: Share = Field(0.95, description="lambda of the advantage estimate")
     clip_range: Positive = Field(0.2, description="clipping of the policy ratio")
     ent_coef: Annotated[Number, Field(ge=0)] = Field(0.0, description="weight of the entropy bonus")
-    log_std_init: Number = Field(-1.0, description="log of the first exploration noise, as a share of half the action range")
+    log_std_init: Number = Field(
+        -0.5, description="log of the first exploration noise, as a share of half the action range"
+    )
 
 
 class Labeling(Section):
@@ -119,7 +122,9 @@ class Clips(Section):
     frame_rate: Annotated[Number, Field(gt=0, le=240)] | None = Field(
         None, description="frames per second; unset: the env's own (FRAME_RATE)"
     )
-    speed: Annotated[Number, Field(gt=0, le=16)] = Field(1.0, description="playback speed, 1.0 is real time (RUN_SPEED_FACTOR)")
+    speed: Annotated[Number, Field(gt=0, le=16)] = Field(
+        1.0, description="playback speed, 1.0 is real time (RUN_SPEED_FACTOR)"
+    )
 
 
 class Config(Section):
@@ -128,7 +133,9 @@ class Config(Section):
     env: str = Field("HalfCheetah-v5", min_length=1, description="Gymnasium or fancy_gym id, or package.module:factory")
     env_options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments for making the env")
     method: str = Field("ppo", description="ppo, or package.module:name")
-    labeler: Labeler = Field("browser", description="who answers: browser, oracle, or none (trains on the env's own reward)")
+    labeler: Labeler = Field(
+        "browser", description="who answers: browser, oracle, or none (trains on the env's own reward)"
+    )
     steps: Size = Field(1_000_000, description="env steps of the run, warm-up included")
     labels: Count = Field(300, description="label budget of the run, 0 for no limit (MAX_ENTRIES)")
     seed: Count = Field(0, description="the one seed, from which every component gets its own")
@@ -167,7 +174,9 @@ class Config(Section):
         except yaml.YAMLError as error:
             raise UserError(f"{where} is not readable YAML: {' '.join(str(error).split())}") from None
         if settings is not None and not isinstance(settings, dict):
-            raise UserError(f"{where} holds a {type(settings).__name__}, not settings; write lines like 'env: HalfCheetah-v5'")
+            raise UserError(
+                f"{where} holds a {type(settings).__name__}, not settings; write lines like 'env: HalfCheetah-v5'"
+            )
         return cls.of(settings or {}, where)
 
     @classmethod
@@ -223,7 +232,7 @@ class _StrictLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, "a setting's name is a word", key_node.start_mark)
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} is set twice", key_node.start_mark)
             seen.add(key)

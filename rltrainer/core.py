@@ -111,7 +111,9 @@ class Answer:
 
     def __post_init__(self) -> None:
         if (self.verdict is Verdict.PREFER) != (self.preferred is not None):
-            raise ValueError(f"an answer {self.verdict.value!r} with preferred={self.preferred!r}: only 'prefer' names a segment")
+            raise ValueError(
+                f"an answer {self.verdict.value!r} with preferred={self.preferred!r}: only 'prefer' names a segment"
+            )
 
     def target(self, query: Query) -> float | None:
         """P(the first segment is better): 1, 0, or 0.5 for a tie; None where there is nothing to learn."""
@@ -200,7 +202,9 @@ class Learner(Protocol):
 class Strategy(Protocol):
     """Which pairs to ask (`queries/`): indices [count, 2] into the candidate segments."""
 
-    def __call__(self, segments: Sequence[Segment], learner: Learner, count: int, rng: np.random.Generator) -> Array: ...
+    def __call__(
+        self, segments: Sequence[Segment], learner: Learner, count: int, rng: np.random.Generator
+    ) -> Array: ...
 
 
 class Teacher(Protocol):

@@ -209,6 +209,7 @@ def make_shown_env(env: str, options: Mapping[str, Any] | None, size: int) -> En
     viewer = _viewer(made.unwrapped)
     if viewer is not None:
         _cheapen(viewer, size)
+        fancy.enlarge_marks(env, viewer.model)
         if not CAMERA_OPTIONS & options.keys():
             _aim(viewer, fancy.camera(env))
     return SeededEpisodes(made)

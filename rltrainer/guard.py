@@ -57,6 +57,10 @@ class GuardedVecEnv(VecEnvWrapper):
         except UserError:
             raise
         except GONE:
-            raise EnvFault(f"the process of an env died after {self._steps} steps; look for its last words above") from None
+            raise EnvFault(
+                f"the process of an env died after {self._steps} steps; look for its last words above"
+            ) from None
         except Exception as error:  # an env is foreign code and may raise anything
-            raise EnvFault(f"the env raised {type(error).__name__} after {self._steps} steps: {error}; mend the env") from error
+            raise EnvFault(
+                f"the env raised {type(error).__name__} after {self._steps} steps: {error}; mend the env"
+            ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 import uuid
@@ -14,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 from rltrainer.config import Config
-from rltrainer.core import Array, Comparison, FitReport, Label, Learner, Query, Segment, Strategy, Teacher, UserError
+from rltrainer.core import Comparison, FitReport, Label, Learner, Query, Segment, Strategy, Teacher, UserError
 from rltrainer.queries import STRATEGIES
 from rltrainer.rewards import LEARNERS
 from rltrainer.schedule import Schedule
@@ -99,7 +100,7 @@ class PreferenceLoop:
         self.store, self._temporary = _open_store(run, self.config)
         self.cursor = 0
         self._comparisons: dict[tuple[str, str], Comparison] = {}
-        self._learned: int = 0                                           # labels read when the last refit began
+        self._learned: int = 0  # labels read when the last refit began
         self._asked: dict[str, tuple[Segment, Segment]] = {}
 
     # ------------------------------------------------------------------ the clock
@@ -132,7 +133,7 @@ class PreferenceLoop:
         taken = explore(env if env is not None else self.env, self.recorder, wanted, self._explore_rng)
         self.steps += taken
         self._updated_at = self.steps
-        self._ask()
+        self._ask(least=pairs)
         self._wait_for(pairs if self.teacher else min(pairs, self.config.queries.warmup_labels))
         if fit:
             self._learn(at_once=True)
@@ -163,16 +164,18 @@ class PreferenceLoop:
 
     # ------------------------------------------------------------------ asking
 
-    def _ask(self) -> None:
-        """Top the queue up to what the schedule allows and the queue holds."""
+    def _ask(self, least: int = 1) -> None:
+        """Top the queue up to what the schedule allows and the queue holds; without a budget, an oracle is asked `least`."""
         waiting = self.store.waiting()
         if self.teacher is None:
             waiting = self._make_room(waiting)
-        allowed = self.schedule.asked_by(self.steps) - len(self._standing()) - len(waiting)
+        allowed = self.schedule.asked_by(self.steps) - len(self._comparisons) - len(waiting)
         if self.teacher is None:
             allowed = min(allowed, self._queue_size() - len(waiting))
-        elif allowed < min(self.config.queries.batch, self._unasked(len(waiting))):
-            return                                                       # an oracle is asked in batches
+        elif not self.config.labels:
+            allowed = max(least, self.config.queries.batch)
+        elif allowed < min(self.config.queries.batch, self.config.labels - len(self._comparisons)):
+            return  # an oracle is asked in batches
         if allowed >= 1:
             self._put(int(allowed))
 
@@ -189,7 +192,10 @@ class PreferenceLoop:
         queries = self.store.ask(pairs, self.steps, self.config.queries.strategy)
         self._asked |= {query.id: pair for query, pair in zip(queries, pairs, strict=True)}
         if self.teacher is not None:
-            answers = [(uuid.uuid4().hex, q.id, self.teacher(a, b, self._teacher_rng)) for q, (a, b) in zip(queries, pairs, strict=True)]
+            answers = [
+                (uuid.uuid4().hex, q.id, self.teacher(a, b, self._teacher_rng))
+                for q, (a, b) in zip(queries, pairs, strict=True)
+            ]
             self.store.save_labels("oracle", answers, source="oracle")
 
     def _make_room(self, waiting: list[Query]) -> list[Query]:
@@ -208,12 +214,6 @@ class PreferenceLoop:
     def _queue_size(self) -> int:
         return int(self.store.settings().get("labeling.queue_size", self.config.labeling.queue_size))
 
-    def _unasked(self, waiting: int) -> float:
-        return self.config.labels - len(self._standing()) - waiting if self.config.labels else float("inf")
-
-    def _standing(self) -> list[Comparison]:
-        return list(self._comparisons.values())
-
     # ------------------------------------------------------------------ learning
 
     def _learn(self, *, at_once: bool = False) -> FitReport | None:
@@ -225,7 +225,7 @@ class PreferenceLoop:
         if not self._comparisons or not fresh or (not at_once and fresh < len(self._comparisons) * REFIT_SHARE):
             return None
         reference = self.recorder.sample(REFERENCE_SEGMENTS, self.config.segments.steps, self._query_rng)
-        self.last_fit = self.learner.fit(self._standing(), reference)
+        self.last_fit = self.learner.fit(list(self._comparisons.values()), reference)
         self.env.seat.reward = self.learner.snapshot()
         self._learned = self.cursor
         return self.last_fit
@@ -249,11 +249,9 @@ class PreferenceLoop:
         told = 0.0
         while True:
             counts = self.store.counts()
-            if counts["labels"] >= answers:
+            if counts["labels"] >= answers or self.teacher is not None:  # a teacher has answered all that it will
                 return
             self._message = f"Waiting for the first labels: {counts['labels']} of {answers}."
-            if self.teacher is not None:
-                raise UserError(f"the teacher answered {counts['labels']} of the first {answers} pairs with a preference or a tie")
             self._learn()
             self._ask()
             if time.monotonic() - told > 1.0:
@@ -292,14 +290,17 @@ def explore(env: Any, recorder: Any, wanted: int, rng: np.random.Generator) -> i
 
 def _seeded_space(space: gym.Space[Any], rng: np.random.Generator) -> gym.Space[Any]:
     """A copy of the space with a generator of its own."""
-    copy = gym.spaces.Box(space.low, space.high, space.shape, space.dtype) if isinstance(space, gym.spaces.Box) else gym.spaces.Discrete(space.n, start=space.start)  # type: ignore[attr-defined]
-    copy.seed(int(rng.integers(2**31)))
-    return copy
+    mine = copy.deepcopy(space)
+    mine.seed(int(rng.integers(2**31)))
+    return mine
 
 
 def _open_store(run: Path | str | None, config: Config) -> tuple[Store, tempfile.TemporaryDirectory[str] | None]:
     temporary = tempfile.TemporaryDirectory(prefix="rltrainer-") if run is None else None
     folder = Path(temporary.name) / "run" if temporary else Path(run)  # type: ignore[arg-type]
-    facts: Mapping[str, Any] = {"env": {"id": config.env, "options": config.env_options}, "config": config.model_dump(mode="json")}
+    facts: Mapping[str, Any] = {
+        "env": {"id": config.env, "options": config.env_options},
+        "config": config.model_dump(mode="json"),
+    }
     store = Store.open(folder) if (folder / "store.db").exists() else Store.create(folder, **facts)
     return store, temporary

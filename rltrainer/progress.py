@@ -20,7 +20,13 @@ class Dashboard:
         self._told = 0.0
         self._last = ""
         if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.fields[facts]}"))
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[facts]}"),
+            )
             self._bar = Progress(*columns, console=self.console)
             self._task = self._bar.add_task("starting", total=total, facts="")
             self._bar.start()
@@ -51,7 +57,9 @@ def words(facts: dict[str, Any]) -> str:
     wanted = facts.get("wanted")
     parts = [
         f"{facts['steps_per_second']:,.0f} steps/s" if facts.get("steps_per_second") else "",
-        f"labels {facts['labels']}{f'/{wanted}' if wanted else ''} (asked {facts['asked']})" if "labels" in facts else "",
+        f"labels {facts['labels']}{f'/{wanted}' if wanted else ''} (asked {facts['asked']})"
+        if "labels" in facts
+        else "",
         f"held-out accuracy {facts['held_out_accuracy']:.0%}" if facts.get("held_out_accuracy") is not None else "",
         f"true return {facts['true_return']:.1f}" if facts.get("true_return") is not None else "",
         facts.get("message", "") if facts.get("phase") == "warmup" else "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -29,7 +30,14 @@ class Recorder:
     segment can cross a reset.
     """
 
-    def __init__(self, n_envs: int, observation: Array, action_space: gym.Space, recent_steps: int, episode_limit: int | None):
+    def __init__(
+        self,
+        n_envs: int,
+        observation: Array,
+        action_space: gym.Space[Any],
+        recent_steps: int,
+        episode_limit: int | None,
+    ):
         """observation: one flattened observation, for its size and dtype; episode_limit: the longest episode, in steps."""
         self.recent_steps = recent_steps
         self._rows = recent_steps // n_envs + 2 * (episode_limit or recent_steps) + 2
@@ -40,7 +48,7 @@ class Recorder:
         self._actions = np.zeros((n_envs, self._rows, *shape), action_space.dtype)
         self._env_rewards = np.zeros((n_envs, self._rows))
         self._frames: list[dict[int, bytes]] = [{} for _ in range(n_envs)]
-        self._heads = np.zeros(n_envs, np.int64)                       # each env's newest row, counted from the first
+        self._heads = np.zeros(n_envs, np.int64)  # each env's newest row, counted from the first
         self._episodes: list[deque[Episode]] = [deque() for _ in range(n_envs)]
         self._all = np.arange(n_envs)
         self._captures = False
@@ -77,7 +85,9 @@ class Recorder:
             episodes[-1].steps += 1
         self.steps += self.n_envs
 
-    def add_to(self, env: int, action: Array, env_reward: float, next_observation: Array, frame: bytes | None = None) -> None:
+    def add_to(
+        self, env: int, action: Array, env_reward: float, next_observation: Array, frame: bytes | None = None
+    ) -> None:
         """One step of one env."""
         row = self._heads[env] % self._rows
         self._actions[env, row] = action
@@ -116,7 +126,7 @@ class Recorder:
         oldest = int(self._heads[env]) - self.recent_steps // self.n_envs
         found = []
         for episode in self._episodes[env]:
-            if episode.start <= self._heads[env] - self._rows:           # its reset is overwritten: it can't be shown again
+            if episode.start <= self._heads[env] - self._rows:  # its reset is overwritten: it can't be shown again
                 continue
             if self._captures and not self._frames[env]:
                 continue

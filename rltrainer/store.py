@@ -20,9 +20,8 @@ from typing import Any, cast
 
 import numpy as np
 import sqlalchemy as sa
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from safetensors import safe_open
 
 from rltrainer.core import Answer, Label, Query, Range, Segment, UserError, Verdict
 
@@ -30,7 +29,9 @@ VERSION = 1
 FILE = "store.db"
 
 _tables = sa.MetaData()
-_meta = sa.Table("meta", _tables, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.JSON, nullable=False))
+_meta = sa.Table(
+    "meta", _tables, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.JSON, nullable=False)
+)
 _segments = sa.Table(
     "segments",
     _tables,
@@ -119,7 +120,9 @@ class Store:
     def open(cls, folder: Path) -> Store:
         """The store in a run folder. Raises UserError where there is none, or one of another version."""
         if not (folder / FILE).is_file():
-            raise UserError(f"{str(folder)!r} is not a run folder: it holds no {FILE}; pass the folder that `rltrainer train` printed")
+            raise UserError(
+                f"{str(folder)!r} is not a run folder: it holds no {FILE}; pass the folder that `rltrainer train` printed"
+            )
         store = cls(folder)
         try:
             found = store.fact("version")
@@ -158,7 +161,9 @@ class Store:
         with self._writer.begin() as connection:
             known = set(connection.scalars(sa.select(_segments.c.id).where(_segments.c.id.in_(segments))))
             rows = [
-                {"id": s.id, "steps": len(s), "policy_step": s.policy_step} for s in segments.values() if s.id not in known
+                {"id": s.id, "steps": len(s), "policy_step": s.policy_step}
+                for s in segments.values()
+                if s.id not in known
             ]
             if rows:
                 connection.execute(_segments.insert(), rows)
@@ -216,7 +221,9 @@ class Store:
     def change_settings(self, changes: Mapping[str, Any], labeler: str) -> None:
         """Record settings changed while the run goes on, by dotted name. The user's own file stays as it is."""
         with self._writer.begin() as connection:
-            connection.execute(_settings.insert().values(changes=dict(changes), labeler=labeler, created_at=time.time()))
+            connection.execute(
+                _settings.insert().values(changes=dict(changes), labeler=labeler, created_at=time.time())
+            )
 
     # ------------------------------------------------------------------ reading
 
@@ -247,7 +254,8 @@ class Store:
         """What stands now: the newest revision of each (query, labeler), undone ones left out."""
         newest = {(label.query_id, label.labeler): label for label in self.labels()}
         return sorted(
-            (label for label in newest.values() if label.answer.verdict is not Verdict.UNDO), key=lambda label: label.seq
+            (label for label in newest.values() if label.answer.verdict is not Verdict.UNDO),
+            key=lambda label: label.seq,
         )
 
     def waiting(self) -> list[Query]:
@@ -264,14 +272,18 @@ class Store:
         )
         with self._engine.begin() as connection:
             rows = connection.execute(
-                _queries.select().where(~_queries.c.withdrawn & _queries.c.id.not_in(answered)).order_by(_queries.c.place)
+                _queries.select()
+                .where(~_queries.c.withdrawn & _queries.c.id.not_in(answered))
+                .order_by(_queries.c.place)
             ).all()
         return [_query(row) for row in rows]
 
     def leased(self, now: float) -> dict[str, str]:
         """Labeler by query id, of leases that have not run out."""
         with self._engine.begin() as connection:
-            rows = connection.execute(sa.select(_leases.c.query_id, _leases.c.labeler).where(_leases.c.expires_at > now))
+            rows = connection.execute(
+                sa.select(_leases.c.query_id, _leases.c.labeler).where(_leases.c.expires_at > now)
+            )
             return {row.query_id: row.labeler for row in rows}
 
     def counts(self) -> dict[str, int]:
@@ -279,7 +291,9 @@ class Store:
         standing = self.standing_labels()
         skipped = sum(label.answer.verdict is Verdict.SKIP for label in standing)
         with self._engine.begin() as connection:
-            asked = connection.scalar(sa.select(sa.func.count()).select_from(_queries).where(~_queries.c.withdrawn)) or 0
+            asked = (
+                connection.scalar(sa.select(sa.func.count()).select_from(_queries).where(~_queries.c.withdrawn)) or 0
+            )
         return {"asked": asked, "waiting": len(self.waiting()), "labels": len(standing) - skipped, "skipped": skipped}
 
     def newest_event(self, kind: str) -> dict[str, Any] | None:
@@ -311,7 +325,7 @@ def _engine(path: Path) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
-        connection.isolation_level = None                            # SQLAlchemy's BEGIN below is the only one
+        connection.isolation_level = None  # SQLAlchemy's BEGIN below is the only one
         connection.execute("PRAGMA busy_timeout = 30000")
         connection.execute(f"PRAGMA journal_mode = {mode}")
         connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'WAL' else 'EXTRA'}")
@@ -405,9 +419,13 @@ def _read_segment(path: Path) -> Segment:
         parts = [] if ends is None or pictures is None else np.split(pictures, ends[:-1])
         segment = Segment(**arrays, **about, frames=tuple(part.tobytes() for part in parts))
     except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
-        raise UserError(f"segment file {str(path)!r} cannot be read ({error}); restore it from a backup of the run") from None
+        raise UserError(
+            f"segment file {str(path)!r} cannot be read ({error}); restore it from a backup of the run"
+        ) from None
     if segment.id != path.stem:
-        raise UserError(f"segment file {str(path)!r} does not hold what its name says; restore it from a backup of the run")
+        raise UserError(
+            f"segment file {str(path)!r} does not hold what its name says; restore it from a backup of the run"
+        )
     return segment
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -26,7 +26,7 @@ from rltrainer.checkpoint import RunFolder, check_free
 from rltrainer.config import Config
 from rltrainer.core import UserError
 from rltrainer.envs import check_spaces, make_env, make_shown_env, shows_pictures
-from rltrainer.guard import GuardedVecEnv
+from rltrainer.guard import EnvFault, GuardedVecEnv
 from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
 from rltrainer.labeling.replay import replays_exactly
@@ -52,7 +52,7 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     announce: told the labeler's URL
     Raises UserError for what the user can mend, before anything is written where that is possible.
     """
-    torch.set_num_threads(1)                                             # 5–15 times quicker on nets as small as these
+    torch.set_num_threads(1)  # 5–15 times quicker on nets as small as these
     unrepeatable = check(config, path)
     if unrepeatable is not None:
         dashboard.say(f"{unrepeatable}. {_cost_of_filming(config)}")
@@ -63,6 +63,8 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
         if shows_page(config):
             run.open_page(announce)
         run.learn()
+    except EnvFault as fault:
+        raise EnvFault(f"{fault}; all that was learned before is saved in {path}") from fault
     finally:
         run.save()
     return folder
@@ -109,7 +111,9 @@ class Run:
         if config.labeler != "none":
             venv = PreferenceRewardVecWrapper(venv, config.segments.recent_steps)
             self.loop = PreferenceLoop(venv, config, run=folder.path, watch=self._watch)
-        self.model: BaseAlgorithm = named(METHODS, config.method, "method")(normalised(venv, config), config, number(seeds.policy))
+        self.model: BaseAlgorithm = named(METHODS, config.method, "method")(
+            normalised(venv, config), config, number(seeds.policy)
+        )
         self.model.set_logger(configure(str(folder.logs), ["tensorboard"]))
 
     def open_page(self, announce: Callable[[str], None]) -> None:
@@ -138,7 +142,7 @@ class Run:
             self.folder.export_labels(self.loop.store)
             self.loop.close()
         self.model.logger.close()
-        self.model.get_env().close()  # type: ignore[union-attr] - every model here has an env
+        env_of(self.model).close()
         if self.service is not None:
             self.service.stop()
         self.dashboard.close()
@@ -146,7 +150,9 @@ class Run:
     def _finish(self, phase: str, message: str) -> None:
         if self.loop is not None:
             self.loop.phase = phase
-            self._tell({"phase": phase, "message": message, "step": self.loop.steps, "steps": self.config.steps}, at_once=True)
+            self._tell(
+                {"phase": phase, "message": message, "step": self.loop.steps, "steps": self.config.steps}, at_once=True
+            )
 
     def _watch(self, progress: Progress) -> None:
         """The loop's news: while the warm-up waits there are no rollouts that would tell."""
@@ -215,7 +221,9 @@ def make_vec_env(config: Config, seed: int, *, film: bool = False) -> VecEnv:
     plain = EnvMaker(config.env, config.env_options)
     first = EnvMaker(config.env, config.env_options, config.clips.size) if film else plain
     makers = [first, *[plain] * (config.n_envs - 1)]
-    venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
+    venv: VecEnv = (
+        SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
+    )
     venv.seed(seed)
     return GuardedVecEnv(venv)
 
@@ -253,7 +261,9 @@ def normalised(venv: VecEnv, config: Config, *, training: bool = True) -> VecNor
     space = venv.observation_space
     if isinstance(space, gym.spaces.Dict):
         keys = [name for name, part in space.items() if isinstance(part, gym.spaces.Box) and not is_image_space(part)]
-        return VecNormalize(venv, training=training, norm_obs=bool(keys), gamma=config.ppo.gamma, norm_obs_keys=keys or None)
+        return VecNormalize(
+            venv, training=training, norm_obs=bool(keys), gamma=config.ppo.gamma, norm_obs_keys=keys or None
+        )
     scaled = isinstance(space, gym.spaces.Box) and not is_image_space(space)
     return VecNormalize(venv, training=training, norm_obs=scaled, gamma=config.ppo.gamma)
 
@@ -273,12 +283,18 @@ def evaluate(folder: RunFolder, count: int, seed: int) -> list[float]:
     return list(islice(episodes(model), count))
 
 
-def episodes(model: BaseAlgorithm) -> Iterator[float]:
-    """True returns of whole episodes, one after the other, for as long as they are asked for."""
+def env_of(model: BaseAlgorithm) -> VecEnv:
+    """The env that a model trains in or acts in; every model here has one."""
     env = model.get_env()
     assert env is not None
+    return env
+
+
+def episodes(model: BaseAlgorithm) -> Iterator[float]:
+    """True returns of whole episodes, one after the other, for as long as they are asked for."""
+    env = env_of(model)
     observations = env.reset()
     while True:
-        actions, _ = model.predict(observations, deterministic=True)  # type: ignore[arg-type] - SB3's stubs forget the vector's tuple
+        actions, _ = model.predict(cast(Any, observations), deterministic=True)
         observations, _, _, infos = env.step(actions)
         yield from (float(info["episode"]["r"]) for info in infos if "episode" in info)

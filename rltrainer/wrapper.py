@@ -57,14 +57,16 @@ class RewardSeat:
 
     def pay(self, actions: Array, env_rewards: Array, next_observations: Array) -> Array:
         """Learned rewards [N] of one step of every env: actions [N, *A], next_observations [N, O]."""
-        observations = self.recorder.current                            # [N, O]
+        observations = self.recorder.current  # [N, O]
         self.recorder.add(actions, env_rewards, next_observations)
         rewards = self._rewards(observations, actions, next_observations)
         self._check(rewards, env_rewards, next_observations)
         self.learned_returns += rewards
         return rewards
 
-    def pay_one(self, env: int, action: Array, env_reward: float, next_observation: Array, frame: bytes | None) -> float:
+    def pay_one(
+        self, env: int, action: Array, env_reward: float, next_observation: Array, frame: bytes | None
+    ) -> float:
         """The learned reward of one step of one env, whose picture was taken."""
         observation = self.recorder.current[env]
         self.recorder.add_to(env, action, env_reward, next_observation, frame)
@@ -100,7 +102,9 @@ class RewardSeat:
         """Raises EnvFault before anything that is not a number reaches the policy."""
         check_finite(observations, env_rewards, self.recorder.steps)
         if not np.isfinite(rewards.sum()):
-            raise EnvFault(f"the learned reward is not finite after {self.recorder.steps} steps; lower reward.learning_rate")
+            raise EnvFault(
+                f"the learned reward is not finite after {self.recorder.steps} steps; lower reward.learning_rate"
+            )
 
 
 class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -181,7 +185,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, env_rewards, dones, infos = self.venv.step_wait()
-        env_rewards = np.asarray(env_rewards, np.float32)                # as DummyVecEnv rounds them, and SubprocVecEnv does not
+        env_rewards = np.asarray(env_rewards, np.float32)  # as DummyVecEnv rounds them, and SubprocVecEnv does not
         if "inner_steps" in infos[0]:
             rewards = np.array([self.seat.pay_inner(env, info.pop("inner_steps")) for env, info in enumerate(infos)])
         else:
@@ -194,7 +198,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
 
     def _pay(self, observations: VecEnvObs, env_rewards: Array, dones: Array, infos: list[dict[str, Any]]) -> Array:
         space = self.seat.observation_space
-        after = flat_observations(space, observations)                   # [N, O]
+        after = flat_observations(space, observations)  # [N, O]
         if dones.any():
             after = after.copy()
             for env in np.flatnonzero(dones):
@@ -202,7 +206,12 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
         if not any("frame" in info for info in infos):
             return self.seat.pay(self._actions, env_rewards, after)
         steps = zip(self._actions, env_rewards, after, infos, strict=True)
-        return np.array([self.seat.pay_one(env, a, r, o, i.pop("frame", None)) for env, (a, r, o, i) in enumerate(steps)])
+        return np.array(
+            [
+                self.seat.pay_one(env, np.asarray(a), float(r), o, i.pop("frame", None))
+                for env, (a, r, o, i) in enumerate(steps)
+            ]
+        )
 
     def _turn(self, env: int, observations: VecEnvObs, info: dict[str, Any]) -> None:
         """The env's episode ended, and it has been reset already."""

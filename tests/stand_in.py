@@ -23,15 +23,8 @@ from rltrainer.labeling import messages as wire
 
 WEB = Path(__file__).parent.parent / "web"
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
-POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "connect-src 'self'",
-        "img-src blob: data:",
-        "media-src blob:",
-    ]
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob: data:; media-src blob:"
 )
 ALWAYS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store", "Connection": "close"}
 TOKEN = "s3cret"
@@ -79,7 +72,7 @@ def make_pair(
     query_id: str, videos: tuple[bytes, bytes], frames: int, rate: float, size: int = 128, **more: Any
 ) -> Pair:
     """A pair whose segments are called `<query>-a` and `<query>-b`."""
-    shape = {"frames": frames, "frame_rate": rate, "width": size, "height": size}
+    shape: dict[str, Any] = {"frames": frames, "frame_rate": rate, "width": size, "height": size}
     first, second = (
         wire.ClipHeader(segment_id=f"{query_id}-{name}", bytes=len(video), **shape)
         for name, video in zip("ab", videos, strict=True)

@@ -140,7 +140,13 @@ def test_the_loop_and_the_label_service_know_no_rl_library() -> None:
 
 def test_nothing_that_runs_code_is_read_from_disk() -> None:
     """No pickle, no torch.load, no SB3 zip, no YAML that makes objects."""
-    assert not importers("pickle") | importers("cloudpickle") | importers("joblib") | importers("shelve") | importers("marshal")
+    assert (
+        not importers("pickle")
+        | importers("cloudpickle")
+        | importers("joblib")
+        | importers("shelve")
+        | importers("marshal")
+    )
     refused = {"torch.load", "torch.save", "np.load", "numpy.load", "PPO.load", "yaml.unsafe_load", "yaml.full_load"}
     found = []
     for file in MODULES:
@@ -165,7 +171,7 @@ def test_nobody_draws_from_a_global_generator() -> None:
         for node in nodes(file):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             library, _, draw = called.rpartition(".")
-            state = draw in ("get_state", "set_state")                   # AirHockey's own generator is swapped in and out
+            state = draw in ("get_state", "set_state")  # AirHockey's own generator is swapped in and out
             if library in ("np.random", "random") and draw not in own and not (state and file.name == "fancy.py"):
                 found.append(f"{file.name}:{node.lineno} {called}")
             if called == "torch.manual_seed":
@@ -198,14 +204,23 @@ assert "fancy_gym" not in sys.modules
 
 
 def test_importing_starts_no_thread_and_writes_no_file(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", IMPORT], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert not list(tmp_path.iterdir())
 
 
 def test_the_public_names_are_there() -> None:
-    for name in ("PreferenceRewardWrapper", "PreferenceRewardVecWrapper", "PreferenceLoop", "PreferenceCallback", "OracleTeacher", "Config"):
+    for name in (
+        "PreferenceRewardWrapper",
+        "PreferenceRewardVecWrapper",
+        "PreferenceLoop",
+        "PreferenceCallback",
+        "OracleTeacher",
+        "Config",
+    ):
         assert getattr(rltrainer, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Preferences'"):
         rltrainer.Preferences  # noqa: B018 - looking it up is the test

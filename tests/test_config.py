@@ -77,12 +77,26 @@ def test_a_number_with_an_exponent_is_no_text(written: str) -> None:
     assert Config.parse(f"ppo: {{learning_rate: {written}}}").ppo.learning_rate == 3e-4
 
 
-@pytest.mark.parametrize(("written", "meant"), [("on", True), ("'on'", True), ("yes", True), ("true", True), ("off", False), ("'off'", False), ("no", False), ("'false'", False)])
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("on", True),
+        ("'on'", True),
+        ("yes", True),
+        ("true", True),
+        ("off", False),
+        ("'off'", False),
+        ("no", False),
+        ("'false'", False),
+    ],
+)
 def test_switches_are_on_and_off_with_or_without_quotes(written: str, meant: bool) -> None:
     assert Config.parse(f"labeling: {{allow_ties: {written}}}").labeling.allow_ties is meant
 
 
-@pytest.mark.parametrize(("written", "meant"), [("on", "on"), ("'on'", "on"), ("off", "off"), ("'off'", "off"), ("auto", "auto")])
+@pytest.mark.parametrize(
+    ("written", "meant"), [("on", "on"), ("'on'", "on"), ("off", "off"), ("'off'", "off"), ("auto", "auto")]
+)
 def test_on_and_off_are_words_where_a_word_is_asked_for(written: str, meant: str) -> None:
     """PyYAML reads `page: off` as false."""
     assert Config.parse(f"labeling: {{page: {written}}}").labeling.page == meant
@@ -103,7 +117,10 @@ def test_yaml_anchors_may_be_merged() -> None:
 
 
 def test_a_config_written_out_reads_back_the_same() -> None:
-    config = Config.parse(SEED_FILE + "env_options: {a: 1, b: [x, 2.5]}\nreward: {hidden: [32, 16, 8]}\nlabeling: {page: on, task: 'so: what?'}\n")
+    config = Config.parse(
+        SEED_FILE
+        + "env_options: {a: 1, b: [x, 2.5]}\nreward: {hidden: [32, 16, 8]}\nlabeling: {page: on, task: 'so: what?'}\n"
+    )
     assert Config.parse(config.dump()) == config
     assert Config.parse(Config().dump()) == Config()
 
@@ -147,7 +164,10 @@ def test_the_shipped_file_documents_every_setting_and_holds_the_defaults() -> No
 
 def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
     assert refusal("stps: 3") == "config: there is no setting 'stps'; did you mean 'steps'?"
-    assert refusal("queries: {stratgy: uniform}") == "config: there is no setting 'queries.stratgy'; did you mean 'queries.strategy'?"
+    assert (
+        refusal("queries: {stratgy: uniform}")
+        == "config: there is no setting 'queries.stratgy'; did you mean 'queries.strategy'?"
+    )
     assert refusal("allowTie: on") == "config: there is no setting 'allowTie'; did you mean 'allowTies'?"
     assert refusal("learning_rate: 0.1").startswith("config: there is no setting 'learning_rate'; did you mean ")
 
@@ -204,7 +224,9 @@ def test_a_setting_under_both_of_its_names_is_refused() -> None:
         ("env_options: {1: 2}", "env_options.1", "1", "string"),
     ],
 )
-def test_a_wrong_value_names_the_setting_what_was_found_and_what_is_allowed(text: str, setting: str, found: str, allowed: str) -> None:
+def test_a_wrong_value_names_the_setting_what_was_found_and_what_is_allowed(
+    text: str, setting: str, found: str, allowed: str
+) -> None:
     sentence = refusal(text)
     assert sentence.startswith(f"config: {setting}")
     assert f"is {found}: " in sentence
@@ -220,7 +242,9 @@ def test_a_wrong_value_is_explained_with_the_settings_own_line() -> None:
     assert f"({described})" in refusal("segments: {steps: 0}")
 
 
-@pytest.mark.parametrize("text", ["a: [1", "a: 'x", "\t- x", "a: b: c", "? [a]\n: b", "? {a: 1}\n: b", "a: \x00", "- &x\n- *y"])
+@pytest.mark.parametrize(
+    "text", ["a: [1", "a: 'x", "\t- x", "a: b: c", "? [a]\n: b", "? {a: 1}\n: b", "a: \x00", "- &x\n- *y"]
+)
 def test_what_is_not_yaml_is_one_sentence(text: str) -> None:
     assert refusal(text).startswith("config is not readable YAML: ")
 

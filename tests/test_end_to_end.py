@@ -18,10 +18,7 @@ from rltrainer.core import Verdict
 from rltrainer.store import Store
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; `make test` installs it")
 
@@ -70,8 +67,8 @@ def answer(page: Page, key: str, store: Store) -> None:
     left = page.get_by_role("button", name="Left is better")
 
     def gone() -> bool:
-        if left.is_enabled():                                            # not while the page waits for a pair
-            page.keyboard.press(key)                                     # ignored while the page is locked after a swap
+        if left.is_enabled():  # not while the page waits for a pair
+            page.keyboard.press(key)  # ignored while the page is locked after a swap
         page.wait_for_timeout(150)
         return len(store.labels()) > before
 

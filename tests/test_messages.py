@@ -31,6 +31,9 @@ KINDS: dict[str, type[wire.Message]] = {
 FROM_PAGES = [name for name in KINDS if name.startswith(("hello", "label", "settings"))]
 
 
+THREE_TRIMS = '{"a": [0, 1], "b": [0, 1], "c": [0, 1]}'
+
+
 def example(name: str) -> str:
     return (EXAMPLES / f"{name}.json").read_text()
 
@@ -81,7 +84,7 @@ def test_a_field_too_many_is_refused(name: str) -> None:
         ('{"type": "label", "label_id": "l", "query_id": "q", "verdict": "equal", "trims": {"s": [-1, 4]}}', "trims"),
         ('{"type": "label", "label_id": "l", "query_id": "q", "verdict": "equal", "trims": {"s": [0.5, 4]}}', "trims"),
         (
-            '{"type": "label", "label_id": "l", "query_id": "q", "verdict": "skip", "trims": {"a":[0,1],"b":[0,1],"c":[0,1]}}',
+            '{"type": "label", "label_id": "l", "query_id": "q", "verdict": "skip", "trims": ' + THREE_TRIMS + "}",
             "trims",
         ),
         ('{"type": "settings", "changes": {"clips.speed": "fast"}}', "changes"),

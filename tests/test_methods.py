@@ -142,8 +142,8 @@ def test_one_rollout_sees_one_reward(run: Run) -> None:
         versions.setdefault(rollout, set()).add(version)
     assert all(len(seen) == 1 for seen in versions.values())
     assert [min(seen) for seen in versions.values()] == sorted(min(seen) for seen in versions.values())
-    assert len(set.union(*versions.values())) > 2                        # it was swapped on the way
-    assert min(versions[1]) >= 1                                         # the warm-up's labels count from the first rollout
+    assert len(set.union(*versions.values())) > 2  # it was swapped on the way
+    assert min(versions[1]) >= 1  # the warm-up's labels count from the first rollout
 
 
 def test_the_policy_learns_from_the_learned_reward_and_the_monitor_tells_the_true_one(run: Run) -> None:
@@ -227,7 +227,7 @@ def test_the_log_names_the_reward_and_its_quality(run: Run) -> None:
 
 def test_the_same_seed_gives_the_same_run_twice() -> None:
     runs = []
-    for _ in range(2):                                                   # one after the other: SB3 seeds torch's one generator
+    for _ in range(2):  # one after the other: SB3 seeds torch's one generator
         runs.append(Run())
         runs[-1].learn()
     for first, second in zip(*(weights(one.model) for one in runs), strict=True):

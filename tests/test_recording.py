@@ -96,7 +96,7 @@ def test_a_fresh_recorder_has_nothing_to_cut_from() -> None:
     assert sample(play.recorder) == []
     for _ in range(4):
         play.step()
-    assert sample(play.recorder, steps=5) == []                          # one step short
+    assert sample(play.recorder, steps=5) == []  # one step short
     play.step()
     assert starts(sample(play.recorder, steps=5)) == {(0, 0)}
 
@@ -123,7 +123,10 @@ def test_terminated_and_truncated_stay_apart_and_belong_to_the_last_step() -> No
     play = Play()
     play.episode(6, how="terminated")
     play.episode(6, how="truncated")
-    seen = {(int(s.observations[0, 1]), int(s.observations[0, 2])): (s.terminated, s.truncated) for s in sample(play.recorder, steps=5)}
+    seen = {
+        (int(s.observations[0, 1]), int(s.observations[0, 2])): (s.terminated, s.truncated)
+        for s in sample(play.recorder, steps=5)
+    }
     assert seen == {(0, 0): (False, False), (0, 1): (True, False), (1, 0): (False, False), (1, 1): (False, True)}
 
 
@@ -141,7 +144,7 @@ def test_an_episode_that_was_cut_off_or_left_early_is_no_segment() -> None:
     play.episode(3, how="truncated")
     for _ in range(3):
         play.step()
-    play.reset(0)                                                        # left in the middle
+    play.reset(0)  # left in the middle
     play.episode(5)
     assert {episode for episode, _ in starts(sample(play.recorder, steps=5))} == {2}
 
@@ -178,7 +181,9 @@ def test_later_steps_do_not_change_a_segment() -> None:
     before = [array.copy() for array in (segment.observations, segment.actions, segment.env_rewards, segment.lead_in)]
     for _ in range(20):
         play.episode(20)
-    for then, now in zip(before, (segment.observations, segment.actions, segment.env_rewards, segment.lead_in), strict=True):
+    for then, now in zip(
+        before, (segment.observations, segment.actions, segment.env_rewards, segment.lead_in), strict=True
+    ):
         np.testing.assert_array_equal(then, now)
 
 
@@ -307,13 +312,15 @@ def test_captured_frames_come_with_their_steps() -> None:
         recorder.begin(0, episode, np.zeros(1, np.float32), frame=f"{episode}:0".encode())
         for t in range(10):
             taken += 1
-            recorder.add_to(0, np.array([taken]), 0.0, np.array([t + 1], np.float32), frame=f"{episode}:{t + 1}".encode())
+            recorder.add_to(
+                0, np.array([taken]), 0.0, np.array([t + 1], np.float32), frame=f"{episode}:{t + 1}".encode()
+            )
         recorder.end(0, terminated=False, truncated=True)
     for segment in recorder.sample(50, 4, np.random.default_rng(0)):
         first = len(segment.lead_in)
         assert segment.frames == tuple(f"{segment.episode_seed}:{first + t}".encode() for t in range(5))
     kept: dict[int, Any] = recorder._frames[0]
-    assert len(kept) <= 60                                               # pictures nobody can ask for are dropped
+    assert len(kept) <= 60  # pictures nobody can ask for are dropped
 
 
 def test_the_same_generator_gives_the_same_segments() -> None:

@@ -32,7 +32,10 @@ def make(name: str, seed: int = 0, space: gym.Space[Any] = PUSH, observed: int =
 
 def oracle_pairs(count: int, seed: int = 0, **kwargs: Any) -> list[Comparison]:
     segments = toys.random_segments(2 * count, np.random.default_rng(seed), **kwargs)
-    return [toys.compare(a, b, name=f"query {n}") for n, (a, b) in enumerate(zip(segments[::2], segments[1::2], strict=True))]
+    return [
+        toys.compare(a, b, name=f"query {n}")
+        for n, (a, b) in enumerate(zip(segments[::2], segments[1::2], strict=True))
+    ]
 
 
 def reference(seed: int = 99, count: int = 16) -> list[Segment]:
@@ -93,7 +96,9 @@ class TestLearner:
 
     def test_member_returns_are_one_number_for_each_member_and_segment(self, name: str) -> None:
         learner = make(name, members=4)
-        segments = toys.random_segments(7, np.random.default_rng(0), steps=9) + toys.random_segments(2, np.random.default_rng(1), steps=3)
+        segments = toys.random_segments(7, np.random.default_rng(0), steps=9) + toys.random_segments(
+            2, np.random.default_rng(1), steps=3
+        )
         for _ in range(2):
             returns = learner.member_returns(segments)
             assert returns.shape[1] == 9
@@ -122,7 +127,9 @@ class TestLearner:
     def test_the_arrays_that_are_handed_in_stay_as_they_are(self, name: str) -> None:
         learner = make(name)
         pairs, batch = oracle_pairs(6), reference()
-        seen = [array for pair in pairs for array in (pair.first.observations, pair.second.actions)] + [s.observations for s in batch]
+        seen = [array for pair in pairs for array in (pair.first.observations, pair.second.actions)] + [
+            s.observations for s in batch
+        ]
         before = [array.copy() for array in seen]
         inputs = rows()
         copies = [part.copy() for part in inputs]
@@ -155,7 +162,9 @@ class TestLearner:
 
         learners = [make(name), make(name)]
         learners[0].fit(pairs, batch)
-        learners[1].fit([replace(p, first=blind(p.first), second=blind(p.second)) for p in pairs], [blind(s) for s in batch])
+        learners[1].fit(
+            [replace(p, first=blind(p.first), second=blind(p.second)) for p in pairs], [blind(s) for s in batch]
+        )
         for key, value in learners[0].state().items():
             np.testing.assert_array_equal(value, learners[1].state()[key])
 
@@ -164,10 +173,14 @@ class TestLearner:
 
         def scribbled(pair: Comparison) -> Comparison:
             first, second = pair.first.observations.copy(), pair.second.observations.copy()
-            first[:2], first[7:], second[10:] = 1e3, -1e3, 1e3           # step t is of rows t and t + 1
+            first[:2], first[7:], second[10:] = 1e3, -1e3, 1e3  # step t is of rows t and t + 1
             actions = pair.first.actions.copy()
             actions[:2], actions[6:] = 50, -50
-            return replace(pair, first=replace(pair.first, observations=first, actions=actions), second=replace(pair.second, observations=second))
+            return replace(
+                pair,
+                first=replace(pair.first, observations=first, actions=actions),
+                second=replace(pair.second, observations=second),
+            )
 
         learners = [make(name), make(name)]
         learners[0].fit(pairs, reference())
@@ -176,12 +189,20 @@ class TestLearner:
 
     def test_a_trim_is_the_same_as_a_shorter_segment(self, name: str) -> None:
         def cut(segment: Segment, start: int, end: int) -> Segment:
-            return toys.segment(segment.observations[start : end + 1], segment.actions[start:end], segment.env_rewards[start:end])
+            return toys.segment(
+                segment.observations[start : end + 1], segment.actions[start:end], segment.env_rewards[start:end]
+            )
 
         pairs = oracle_pairs(12)
         trimmed = [replace(pair, first_range=(3, 7), second_range=(1, 9)) for pair in pairs]
         shorter = [
-            replace(pair, first=cut(pair.first, 3, 7), first_range=(0, 4), second=cut(pair.second, 1, 9), second_range=(0, 8))
+            replace(
+                pair,
+                first=cut(pair.first, 3, 7),
+                first_range=(0, 4),
+                second=cut(pair.second, 1, 9),
+                second_range=(0, 8),
+            )
             for pair in pairs
         ]
         learners = [make(name), make(name)]
@@ -192,7 +213,15 @@ class TestLearner:
     def test_the_side_on_which_a_segment_stood_does_not_matter(self, name: str) -> None:
         pairs = oracle_pairs(60)
         turned = [
-            replace(p, first=p.second, second=p.first, target=1 - p.target, first_range=p.second_range, second_range=p.first_range) for p in pairs
+            replace(
+                p,
+                first=p.second,
+                second=p.first,
+                target=1 - p.target,
+                first_range=p.second_range,
+                second_range=p.first_range,
+            )
+            for p in pairs
         ]
         learners = [make(name), make(name)]
         learners[0].fit(pairs, reference())
@@ -226,7 +255,10 @@ class TestLearner:
         rng = np.random.default_rng(0)
         segments = [toys.segment(rng.integers(0, 255, (6, 2)), rng.integers(-1, 2, 5), seed=n) for n in range(12)]
         segments = [replace(s, observations=s.observations.astype(np.uint8)) for s in segments]
-        pairs = [toys.compare(a, b, float(a.actions.sum() > b.actions.sum())) for a, b in zip(segments[::2], segments[1::2], strict=True)]
+        pairs = [
+            toys.compare(a, b, float(a.actions.sum() > b.actions.sum()))
+            for a, b in zip(segments[::2], segments[1::2], strict=True)
+        ]
         learner = make(name, space=space)
         learner.fit(pairs, segments)
         observations, actions, after = rows(space=space)
@@ -235,7 +267,7 @@ class TestLearner:
     def test_a_linear_reward_is_found_from_sixty_oracle_labels(self, name: str) -> None:
         learner: Learner = LEARNERS[name](2, PUSH, Reward(), np.random.SeedSequence(1))
         pairs = oracle_pairs(60)
-        for known in (20, 30, 40, 50, 60):                               # as they come in during a run
+        for known in (20, 30, 40, 50, 60):  # as they come in during a run
             report = learner.fit(pairs[:known], reference(count=64))
         assert accuracy(learner, oracle_pairs(400, seed=1234)) > 0.85
         assert report.held_out_accuracy is not None
@@ -246,7 +278,9 @@ class TestLearner:
 
 
 def loss(logit: float, target: float, noise: float) -> float:
-    return float(preference_loss(torch.tensor([logit], dtype=torch.float64), torch.tensor([target], dtype=torch.float64), noise))
+    return float(
+        preference_loss(torch.tensor([logit], dtype=torch.float64), torch.tensor([target], dtype=torch.float64), noise)
+    )
 
 
 def test_a_tie_costs_log_two_when_returns_are_equal() -> None:
@@ -298,12 +332,16 @@ def test_loss_and_gradient_are_always_numbers(noise: float, logit: float, target
 
 def test_discrete_actions_become_one_hot_rows() -> None:
     np.testing.assert_array_equal(encode_actions(gym.spaces.Discrete(3), np.array([2, 0])), [[0, 0, 1], [1, 0, 0]])
-    np.testing.assert_array_equal(encode_actions(gym.spaces.Discrete(3, start=5), np.array([5, 7])), [[1, 0, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(
+        encode_actions(gym.spaces.Discrete(3, start=5), np.array([5, 7])), [[1, 0, 0], [0, 0, 1]]
+    )
 
 
 def test_box_actions_are_flattened() -> None:
     actions = np.arange(12.0).reshape(2, 2, 3)
-    np.testing.assert_array_equal(encode_actions(gym.spaces.Box(-1, 1, (2, 3)), actions), [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]])
+    np.testing.assert_array_equal(
+        encode_actions(gym.spaces.Box(-1, 1, (2, 3)), actions), [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
+    )
 
 
 def test_a_step_is_seen_as_before_action_and_after() -> None:
@@ -346,8 +384,8 @@ def known_net(*weights: float, members: int = 1) -> EnsembleLearner:
 def test_a_segments_return_is_the_sum_over_its_steps() -> None:
     """r = 1·o₁ + 10·o₂ + 100·a + 1000·o₁' + 10000·o₂'."""
     learner = known_net(1, 10, 100, 1000, 10000)
-    two = toys.segment([[1, 0], [2, 0], [3, 1]], [[0.5], [0.25]])        # 1 + 50 + 2000 = 2051; 2 + 25 + 3000 + 10000 = 13027
-    one = toys.segment([[0, 1], [0, 0]], [[1]])                          # 10 + 100 = 110
+    two = toys.segment([[1, 0], [2, 0], [3, 1]], [[0.5], [0.25]])  # 1 + 50 + 2000 = 2051; 2 + 25 + 3000 + 10000 = 13027
+    one = toys.segment([[0, 1], [0, 0]], [[1]])  # 10 + 100 = 110
     np.testing.assert_allclose(learner.member_returns([two, one, two]), [[15078, 110, 15078]], rtol=1e-5)
 
 
@@ -358,11 +396,14 @@ def test_padding_and_trimmed_steps_count_for_nothing_in_the_loss() -> None:
     short = toys.segment([[0, 1], [0, 0]], [[1]])
     pairs = [toys.compare(long, short, 1.0, "a"), toys.compare(short, long, 0.0, "b", second_range=(1, 2))]
     batch = learner._batch(pairs, [np.zeros((1, 5), np.float32)])
-    learner._nets.biases[0].data += 7.0                                  # a bias would show on a padded step
+    learner._nets.biases[0].data += 7.0  # a bias would show on a padded step
     returns = learner._returns(batch.rows.expand(2, *batch.rows.shape), batch.mask.expand(2, *batch.mask.shape))
     scaled = [learner._scale(segment_features(PUSH, segment)) for segment in (long, short)]
     weights = np.array([1, 10, 100, 1000, 10000])
-    by_hand = [[(scaled[0] @ weights + 7).sum(), (scaled[1] @ weights + 7).sum()], [(scaled[1] @ weights + 7).sum(), scaled[0][1] @ weights + 7]]
+    by_hand = [
+        [(scaled[0] @ weights + 7).sum(), (scaled[1] @ weights + 7).sum()],
+        [(scaled[1] @ weights + 7).sum(), scaled[0][1] @ weights + 7],
+    ]
     np.testing.assert_allclose(returns.detach().numpy(), [by_hand, by_hand], rtol=1e-4)
 
 
@@ -374,11 +415,13 @@ def test_a_label_stays_in_the_bootstrap_it_was_drawn_for() -> None:
     seen = [segment_features(PUSH, s) for s in reference()]
     before = learner._batch(pairs, seen).bags
     learner.fit(pairs, reference())
-    turned = [replace(pair, target=0.5) for pair in pairs[::-1]] + [replace(p, query_id=p.query_id + "x") for p in oracle_pairs(5, seed=3)]
+    turned = [replace(pair, target=0.5) for pair in pairs[::-1]] + [
+        replace(p, query_id=p.query_id + "x") for p in oracle_pairs(5, seed=3)
+    ]
     after = learner._batch(turned, seen).bags
     np.testing.assert_array_equal(after[:, :20], before[:, ::-1])
-    assert (before.sum(axis=0) > 0).all()                                # every label teaches someone
-    assert 0.2 < (before == 0).mean() < 0.5                              # e⁻¹ = 0.37 of the members never see one
+    assert (before.sum(axis=0) > 0).all()  # every label teaches someone
+    assert 0.2 < (before == 0).mean() < 0.5  # e⁻¹ = 0.37 of the members never see one
 
 
 def test_held_out_accuracy_counts_only_members_that_did_not_see_the_label_and_no_ties() -> None:
@@ -451,7 +494,7 @@ def test_no_member_learns_from_a_label_that_it_is_judged_on() -> None:
     learner = make("ensemble", members=400, hidden=(4,), fit_steps=1)
     assert isinstance(learner, EnsembleLearner)
     batch = learner._batch(oracle_pairs(5), [segment_features(PUSH, s) for s in reference()])
-    indices = learner._minibatches(batch.bags, 2)                        # [steps, M, B]
+    indices = learner._minibatches(batch.bags, 2)  # [steps, M, B]
     for member in range(400):
         assert set(indices[:, member].ravel()) <= set(np.flatnonzero(batch.bags[member]))
 

@@ -62,7 +62,7 @@ def test_two_runs_have_two_names(tmp_path: Path, store: Store) -> None:
 def test_a_folder_without_a_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is not a run folder: it holds no store\.db"):
         Store.open(tmp_path)
-    assert not list(tmp_path.iterdir())                                  # looking made no file
+    assert not list(tmp_path.iterdir())  # looking made no file
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database " * 500])
@@ -90,7 +90,10 @@ def test_a_store_of_another_version_is_refused_with_both_versions(store: Store) 
         Store.open(store.folder)
 
 
-@pytest.mark.parametrize(("version", "mode"), [((3, 51, 2), "DELETE"), ((3, 51, 3), "WAL"), ((3, 40, 1), "DELETE"), ((3, 52, 0), "WAL"), ((4, 0, 0), "WAL")])
+@pytest.mark.parametrize(
+    ("version", "mode"),
+    [((3, 51, 2), "DELETE"), ((3, 51, 3), "WAL"), ((3, 40, 1), "DELETE"), ((3, 52, 0), "WAL"), ((4, 0, 0), "WAL")],
+)
 def test_the_journal_is_wal_only_where_two_writers_are_sound(version: tuple[int, ...], mode: str) -> None:
     assert journal_mode(version) == mode
 
@@ -129,7 +132,9 @@ def test_a_segment_comes_back_as_it_was(store: Store) -> None:
     assert store.segment(other.id).frames == ()
 
 
-def test_segments_are_on_disk_before_the_query_that_names_them(store: Store, segments: list[Segment], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_are_on_disk_before_the_query_that_names_them(
+    store: Store, segments: list[Segment], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -149,7 +154,9 @@ def test_queries_wait_in_the_order_they_were_asked(store: Store, queries: list[Q
     assert store.query("unheard-of") is None
 
 
-def test_a_segment_asked_about_twice_is_stored_once(store: Store, queries: list[Query], segments: list[Segment]) -> None:
+def test_a_segment_asked_about_twice_is_stored_once(
+    store: Store, queries: list[Query], segments: list[Segment]
+) -> None:
     store.ask([(segments[0], segments[2]), (segments[0], segments[3])], 1, "uniform")
     assert len(list((store.folder / "segments").iterdir())) == len(segments)
     assert store.counts()["asked"] == len(queries) + 2
@@ -161,7 +168,9 @@ def test_asking_nothing_is_nothing(store: Store) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "gone", "foreign"])
-def test_a_damaged_segment_file_is_one_sentence(store: Store, queries: list[Query], segments: list[Segment], damage: str) -> None:
+def test_a_damaged_segment_file_is_one_sentence(
+    store: Store, queries: list[Query], segments: list[Segment], damage: str
+) -> None:
     file = store.folder / "segments" / f"{queries[0].first}.safetensors"
     content = bytearray(file.read_bytes())
     if damage == "gone":
@@ -170,7 +179,9 @@ def test_a_damaged_segment_file_is_one_sentence(store: Store, queries: list[Quer
         file.write_bytes((store.folder / "segments" / f"{queries[0].second}.safetensors").read_bytes())
     else:
         content[-1] ^= 1
-        file.write_bytes({"cut": bytes(content[: len(content) // 2]), "flipped": bytes(content), "emptied": b""}[damage])
+        file.write_bytes(
+            {"cut": bytes(content[: len(content) // 2]), "flipped": bytes(content), "emptied": b""}[damage]
+        )
     with pytest.raises(UserError, match=r"segment file '.*\.safetensors' .*; restore it from a backup of the run"):
         store.segment(queries[0].first)
     assert store.segment(queries[1].first).id == queries[1].first
@@ -180,7 +191,11 @@ def test_a_segment_file_of_another_kind_is_one_sentence(store: Store, queries: l
     from safetensors.numpy import save
 
     file = store.folder / "segments" / f"{queries[0].first}.safetensors"
-    for content in (save({"x": np.zeros(3)}), save({"x": np.zeros(3)}, metadata={"segment": "{"}), save({"x": np.zeros(3)}, metadata={"segment": "{}"})):
+    for content in (
+        save({"x": np.zeros(3)}),
+        save({"x": np.zeros(3)}, metadata={"segment": "{"}),
+        save({"x": np.zeros(3)}, metadata={"segment": "{}"}),
+    ):
         file.write_bytes(content)
         with pytest.raises(UserError, match="segment file"):
             store.segment(queries[0].first)
@@ -228,13 +243,15 @@ def test_two_labelers_of_one_query_have_a_label_each(store: Store, queries: list
     assert (ada.revision, bob.revision) == (0, 0)
     store.save_label("c", query.id, "ada", UNDO)
     assert store.standing_labels() == [bob]
-    assert query not in store.waiting()                                  # bob's answer stands
+    assert query not in store.waiting()  # bob's answer stands
 
 
 def test_a_label_keeps_its_trims_its_source_and_its_time(store: Store, queries: list[Query]) -> None:
     query = queries[0]
     before = time.time()
-    saved = store.save_label("a", query.id, "ada", prefer(query.first, **{query.first: (2, 7), query.second: (0, 10)}), source="bot")
+    saved = store.save_label(
+        "a", query.id, "ada", prefer(query.first, **{query.first: (2, 7), query.second: (0, 10)}), source="bot"
+    )
     assert saved.answer.trims == {query.first: (2, 7), query.second: (0, 10)}
     assert saved.source == "bot"
     assert before <= saved.created_at <= time.time()
@@ -356,19 +373,23 @@ store.close()
 
 def labeler(folder: Path, name: str) -> subprocess.Popen[str]:
     """A process that answers everything that waits once it is told to."""
-    child = subprocess.Popen([sys.executable, "-c", ANSWER, str(folder), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", ANSWER, str(folder), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     return child
 
 
-def test_two_processes_answer_while_a_third_asks_and_every_label_is_there_once(store: Store, segments: list[Segment], queries: list[Query]) -> None:
+def test_two_processes_answer_while_a_third_asks_and_every_label_is_there_once(
+    store: Store, segments: list[Segment], queries: list[Query]
+) -> None:
     children = [labeler(store.folder, name) for name in ("ada", "bob")]
     for child in children:
         assert child.stdin is not None
         child.stdin.write("go\n")
         child.stdin.flush()
-    for n in range(6):                                                   # the trainer goes on asking and logging meanwhile
+    for n in range(6):  # the trainer goes on asking and logging meanwhile
         store.log("progress", step=n)
         store.ask([(segments[n], segments[n + 1])], n, "uniform")
     assert [child.wait(30) for child in children] == [0, 0]
@@ -377,7 +398,9 @@ def test_two_processes_answer_while_a_third_asks_and_every_label_is_there_once(s
     labels = store.labels()
     assert [label.seq for label in labels] == sorted({label.seq for label in labels})
     assert len({label.id for label in labels}) == len(labels)
-    assert {(label.query_id, label.labeler) for label in labels} == {(q.id, name) for q in queries for name in ("ada", "bob")}
+    assert {(label.query_id, label.labeler) for label in labels} == {
+        (q.id, name) for q in queries for name in ("ada", "bob")
+    }
     assert all(label.answer.preferred == store.query(label.query_id).second for label in labels)  # type: ignore[union-attr]
     assert store.counts()["asked"] == 10
 

@@ -57,7 +57,9 @@ class TestTeacher:
         chosen = [
             answer.preferred
             for seed in range(20)
-            for answer in (self.make(name)(*pair, np.random.default_rng(seed)) for pair in ((much, little), (little, much)))
+            for answer in (
+                self.make(name)(*pair, np.random.default_rng(seed)) for pair in ((much, little), (little, much))
+            )
             if answer.verdict is Verdict.PREFER
         ]
         assert chosen.count(much.id) > 0.8 * len(chosen) > 0
@@ -73,7 +75,7 @@ class TestTeacher:
 
 def test_the_oracle_prefers_the_higher_true_return() -> None:
     oracle, rng = OracleTeacher(), np.random.default_rng(0)
-    more, less = rated(1.0, 1.0, 1.5), rated(3.0, 0.0, 0.25, seed=1)     # 3.5 against 3.25
+    more, less = rated(1.0, 1.0, 1.5), rated(3.0, 0.0, 0.25, seed=1)  # 3.5 against 3.25
     assert oracle(more, less, rng) == oracle(less, more, rng) == Answer(Verdict.PREFER, more.id)
 
 

@@ -29,7 +29,10 @@ class Sum:
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         assert len(observations) == len(actions) == len(next_observations)
-        parts = (np.asarray(part, float).reshape(len(observations), -1) for part in (observations, actions, next_observations))
+        parts = (
+            np.asarray(part, float).reshape(len(observations), -1)
+            for part in (observations, actions, next_observations)
+        )
         return np.asarray(sum(part.sum(axis=1) for part in parts))
 
 
@@ -115,9 +118,9 @@ def test_every_step_pays_nothing_before_anything_was_learned(name: str) -> None:
 def test_the_reward_is_of_what_was_seen_before_done_and_seen_after() -> None:
     env = wrap(toys.ledger(), Sum())
     env.reset(seed=1)
-    env.reset(seed=1)                                                    # episode 1, so that before and after can be told apart
-    _, first, *_ = env.step(np.array([0.5], np.float32))                 # [1, 0] → [1, 1]
-    _, second, *_ = env.step(np.array([-0.25], np.float32))              # [1, 1] → [1, 2]
+    env.reset(seed=1)  # episode 1, so that before and after can be told apart
+    _, first, *_ = env.step(np.array([0.5], np.float32))  # [1, 0] → [1, 1]
+    _, second, *_ = env.step(np.array([-0.25], np.float32))  # [1, 1] → [1, 2]
     assert (first, second) == (1 + 0 + 0.5 + 1 + 1, 1 + 1 - 0.25 + 1 + 2)
 
 
@@ -172,7 +175,7 @@ def test_the_terminal_observation_is_recorded_and_not_the_reset_one() -> None:
         dones.append(done)
         infos.append(info)
     assert [list(done) for done in dones[:6]] == [[False, False]] * 3 + [[False, True], [False, False], [True, False]]
-    assert paid[5][0] == 0 + 5 + 0.5 + 0 + 6                             # episode 0, step 5 → the terminal [0, 6], not [1, 0]
+    assert paid[5][0] == 0 + 5 + 0.5 + 0 + 6  # episode 0, step 5 → the terminal [0, 6], not [1, 0]
     assert paid[3][1] == 0 + 3 + 0.5 + 0 + 4
     assert infos[5][0]["learned_return"] == sum(row[0] for row in paid[:6])
     for segment in venv.recorder.sample(200, 4, np.random.default_rng(0)):
@@ -186,7 +189,10 @@ def test_an_end_by_time_is_truncated_and_an_end_by_falling_is_terminated() -> No
     venv.reset()
     for _ in range(12):
         venv.step(np.zeros((2, 1), np.float32))
-    ends = {(s.terminated, s.truncated, len(s.lead_in) + len(s)) for s in venv.recorder.sample(200, 4, np.random.default_rng(0))}
+    ends = {
+        (s.terminated, s.truncated, len(s.lead_in) + len(s))
+        for s in venv.recorder.sample(200, 4, np.random.default_rng(0))
+    }
     assert {end for end in ends if end[0] or end[1]} == {(True, False, 4), (False, True, 6)}
 
 
@@ -247,7 +253,7 @@ def test_what_is_recorded_is_raw_and_flat() -> None:
     env = wrap(toys.dict_env())
     observation, _ = env.reset(seed=1)
     env.step(0)
-    assert env.recorder.current.shape == (1, 3 + 36 * 36 * 3 + 2)        # door one-hot, eye, place: in the space's order
+    assert env.recorder.current.shape == (1, 3 + 36 * 36 * 3 + 2)  # door one-hot, eye, place: in the space's order
     picture = wrap(toys.image_env())
     observation, _ = picture.reset(seed=1)
     assert picture.recorder.current.dtype == np.uint8
@@ -272,7 +278,7 @@ def test_each_episode_has_a_seed_of_its_own_and_the_same_ones_from_the_same_seed
 def test_gymnasiums_and_sb3s_checkers_pass(name: str) -> None:
     env = wrap(gym.make(name), Sum())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)                     # about these envs' own spaces, and that this is a wrapper
+        warnings.simplefilter("ignore", UserWarning)  # about these envs' own spaces, and that this is a wrapper
         check_with_gymnasium(env, skip_render_check=True)
         check_with_sb3(env, warn=False)
     env.close()
@@ -281,7 +287,7 @@ def test_gymnasiums_and_sb3s_checkers_pass(name: str) -> None:
 @pytest.mark.parametrize("name", ["dict", "image"])
 def test_sb3s_checker_passes_on_dict_and_image_observations(name: str) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)                     # about the toys themselves
+        warnings.simplefilter("ignore", UserWarning)  # about the toys themselves
         check_with_sb3(wrap(ODD[name](), Constant()), warn=False)
 
 
@@ -353,7 +359,9 @@ def test_observations_that_cannot_be_taken_are_refused_in_a_sentence() -> None:
         wrap(toys.text_env())
 
 
-@pytest.mark.parametrize("space", [spaces.Sequence(toys.PUSH), spaces.Graph(toys.PUSH, None), spaces.OneOf([toys.PUSH, toys.PUSH])])
+@pytest.mark.parametrize(
+    "space", [spaces.Sequence(toys.PUSH), spaces.Graph(toys.PUSH, None), spaces.OneOf([toys.PUSH, toys.PUSH])]
+)
 def test_odder_observations_are_refused_too_inside_a_dict(space: spaces.Space[Any]) -> None:
     with pytest.raises(UserError, match=type(space).__name__):
         wrap(toys.Spaced(spaces.Dict({"odd": space, "even": toys.PUSH}), toys.PUSH))
@@ -374,7 +382,10 @@ def test_envs_in_other_processes_without_seeded_episodes_are_refused() -> None:
         venv.close()
 
 
-@pytest.mark.parametrize(("fault", "words"), [("observation", "observation with NaN"), ("reward", "reward that is NaN"), ("reset", "began an episode with NaN")])
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("observation", "observation with NaN"), ("reward", "reward that is NaN"), ("reset", "began an episode with NaN")],
+)
 @pytest.mark.parametrize("vector", [False, True])
 def test_what_is_not_a_number_is_stopped_before_the_policy_sees_it(fault: str, words: str, vector: bool) -> None:
     def make() -> gym.Env[Any, Any]:
@@ -439,7 +450,7 @@ def played(venv: VecEnv) -> tuple[list[Array], list[Array], list[Any], Preferenc
     wrapped.seed(17)
     observations, rewards, infos = [wrapped.reset()], [], []
     rng = np.random.default_rng(0)
-    for _ in range(230):                                                 # past the end of the first episodes
+    for _ in range(230):  # past the end of the first episodes
         seen, paid, _, info = wrapped.step(rng.uniform(-2, 2, (2, 1)).astype(np.float32))
         observations.append(seen)
         rewards.append(paid)
@@ -453,7 +464,9 @@ def test_envs_in_this_process_and_in_others_agree() -> None:
     try:
         for ours, theirs in zip(here[:3], there[:3], strict=True):
             np.testing.assert_array_equal(np.array(ours), np.array(theirs))
-        ids = [[s.id for s in wrapped.recorder.sample(30, 20, np.random.default_rng(1))] for wrapped in (here[3], there[3])]
+        ids = [
+            [s.id for s in wrapped.recorder.sample(30, 20, np.random.default_rng(1))] for wrapped in (here[3], there[3])
+        ]
         assert ids[0] == ids[1]
         assert len(set(ids[0])) > 20
         assert here[1][0].dtype == np.float32
@@ -498,7 +511,9 @@ def test_a_normaliser_outside_leaves_the_recorded_segments_raw() -> None:
         assert set(np.diff(segment.observations[:, 1])) == {1.0}
 
 
-@pytest.mark.parametrize("maker", [toys.dict_env, toys.image_env, lambda: gym.make("FrozenLake-v1")], ids=["dict", "image", "discrete"])
+@pytest.mark.parametrize(
+    "maker", [toys.dict_env, toys.image_env, lambda: gym.make("FrozenLake-v1")], ids=["dict", "image", "discrete"]
+)
 def test_ppo_learns_through_the_wrapper_on_odd_observations(maker: Any) -> None:
     venv = wrap_vec(maker, maker, reward=Constant())
     policy = "MultiInputPolicy" if isinstance(venv.observation_space, spaces.Dict) else "MlpPolicy"
@@ -531,7 +546,7 @@ def test_a_black_box_pays_the_learned_reward_summed_over_its_inner_steps() -> No
     _, reward, terminated, truncated, info = env.step(env.action_space.sample())
     assert terminated or truncated
     (observations, actions, after), *others = spy
-    assert not others                                                    # one batch for the whole trajectory
+    assert not others  # one batch for the whole trajectory
     assert len(observations) > 50
     np.testing.assert_array_equal(observations[1:], after[:-1])
     assert reward == pytest.approx(Sum()(observations, actions, after).sum())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from rltrainer.core import Array, Comparison, Segment
+from rltrainer.core import Array, Comparison, FitReport, Segment
 
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 Start = tuple[Any, dict[str, Any]]
@@ -135,7 +135,11 @@ PUSH = spaces.Box(-1, 1, (1,), np.float32)
 
 def dict_env() -> gym.Env[Any, Any]:
     """Observations of several parts."""
-    parts = {"place": spaces.Box(-1, 1, (2,), np.float32), "door": spaces.Discrete(3), "eye": spaces.Box(0, 255, (36, 36, 3), np.uint8)}
+    parts = {
+        "place": spaces.Box(-1, 1, (2,), np.float32),
+        "door": spaces.Discrete(3),
+        "eye": spaces.Box(0, 255, (36, 36, 3), np.uint8),
+    }
     return Spaced(spaces.Dict(parts), spaces.Discrete(2))
 
 
@@ -161,7 +165,9 @@ def segment(observations: Any, actions: Any, env_rewards: Any = None, *, seed: i
     return Segment(np.asarray(observations, np.float32), actions, rewards, seed, actions[:0], **about)
 
 
-def random_segments(count: int, rng: np.random.Generator, steps: int = 10, weights: Sequence[float] = (1.0, -2.0, 0.5)) -> list[Segment]:
+def random_segments(
+    count: int, rng: np.random.Generator, steps: int = 10, weights: Sequence[float] = (1.0, -2.0, 0.5)
+) -> list[Segment]:
     """Segments of noise with 2 observed numbers and 1 action, whose true reward is linear: weights · (o, a)."""
     found = []
     for _ in range(count):
@@ -184,3 +190,38 @@ def compare(first: Segment, second: Segment, target: float | None = None, name: 
         query_id=name or f"{first.id}-{second.id}",
         labeler="hand",
     )
+
+
+class Even:
+    """A reward that pays the same for every step."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+
+    def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
+        return np.ones(len(observations))
+
+
+class Remembering:
+    """A learner that learns nothing and remembers what it was given, by fit. For `reward.learner: toys:Remembering`."""
+
+    def __init__(self, observation_size: int, action_space: spaces.Space[Any], settings: Any, seed: Any) -> None:
+        self.fits: list[list[Comparison]] = []
+        self.references: list[list[Segment]] = []
+
+    def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
+        self.fits.append(list(comparisons))
+        self.references.append(list(reference))
+        return FitReport(len(self.fits), len(comparisons), 0.5, None, None, 0.0)
+
+    def member_returns(self, segments: Sequence[Segment]) -> Array:
+        return np.array([[segment.observations.sum() for segment in segments], [0.0] * len(segments)])
+
+    def snapshot(self) -> Even:
+        return Even(len(self.fits))
+
+    def state(self) -> dict[str, Array]:
+        return {}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        pass

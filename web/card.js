@@ -66,7 +66,7 @@ export class ClipCard {
     mark(this.canvas, "aria-label", `${name}, ${seconds(frames)}`);
     mark(this.first, "aria-label", `${name} starts at`);
     mark(this.end, "aria-label", `${name} ends before`);
-    mark(this.reset, "aria-label", `${name}: reset the trim`);
+    mark(this.reset, "aria-label", `${seconds(first)} – ${seconds(end)} Reset, ${name}`);
     this.#grip(this.first, first, frames, seconds(first));
     this.#grip(this.end, end, frames, seconds(end));
     this.first.hidden = this.end.hidden = !editing;

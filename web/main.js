@@ -15,6 +15,8 @@ import { settings } from "./wire.js";
 /** Pairs decoded ahead of the one on screen, and answered pairs kept decoded for an undo. */
 const AHEAD = 3;
 const BEHIND = 2;
+/** Pictures take no more memory than this, but for the pair on screen and the next one. */
+const PICTURE_BYTES = 400e6;
 /** How long a remark stays. */
 const REMARK_MS = 8000;
 /** Timings kept for a benchmark. */
@@ -71,12 +73,21 @@ function dispatch(event) {
   wake();
 }
 
-/** Which pairs' pictures are worth their memory. */
+/** Which pairs' pictures are worth their memory: the one to answer, the one on screen, the next; then some ahead and behind. */
 function settleShelf() {
-  const seen = state.shown ? [state.shown.queryId] : [];
-  const ahead = state.pairs.map((pair) => pair.queryId);
-  const behind = state.history.map((pair) => pair.queryId).reverse();
-  shelf.settle([...seen, ...ahead, ...behind], [...ahead.slice(0, 1), ...seen, ...ahead.slice(1, 1 + AHEAD), ...behind.slice(0, BEHIND)]);
+  const seen = onScreen(state);
+  const [first, ...ahead] = state.pairs;
+  const behind = [...state.history].reverse();
+  const wanted = [first, seen, ...ahead.slice(0, AHEAD), ...behind.slice(0, BEHIND)].filter((pair) => pair !== undefined && pair !== null);
+  let bytes = 0;
+  const urgent = wanted.filter((pair, rank) => (bytes += sizeOf(pair)) <= PICTURE_BYTES || rank < 3);
+  const ids = (/** @type {import("./state.js").Pair[]} */ pairs) => pairs.map((pair) => pair.queryId);
+  shelf.settle(ids([...wanted, ...state.pairs, ...behind]), ids(urgent));
+}
+
+/** Bytes that a pair's pictures take. @param {import("./state.js").Pair} pair */
+function sizeOf({ clips }) {
+  return clips.reduce((sum, { frames, width, height }) => sum + 4 * frames * width * height, 0);
 }
 
 /** @param {() => unknown} step */

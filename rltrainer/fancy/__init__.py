@@ -15,6 +15,7 @@ from rltrainer.fancy.compat import enable, quiet
 from rltrainer.fancy.drawn import Drawn, is_drawn
 from rltrainer.fancy.goals import forget_goal
 from rltrainer.fancy.ids import is_black_box_id, is_fancy_id
+from rltrainer.fancy.marks import enlarge_marks
 
 __all__ = [
     "AirHockey",
@@ -23,6 +24,7 @@ __all__ = [
     "black_box",
     "camera",
     "enable",
+    "enlarge_marks",
     "forget_goal",
     "is_black_box_id",
     "is_drawn",

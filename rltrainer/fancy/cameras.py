@@ -9,10 +9,12 @@ import numpy as np
 
 CAMERAS: Mapping[str, tuple[tuple[float, float, float], float, float, float]] = {
     "fancy/AirHockey-": ((-0.3, 0.0, 0.0), 2.5, -60.0, 90.0),
-    "fancy/BeerPong": ((0.0, -1.8, 0.9), 7.0, -30.0, 150.0),
+    "fancy/BeerPong": ((0.0, -1.6, 1.0), 5.8, -20.0, 180.0),
     "fancy/BoxPushing": ((0.4, 0.0, 0.2), 1.7, -45.0, 180.0),
-    "fancy/Reacher": ((0.0, 0.0, 0.0), 1.6, -90.0, 90.0),
-    "fancy/TableTennis": ((0.6, 0.0, 1.2), 5.0, -30.0, 140.0),
+    "fancy/HopperThrow": ((2.6, 0.0, 0.8), 8.0, -8.0, 90.0),
+    "fancy/Reacher5d": ((0.0, 0.0, 0.0), 1.3, -90.0, 90.0),
+    "fancy/Reacher7d": ((0.0, 0.0, 0.0), 1.8, -90.0, 90.0),
+    "fancy/TableTennis": ((0.8, 0.0, 1.1), 4.3, -30.0, 140.0),
 }
 """Point looked at and distance [m], elevation and azimuth [degrees], where the env's own view hides what matters."""
 

@@ -31,7 +31,7 @@ class LabelService:
             return False
         try:
             self._child, self.url = self._start()
-        except UserError:                                                # training goes on without a page; tried again later
+        except UserError:  # training goes on without a page; tried again later
             return False
         return True
 
@@ -50,16 +50,26 @@ class LabelService:
 
     def _start(self) -> tuple[subprocess.Popen[str], str]:
         self._started_at = time.monotonic()
-        command = [sys.executable, "-m", "rltrainer", "label", str(self._run), "--host", self._host, "--port", str(self._port)]
+        command = [
+            sys.executable,
+            "-m",
+            "rltrainer",
+            "label",
+            str(self._run),
+            "--host",
+            self._host,
+            "--port",
+            str(self._port),
+        ]
         log = (self._run / "label-service.log").open("a")
         with log:
-            child = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+            child = subprocess.Popen(
                 [*command, "--no-open", "--with-parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                start_new_session=True,                                  # the trainer's Ctrl-C is the trainer's to pass on
+                start_new_session=True,  # the trainer's Ctrl-C is the trainer's to pass on
             )
         assert child.stdout is not None
         url = next((line.strip() for line in child.stdout if "#token=" in line), "")

@@ -54,7 +54,7 @@ from rltrainer.store import Store
 
 POLL_SECONDS = 0.15
 REPORT_SECONDS = 1.0
-SEND_SECONDS = 20.0
+SEND_SECONDS = 60.0
 CLOSE_SECONDS = 2.0
 NOTICE_SECONDS = 20.0
 MOST_PAGES = 64
@@ -153,14 +153,15 @@ class Line:
 
     async def send(self) -> None:
         """Send what is put, in order, until the connection ends."""
-        with contextlib.suppress(ConnectionClosed):
+        try:
             while not isinstance(item := await self.unsent.get(), Close):
-                try:
-                    async with asyncio.timeout(SEND_SECONDS):
-                        await self.connection.send(item)
-                except TimeoutError:
-                    return self.connection.transport.abort()
+                async with asyncio.timeout(SEND_SECONDS):
+                    await self.connection.send(item)
             await self.connection.close(item.code, item.reason)
+        except TimeoutError:
+            self.connection.transport.abort()
+        except ConnectionClosed:
+            pass
 
 
 class Service:
@@ -209,16 +210,16 @@ class Service:
 
     async def _open(self, server: Server, address: Address) -> str:
         """Let pages in; gives a new link."""
-        port = server.sockets[0].getsockname()[1]
-        token = new_token()
+        port, token = server.sockets[0].getsockname()[1], new_token()
+        self._gate = Gate(own_hosts(address.host, port), load_files(web_folder()))
         await self._desk.add_link(hashed(token), address.labeler)
         self._links = await self._desk.links()
-        self._gate = Gate(own_hosts(address.host, port), load_files(web_folder()))
         return page_url(address.host, port, token)
 
     async def _close(self, server: Server, jobs: asyncio.Task[None]) -> None:
         """Commit what was sent, and close connections with 1001."""
         self._closing = True
+        self._noticed.set()
         await self._finish_jobs(jobs)
         server.close()
         with contextlib.suppress(TimeoutError):  # a browser may hold a connection that it never uses
@@ -273,8 +274,7 @@ class Service:
                     await connection.close(UNSUPPORTED, "pages send text")
                     break
                 self._carry_out(self.session.received(page, message, time.monotonic()))
-                if self._jobs.qsize() > MOST_JOBS:
-                    await self._jobs.join()
+                await (self._jobs.join() if self._jobs.qsize() > MOST_JOBS else asyncio.sleep(0))  # others' turn
         except ConnectionClosed:
             pass
         finally:

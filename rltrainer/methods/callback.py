@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from typing import Any, cast
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
@@ -27,7 +28,7 @@ class PreferenceCallback(BaseCallback):
         env = self.training_env
         if self.loop.steps == 0:
             self.model.num_timesteps += self.loop.warm_up(env)
-        self.model._last_obs = env.reset()  # type: ignore[assignment] - SB3 resets before this call, and the warm-up stepped
+        self.model._last_obs = cast(Any, env.reset())  # SB3 resets before this call, and the warm-up stepped since
         self.model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
         self._began = (time.monotonic(), self.model.num_timesteps)
 

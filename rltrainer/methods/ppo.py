@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -33,4 +33,5 @@ def _scale_noise(model: PPO, space: gym.spaces.Box) -> None:
     half = (space.high - space.low) / 2
     scale = np.where(np.isfinite(half) & (half > 0), half, 1.0)
     with torch.no_grad():
-        model.policy.log_std += torch.as_tensor(np.log(scale).reshape(-1), dtype=torch.float32)
+        log_std = cast(torch.Tensor, model.policy.log_std)
+        log_std += torch.as_tensor(np.log(scale).reshape(-1), dtype=torch.float32)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -36,7 +38,9 @@ def preference_loss(logits: Tensor, target: Tensor, noise: float) -> Tensor:
 class EnsembleReward:
     """The mean of M nets, each of mean 0 and std 1 on the reference batch of its refit. In NumPy: small nets are quicker so."""
 
-    def __init__(self, version: int, action_space: gym.Space, scale: Scale, layers: Sequence[tuple[Array, Array]]) -> None:
+    def __init__(
+        self, version: int, action_space: gym.Space[Any], scale: Scale, layers: Sequence[tuple[Array, Array]]
+    ) -> None:
         """layers: (weight [M, in, out], bias [M, 1, out]) of each layer, the last one to [M, in, 1]."""
         self.version = version
         self._space = action_space
@@ -50,13 +54,13 @@ class EnsembleReward:
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         rows = self._scale(features(self._space, observations, actions, next_observations))
-        hidden = rows @ self._first                                      # [N, M · H]
+        hidden = rows @ self._first  # [N, M · H]
         hidden += self._first_bias
         hidden = hidden.reshape(len(rows), self._members, self._units).transpose(1, 0, 2)
         for weight, bias in self._rest:
             hidden = np.maximum(hidden, SLOPE * hidden) @ weight
             hidden += bias
-        return hidden[:, :, 0].mean(axis=0, dtype=np.float64)            # [N]
+        return np.asarray(hidden[:, :, 0].mean(axis=0, dtype=np.float64))  # [N]
 
 
 class Nets(torch.nn.Module):
@@ -66,7 +70,7 @@ class Nets(torch.nn.Module):
         super().__init__()
         self.weights = torch.nn.ParameterList()
         self.biases = torch.nn.ParameterList()
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in pairwise(sizes):
             bound = 1 / math.sqrt(fan_in)
             weight = torch.empty(members, fan_in, fan_out).uniform_(-bound, bound, generator=generator)
             self.weights.append(torch.nn.Parameter(weight))
@@ -95,19 +99,22 @@ class Batch:
 class EnsembleLearner:
     """Fits the ensemble. Each member learns from a bootstrap of the labels and is judged on those left out of it."""
 
-    def __init__(self, observation_size: int, action_space: gym.Space, settings: Reward, seed: np.random.SeedSequence) -> None:
+    def __init__(
+        self, observation_size: int, action_space: gym.Space[Any], settings: Reward, seed: np.random.SeedSequence
+    ) -> None:
         self.version = 0
         self._settings = settings
         self._space = action_space
         self._rng = np.random.default_rng(seed)
-        action_size = int(action_space.n) if isinstance(action_space, gym.spaces.Discrete) else int(np.prod(action_space.shape))
-        sizes = (2 * observation_size + action_size, *settings.hidden, 1)
+        sizes = (2 * observation_size + gym.spaces.flatdim(action_space), *settings.hidden, 1)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**63)))
         self._nets = Nets(settings.members, sizes, generator)
-        self._optimizer = torch.optim.AdamW(self._nets.parameters(), settings.learning_rate, weight_decay=1e-2, fused=True)
+        self._optimizer = torch.optim.AdamW(
+            self._nets.parameters(), settings.learning_rate, weight_decay=1e-2, fused=True
+        )
         self._scale = Scale(np.zeros(sizes[0], np.float32), np.ones(sizes[0], np.float32))
-        self._output = (np.zeros(settings.members), np.ones(settings.members))     # mean and std of each member
-        self._overall = 1.0                                              # std of the members' mean
+        self._output = (np.zeros(settings.members), np.ones(settings.members))  # mean and std of each member
+        self._overall = 1.0  # std of the members' mean
         self._bags: dict[tuple[str, str], Array] = {}
 
     # ------------------------------------------------------------------ learning
@@ -126,7 +133,10 @@ class EnsembleLearner:
     def _batch(self, comparisons: Sequence[Comparison], reference: Sequence[Array]) -> Batch:
         """The comparisons as tensors, on a scale of their own and the reference's rows."""
         sides = [
-            [segment_features(self._space, c.first)[slice(*c.first_range)], segment_features(self._space, c.second)[slice(*c.second_range)]]
+            [
+                segment_features(self._space, c.first)[slice(*c.first_range)],
+                segment_features(self._space, c.second)[slice(*c.second_range)],
+            ]
             for c in comparisons
         ]
         self._scale = Scale.of([*reference, *(rows for pair in sides for rows in pair)])
@@ -162,7 +172,7 @@ class EnsembleLearner:
         return np.stack(columns, axis=1)
 
     def _descend(self, batch: Batch, indices: Array) -> None:
-        picked = torch.from_numpy(indices)                               # [M, B]
+        picked = torch.from_numpy(indices)  # [M, B]
         returns = self._returns(batch.rows[picked], batch.mask[picked])  # [M, B, 2]
         loss = preference_loss(returns[..., 0] - returns[..., 1], batch.target[picked], self._settings.label_noise)
         self._optimizer.zero_grad()
@@ -173,7 +183,8 @@ class EnsembleLearner:
     def _returns(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Predicted returns [M, B, 2] of rows [M, B, 2, T, D]."""
         flat = rows.reshape(len(rows), -1, rows.shape[-1])
-        return (self._nets(flat).reshape(mask.shape) * mask).sum(dim=-1)
+        returns: Tensor = (self._nets(flat).reshape(mask.shape) * mask).sum(dim=-1)
+        return returns
 
     @torch.no_grad()
     def _anchor(self, reference: Sequence[Array]) -> None:
@@ -194,7 +205,7 @@ class EnsembleLearner:
         """Losses in and out of the bags; the weight decay follows their ratio (Christiano et al. 2017, appendix A)."""
         rows = batch.rows.expand(self._settings.members, *batch.rows.shape)
         returns = self._returns(rows, batch.mask.expand(self._settings.members, *batch.mask.shape))
-        logits = returns[..., 0] - returns[..., 1]                       # [M, N]
+        logits = returns[..., 0] - returns[..., 1]  # [M, N]
         losses = np.asarray(preference_loss(logits, batch.target, self._settings.label_noise))
         inside = batch.bags > 0
         train = float(losses[inside].mean())
@@ -221,7 +232,7 @@ class EnsembleLearner:
         """Predicted return of each segment by each member, [M, N], in logits."""
         rows = [segment_features(self._space, segment) for segment in segments]
         ends = np.cumsum([len(part) for part in rows])[:-1]
-        rewards = self._rewards(self._scale(np.concatenate(rows)))       # [M, sum of T]
+        rewards = self._rewards(self._scale(np.concatenate(rows)))  # [M, sum of T]
         return np.add.reduceat(rewards, np.concatenate(([0], ends)), axis=1)
 
     def snapshot(self) -> EnsembleReward:
@@ -249,7 +260,9 @@ class EnsembleLearner:
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """The inverse of `state`."""
-        nets = {name.removeprefix("nets."): torch.tensor(value) for name, value in state.items() if name.startswith("nets.")}
+        nets = {
+            name.removeprefix("nets."): torch.tensor(value) for name, value in state.items() if name.startswith("nets.")
+        }
         self._nets.load_state_dict(nets)
         self._scale = Scale(np.asarray(state["scale.mean"]), np.asarray(state["scale.std"]))
         self._output = (np.asarray(state["output.mean"]), np.asarray(state["output.std"]))

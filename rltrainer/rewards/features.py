@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -13,19 +14,20 @@ from rltrainer.core import Array, Segment
 CLIP = 10.0
 
 
-def encode_actions(space: gym.Space, actions: Array) -> Array:
+def encode_actions(space: gym.Space[Any], actions: Array) -> Array:
     """Actions [N, *A] as rows [N, A]: one-hot for Discrete, flattened for Box."""
     if isinstance(space, gym.spaces.Discrete):
-        return (np.asarray(actions).reshape(-1, 1) - space.start == np.arange(space.n)).astype(np.float32)
+        hot: Array = np.asarray(actions).reshape(-1, 1) - space.start == np.arange(space.n)
+        return hot.astype(np.float32)
     return np.asarray(actions, np.float32).reshape(len(actions), -1)
 
 
-def features(space: gym.Space, observations: Array, actions: Array, next_observations: Array) -> Array:
+def features(space: gym.Space[Any], observations: Array, actions: Array, next_observations: Array) -> Array:
     """Rows [N, D] of (o, a, o'), raw. Episodes' ends are not among them."""
     return np.concatenate((observations, encode_actions(space, actions), next_observations), axis=1, dtype=np.float32)
 
 
-def segment_features(space: gym.Space, segment: Segment) -> Array:
+def segment_features(space: gym.Space[Any], segment: Segment) -> Array:
     """Rows [T, D] of a segment."""
     return features(space, segment.observations[:-1], segment.actions, segment.observations[1:])
 
