@@ -94,7 +94,7 @@ class PPO(Section):
     clip_range: Positive = Field(0.2, description="clipping of the policy ratio")
     ent_coef: Annotated[Number, Field(ge=0)] = Field(0.0, description="weight of the entropy bonus")
     log_std_init: Number = Field(
-        -0.5, description="log of the first exploration noise, as a share of half the action range"
+        -1.0, description="log of the first exploration noise, as a share of half the action range"
     )
 
 

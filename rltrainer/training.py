@@ -20,6 +20,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
+from threadpoolctl import threadpool_limits
 
 from rltrainer.capture import Filmed, filming_cost
 from rltrainer.checkpoint import RunFolder, check_free
@@ -52,7 +53,8 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     announce: told the labeler's URL
     Raises UserError for what the user can mend, before anything is written where that is possible.
     """
-    torch.set_num_threads(1)  # 5–15 times quicker on nets as small as these
+    torch.set_num_threads(1)  # 5 to 15 times quicker on nets as small as these, and so for NumPy
+    threadpool_limits(1)
     unrepeatable = check(config, path)
     if unrepeatable is not None:
         dashboard.say(f"{unrepeatable}. {_cost_of_filming(config)}")

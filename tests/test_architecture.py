@@ -45,8 +45,8 @@ LADDER = [
 """From the ground up: each room may import what stands before it, and nothing that stands after it."""
 
 LABELING = [
-    "messages", "rules", "gate", "effects", "shelf", "dealing", "watch", "session", "replay", "camera", "drawing", "gl", "clips",
-    "worker", "desk", "server", "process",
+    "messages", "rules", "gate", "effects", "shelf", "dealing", "watch", "session", "replay", "camera", "drawing", "gl",
+    "clips", "worker", "desk", "server", "process",
 ]  # fmt: skip
 """The same inside the label service."""
 
@@ -66,7 +66,7 @@ def dotted(file: Path) -> str:
 
 
 def imports(file: Path) -> Iterator[tuple[int, str]]:
-    """(line, module) of everything of ours that a file imports, also inside functions; not what is for type checkers only."""
+    """(line, module) of all that a file imports, also inside functions; not what is for type checkers only."""
     typing_only = {
         id(node)
         for block in nodes(file)

@@ -172,7 +172,8 @@ def test_export_works_while_somebody_labels(rltrainer: Command, finished: Path, 
 
 def test_a_config_file_is_read_and_flags_win_over_it(rltrainer: Command, tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text(
-        "env: toys:drift\nlabeler: none\nsteps: 200\nseed: 4\nn_envs: 2\nallowTies: 'off'\nppo: {n_steps: 32, batch_size: 64}\n"
+        "env: toys:drift\nlabeler: none\nsteps: 200\nseed: 4\nn_envs: 2\nallowTies: 'off'\n"
+        "ppo: {n_steps: 32, batch_size: 64}\n"
     )
     result = rltrainer(
         "train", "--config", "my.yaml", "--seed", "9", "--ppo.n-epochs", "1", "--reward.hidden", "8,4", "--run", "run"
@@ -319,10 +320,13 @@ BAD = {
 """What is typed → what the sentence holds. `browser` and `--page on` are refused before a service is started."""
 
 
-# FAILS TODAY: "options that are no YAML" (cli.py, `_value`: yaml.YAMLError) · "actions the baseline cannot take" (training.py:
-# `check` looks at no spaces where nobody labels, and SB3's assertion is a traceback with a folder left behind) · "a page host
-# that is none" (training.py: the run folder is made, and a policy that never trained saved in it, before the service starts) ·
-# "an env that takes no render_mode where its factory takes anything" (envs.py, `_explained`: a TypeError with no options given).
+# FAILS TODAY, four of them:
+# "options that are no YAML": cli.py, `_value` lets yaml.YAMLError through.
+# "actions the baseline cannot take": training.py, `check` looks at no spaces where nobody labels; SB3's assertion is a
+#   traceback, and a run folder is left behind.
+# "a page host that is none": training.py, the run folder is made (and a policy saved in it) before the
+#   service starts.
+# "an env that takes no render_mode ...": envs.py, `_explained` re-raises a TypeError where no options were given.
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_sentence_and_leaves_nothing_behind(rltrainer: Command, tmp_path: Path, case: str) -> None:
     words, expected = BAD[case]
@@ -390,7 +394,7 @@ def taken_port() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
-# FAILS TODAY (training.py): the run folder is there when the service finds the port taken, and a policy that never trained in it.
+# FAILS TODAY (training.py): the run folder is made before the service finds the port taken.
 def test_a_port_in_use_is_refused_and_leaves_nothing_behind(
     rltrainer: Command, tmp_path: Path, taken_port: int
 ) -> None:

@@ -50,8 +50,9 @@ def test_each_seed_key_has_its_effect() -> None:
         "allowEditing: off\nallowSkipping: off\nallowTies: off\nconfigRestricted: on\n"
         "FRAME_RATE: 25\nRUN_SPEED_FACTOR: 2\nMAX_QUEUE_SIZE: 5\nMAX_ENTRIES: 0\n"
     )
-    assert not (config.labeling.allow_editing or config.labeling.allow_skipping or config.labeling.allow_ties)
-    assert config.labeling.config_restricted
+    labeling = config.labeling
+    assert (labeling.allow_editing, labeling.allow_skipping, labeling.allow_ties) == (False, False, False)
+    assert labeling.config_restricted
     assert (config.clips.frame_rate, config.clips.speed) == (25.0, 2.0)
     assert (config.labeling.queue_size, config.labels) == (5, 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import itertools
 import logging
@@ -230,6 +231,22 @@ def test_the_frame_rate_of_a_drawn_env_is_one_over_its_step() -> None:
     assert envs.frames_per_second(envs.make_env("fancy/SimpleReacher-v0")) == pytest.approx(100)
 
 
+@needs_fancy
+@pytest.mark.parametrize("name", [*STEP_BASED, "fancy/Reacher7d-v0", "fancy/BeerPong-v0", "fancy/HopperThrow-v0"])
+def test_goals_and_balls_are_shown_larger_where_that_changes_no_motion(name: str) -> None:
+    plain, shown = envs.make_env(name).unwrapped.model, envs.make_shown_env(name, None, 64).unwrapped.model
+    enlarged = np.flatnonzero((shown.geom_size != plain.geom_size).any(axis=1))
+    kind, touches = shown.geom_contype, shown.geom_conaffinity
+    assert not (kind[enlarged, None] & touches).any()
+    assert not (touches[enlarged, None] & kind).any()
+    sites = np.flatnonzero((shown.site_size != plain.site_size).any(axis=1))
+    assert len(enlarged) + len(sites) == {
+        "fancy/BoxPushingDense-v0": 0,
+        "fancy/Reacher5d-v0": 2,
+        "fancy/Reacher7d-v0": 2,
+    }.get(name, 1)
+
+
 # ------------------------------------------------------------------ movement primitives
 
 
@@ -304,6 +321,39 @@ def test_weights_are_bounded_and_times_stay_inside_their_own_bounds() -> None:
 
 
 @needs_fancy
+def test_weights_are_sampled_as_an_unbounded_box_does_and_times_evenly() -> None:
+    space = copy.deepcopy(envs.make_env("fancy_ProDMP/TableTennis4D-v0").action_space)
+    space.seed(0)
+    rows = np.array([space.sample() for _ in range(2000)])
+    assert all(space.contains(row) for row in rows)
+    assert rows[:, 2:].std() == pytest.approx(1.0, abs=0.02)
+    assert rows[:, 0].std() == pytest.approx((1.5 - 0.8) / np.sqrt(12), rel=0.05)
+    assert space.spread == pytest.approx([0.35, 0.05, *[1.0] * 21], abs=1e-3)
+
+
+@needs_fancy
+def test_a_fair_share_of_sampled_trajectories_is_tried() -> None:
+    env = envs.make_env("fancy_ProMP/TableTennis4D-v0")
+    env.action_space.seed(0)
+    tried = 0
+    for _ in range(12):
+        env.reset()
+        tried += len(env.step(env.action_space.sample())[4]["inner_steps"].actions) > 0
+    assert tried >= 3
+
+
+@needs_fancy
+def test_success_is_what_it_was_after_the_last_step() -> None:
+    """fancy_gym gives one value for each step, of which SB3 cannot take the mean where episodes differ in length."""
+    env = envs.make_env("fancy_ProMP/HoleReacher-v0")
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    _, _, terminated, _, info = env.step(env.action_space.sample())
+    assert terminated
+    assert info["is_success"] is False
+
+
+@needs_fancy
 @pytest.mark.filterwarnings("ignore:We recommend you to use a symmetric and normalized Box action space")
 @pytest.mark.parametrize(
     "name", ["fancy/Reacher5d-v0", "fancy_ProMP/Reacher5d-v0", "fancy_ProDMP/BoxPushingDenseReplan-v0"]
@@ -343,10 +393,23 @@ def test_air_hockey_is_a_gymnasium_env_that_replays_and_leaves_the_global_genera
     for seed, actions, observations in reversed([step_based_episode(recording, 20) for _ in range(2)]):
         assert np.array_equal(replayed(shown, seed, actions), observations)
     assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
-    assert envs.picture(shown).shape == (54, 96, 3)
+    assert envs.picture(shown).shape == (60, 96, 3)
     assert envs.picture(shown).std() > 20
     assert shown.spec is not None
     assert np.array_equal(gym.make(recording.spec).reset(seed=1)[0], recording.reset(seed=1)[0])
+
+
+@needs_airhockey
+def test_the_camera_of_air_hockey_looks_where_it_is_told() -> None:
+    pictures = []
+    for x in (-0.5, 0.5):
+        view = {"lookat": np.array([x, 0.0, 0.0]), "distance": 2.5, "elevation": -60.0, "azimuth": 90.0}
+        env = envs.make_shown_env("fancy/AirHockey-3dof-hit-v0", {"default_camera_config": view}, 96)
+        env.reset(seed=0)
+        pictures.append(envs.picture(env))
+        env.close()
+    table = [np.flatnonzero((picture > 240).all(axis=2).any(axis=0)).mean() for picture in pictures]
+    assert table[0] > table[1] + 20
 
 
 @needs_airhockey

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -259,7 +258,7 @@ def test_most_is_asked_early_and_nothing_at_the_end(rigs: Callable[..., Rig]) ->
     assert last <= 0.9 * 20_000 + 500
 
 
-# FAILS TODAY (loop.py): fewer pairs are allowed at first than the warm-up waits for, unless a quarter of the budget is whole.
+# FAILS TODAY (loop.py): the warm-up waits for more pairs than the schedule allows at first, or than a batch needs.
 @pytest.mark.parametrize("labels", [1, 2, 3, 5, 10, 13])
 def test_a_small_budget_gets_through_its_warm_up(rigs: Callable[..., Rig], labels: int) -> None:
     rig = rigs(config(labels=labels, steps=100_000, queries__batch=5))
@@ -441,7 +440,7 @@ def test_two_people_who_judged_the_same_pair_are_both_learned_from(people: Any, 
     assert {(c.labeler, c.target) for c in rig.learner.fits[-1]} == {("ada", 1.0), ("bob", 0.0)}
 
 
-# FAILS TODAY (loop.py): `update` asks before it has read the labels that came, which are neither waiting nor counted then.
+# FAILS TODAY (loop.py): `update` asks before it has read the labels that came: they neither wait nor count then.
 def test_people_are_never_asked_for_more_than_the_budget(people: Any) -> None:
     rig, person = people(config(labeler="browser", labels=10))
     while rig.loop.steps < rig.loop.config.steps:
@@ -602,8 +601,9 @@ def test_the_same_seed_gives_the_same_labels_and_weights(rigs: Callable[..., Rig
         np.testing.assert_array_equal(value, state_again[key])
 
 
+# FAILS TODAY (loop.py or rewards/ensemble.py): the reference batch is empty.
 def test_an_endless_env_goes_on_when_there_is_nothing_left_to_cut_from(people: Any) -> None:
-    """An episode that never ends outgrows the recorder: no more pairs, but the labels that come are still learned from."""
+    """An episode that never ends outgrows the recorder: no more pairs, but labels that come are still learned from."""
     settings = config(
         labeler="browser",
         labels=0,
@@ -667,7 +667,6 @@ def test_nothing_is_left_open_behind_a_closed_loop(tmp_path: Path) -> None:
     rig = Rig(config(), run=tmp_path / "run")
     rig.loop.warm_up()
     rig.loop.close()
-    mine = [
-        os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{n}")
-    ]
-    assert not [file for file in mine if str(tmp_path) in file]
+    handles = list(Path("/proc/self/fd").iterdir())
+    files = [str(handle.readlink()) for handle in handles if handle.is_symlink()]
+    assert not [file for file in files if str(tmp_path) in file]

@@ -1,4 +1,4 @@
-"""Facts about methods: the contract that each of them keeps, and what the callback does to a run of Stable-Baselines3."""
+"""Facts about methods: the contract that each of them keeps, and what the callback does to a run of SB3."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrappe
 
 
 def config(**changes: Any) -> Config:
-    """A short run: rollouts of 2 × 32 steps, segments of 8."""
+    """A short run: rollouts of 64 steps, segments of 8."""
     small = {
         "labeler": "oracle",
         "steps": 1500,

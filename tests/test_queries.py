@@ -70,10 +70,11 @@ class TestStrategy:
         assert pairs(1) != pairs(2)
 
     def test_no_global_generator_is_moved(self, name: str) -> None:
-        before = np.random.get_state()[1].copy()  # type: ignore[index]
+        before = toys.global_draws()
         STRATEGIES[name](candidates(30), learner(30), 5, np.random.default_rng(1))
-        np.testing.assert_array_equal(np.random.get_state()[1], before)  # type: ignore[index]
+        np.testing.assert_array_equal(toys.global_draws(), before)
 
+    # FAILS TODAY (queries/uniform.py): an odd number cannot be reshaped into pairs.
     def test_fewer_candidates_than_asked_for_give_fewer_pairs(self, name: str) -> None:
         pairs = STRATEGIES[name](candidates(5), learner(5), 10, np.random.default_rng(0))
         assert 1 <= len(pairs) <= 2
@@ -96,24 +97,18 @@ def test_disagreement_asks_the_pair_on_which_the_members_contradict_each_other()
     for seed in range(40):
         (pair,) = disagreement(candidates(4), members, 1, np.random.default_rng(seed))
         found.add(frozenset(pair.tolist()))
-    # paired at random: {0,1},{2,3} → {0,1}; {0,2},{1,3} and {0,3},{1,2}: 5−9 against 0−9 differ less than 0−1 against 5−1
+    # paired at random: of {0,1} {2,3} the first; of {0,2} {1,3} and of {0,3} {1,2} the one without 2, whose 9 is clear
     assert frozenset({0, 1}) in found
     assert frozenset({2, 3}) not in found
 
 
 def test_disagreement_is_of_probabilities_and_not_of_returns() -> None:
-    """Members at +100 and +50 both say "surely the first"; members at +0.5 and −0.5 disagree."""
-    segments = candidates(4)
+    """Members at +100 and +50 both say "surely the first"; members at +0.5 and -0.5 disagree."""
     members = KnownReturns([[100, 0, 0.5, 0], [50, 0, -0.5, 0]])
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        pairs = rng.permutation(4).reshape(-1, 2)
-        if {frozenset(p) for p in pairs.tolist()} != {frozenset({0, 1}), frozenset({2, 3})}:
-            continue
-        (pair,) = disagreement(segments, members, 1, np.random.default_rng(seed))
-        assert set(pair.tolist()) == {2, 3}
-        return
-    raise AssertionError("no seed paired them so")
+    orders = [disagreement(candidates(4), members, 2, np.random.default_rng(seed)).tolist() for seed in range(40)]
+    found = [[set(pair) for pair in pairs] for pairs in orders]
+    assert [{2, 3}, {0, 1}] in found
+    assert [{0, 1}, {2, 3}] not in found
 
 
 def test_disagreement_orders_by_the_spread_over_the_members() -> None:

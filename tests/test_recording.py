@@ -1,7 +1,7 @@
 """Facts about the recorder: which steps become segments, and that they are the steps that were taken.
 
-Observations here are [env, episode, step], and the action of a step is a number that no other step has, so every segment can
-be told from every other one.
+Observations here are [env, episode, step], and the action of a step is a number that no other step has: every segment
+can be told from every other one.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def test_the_running_episode_is_cut_from_too() -> None:
 
 
 def test_every_window_is_as_likely_as_any_other() -> None:
-    """Episodes of 5 and 14 steps have 1 and 10 windows of 5: each of the eleven comes up about 1,000 times of 11,000."""
+    """Episodes of 5 and 14 steps have 1 and 10 windows of 5: each of the 11 comes up about 1,000 times of 11,000."""
     play = Play()
     play.episode(5)
     play.episode(14)

@@ -148,10 +148,10 @@ class TestLearner:
         assert not np.array_equal(first, other)
 
     def test_no_other_generator_is_used_or_moved(self, name: str) -> None:
-        torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]
+        torch_state, numpy_state = torch.get_rng_state(), toys.global_draws()
         make(name).fit(oracle_pairs(5), reference())
         assert torch.equal(torch.get_rng_state(), torch_state)
-        np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # type: ignore[index]
+        np.testing.assert_array_equal(toys.global_draws(), numpy_state)
 
     def test_the_true_reward_is_never_looked_at(self, name: str) -> None:
         pairs, batch = oracle_pairs(15), reference()
@@ -241,6 +241,7 @@ class TestLearner:
         np.testing.assert_array_equal(other.member_returns(segments), learner.member_returns(segments))
         assert other.fit(oracle_pairs(20), reference()).version == 3
 
+    # FAILS TODAY (rewards/ensemble.py): `state` gives views of the live tensors.
     def test_the_state_that_was_given_does_not_change_later(self, name: str) -> None:
         learner = make(name)
         learner.fit(oracle_pairs(10), reference())
@@ -290,7 +291,7 @@ def test_a_tie_costs_log_two_when_returns_are_equal() -> None:
 
 
 def test_the_loss_is_the_cross_entropy_under_bradley_terry() -> None:
-    """R₁ − R₂ = log 3 means P = 3/4."""
+    """R₁ - R₂ = log 3 means P = 3/4."""
     assert loss(math.log(3), 1.0, 0.0) == pytest.approx(-math.log(3 / 4))
     assert loss(math.log(3), 0.0, 0.0) == pytest.approx(-math.log(1 / 4))
     assert loss(math.log(3), 0.5, 0.0) == pytest.approx(-0.5 * (math.log(3 / 4) + math.log(1 / 4)))
@@ -306,7 +307,7 @@ def test_answers_that_are_chance_put_a_floor_under_every_probability() -> None:
 
 @pytest.mark.parametrize("logit", [-500.0, -50.0, 50.0, 500.0])
 def test_the_gradient_is_not_zero_where_the_model_is_confidently_wrong(logit: float) -> None:
-    """Without noise it is σ(x) − target there: one whole unit, however far off. A clamped probability would give 0."""
+    """Without noise it is sigmoid(x) - target: one whole unit, however far off. A clamped probability gives 0."""
     x = torch.tensor([logit], requires_grad=True)
     target = torch.tensor([0.0 if logit > 0 else 1.0])
     preference_loss(x, target, 0.0).sum().backward()  # type: ignore[no-untyped-call]
@@ -428,7 +429,8 @@ def test_held_out_accuracy_counts_only_members_that_did_not_see_the_label_and_no
     logits = np.array([[9.0, -1.0, 2.0, -3.0, 1.0, 8.0, -4.0], [-1.0, -2.0, -9.0, -1.0, 5.0, -8.0, 6.0]])
     bags = np.array([[1, 0, 0, 1, 0, 0, 2], [0, 0, 3, 0, 0, 1, 1]])
     target = np.array([1.0, 0.0, 1.0, 1.0, 1.0, 0.5, 0.0])
-    # 0: member 1 says −1, wrong · 1: both, right · 2: member 0 says 2, right · 3: member 1 says −1, wrong · 4: both, right
+    # 0: member 1 says -1, wrong · 1: both, right · 2: member 0 says 2, right · 3: member 1 says -1, wrong
+    # 4: both, right
     # 5: a tie, left out · 6: both have learned from it, left out
     assert _held_out_accuracy(logits, bags, target) == pytest.approx(3 / 5)
 
@@ -489,8 +491,9 @@ def test_the_weight_decay_follows_the_gap_between_held_out_and_training_loss() -
     assert learner.weight_decay > 0
 
 
+# FAILS TODAY (rewards/ensemble.py): a member with an empty bag learns from everything, and is judged on it.
 def test_no_member_learns_from_a_label_that_it_is_judged_on() -> None:
-    """Of five labels a member of 400 draws none about 3 times (400 · e⁻⁵): those too must not be held out and learned from."""
+    """Of 400 members about 3 draw none of five labels (400 · e⁻⁵); those must not be held out and learned from."""
     learner = make("ensemble", members=400, hidden=(4,), fit_steps=1)
     assert isinstance(learner, EnsembleLearner)
     batch = learner._batch(oracle_pairs(5), [segment_features(PUSH, s) for s in reference()])
@@ -499,6 +502,7 @@ def test_no_member_learns_from_a_label_that_it_is_judged_on() -> None:
         assert set(indices[:, member].ravel()) <= set(np.flatnonzero(batch.bags[member]))
 
 
+# FAILS TODAY (rewards/ensemble.py): np.concatenate of nothing.
 def test_without_a_reference_batch_the_last_scale_of_the_output_stays() -> None:
     """The recorder has nothing to give where the one episode of an endless env has outgrown it; training must go on."""
     learner = make("ensemble")

@@ -98,7 +98,7 @@ class Page:
     def __init__(self, socket_: ClientConnection) -> None:
         self.socket = socket_
         self.welcome: wire.Welcome
-        self.news: list[dict[str, Any]] = []
+        self.pairs: list[tuple[wire.PairHeader, tuple[bytes, bytes]]] = []
 
     async def next(self) -> Any:
         """The next message: a pair (header, videos), or a text message as a dictionary."""
@@ -107,15 +107,18 @@ class Page:
         return wire.unpack_pair(message) if isinstance(message, bytes) else wire_of(message)
 
     async def pair(self) -> tuple[wire.PairHeader, tuple[bytes, bytes]]:
-        while not isinstance(message := await self.next(), tuple):
-            self.news.append(message)
-        return message
+        while not self.pairs:
+            message = await self.next()
+            self.pairs += [message] if isinstance(message, tuple) else []
+        return self.pairs.pop(0)
 
     async def until(self, kind: str, **fields: Any) -> dict[str, Any]:
         """The next text message of that kind with these fields."""
         while True:
             message = await self.next()
-            if isinstance(message, dict) and message["type"] == kind and fields.items() <= message.items():
+            if isinstance(message, tuple):
+                self.pairs.append(message)
+            elif message["type"] == kind and fields.items() <= message.items():
                 return message
 
     async def send(self, **message: Any) -> None:

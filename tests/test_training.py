@@ -49,7 +49,7 @@ def dashboard() -> tuple[Dashboard, io.StringIO]:
 
 
 def trained(path: Path, **changes: Any) -> RunFolder:
-    return train(config(**changes), path, dashboard()[0], announce=lambda url: None)
+    return train(config(**changes), path, dashboard()[0], announce=print)
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def interrupting() -> Any:
 def test_an_interrupt_ends_the_training_and_keeps_everything(tmp_path: Path) -> None:
     screen, said = dashboard()
     settings = config(env="test_training:interrupting", steps=50_000)
-    folder = train(settings, tmp_path / "run", screen, announce=lambda url: None)
+    folder = train(settings, tmp_path / "run", screen, announce=print)
     assert "Stopping" in said.getvalue()
     assert arrays(folder)
     assert folder.load_reward()

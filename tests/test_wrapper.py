@@ -331,7 +331,7 @@ def test_wrapping_twice_with_seeded_episodes_is_harmless() -> None:
 
 
 def test_wrappers_between_are_recorded_as_they_present_the_env() -> None:
-    """An env of rltrainer's own, inside a wrapper of the user's: what the policy sees and does is what is learned from."""
+    """An env of rltrainer's own inside a wrapper of the user's: what the policy sees and does is learned from."""
     env = wrap(gym.wrappers.RescaleAction(make_env("Pendulum-v1"), -1, 1), Sum())
     observation, _ = env.reset(seed=3)
     np.testing.assert_array_equal(env.recorder.current[0], observation)

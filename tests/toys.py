@@ -80,7 +80,7 @@ def drift(length: int = 40, **options: Any) -> gym.Env[Any, Any]:
 
 
 class Faulty(Ledger):
-    """A Ledger that gives something bad, `fault` being where: "observation", "reward", "reset" or "raise", at step `at`."""
+    """A Ledger whose `fault` comes at step `at`: a bad "observation", "reward" or "reset", or it does "raise"."""
 
     def __init__(self, fault: str, at: int = 5, **options: Any) -> None:
         super().__init__(**options)
@@ -190,6 +190,12 @@ def compare(first: Segment, second: Segment, target: float | None = None, name: 
         query_id=name or f"{first.id}-{second.id}",
         labeler="hand",
     )
+
+
+def global_draws() -> Array:
+    """The state of NumPy's one global generator, which nobody here may move."""
+    state: Any = np.random.get_state()  # noqa: NPY002
+    return np.array(state[1])
 
 
 class Even:

@@ -16,11 +16,13 @@ from rltrainer.fancy.drawn import Drawn, is_drawn
 from rltrainer.fancy.goals import forget_goal
 from rltrainer.fancy.ids import is_black_box_id, is_fancy_id
 from rltrainer.fancy.marks import enlarge_marks
+from rltrainer.fancy.weights import Weights
 
 __all__ = [
     "AirHockey",
     "BlackBox",
     "Drawn",
+    "Weights",
     "black_box",
     "camera",
     "enable",

@@ -28,7 +28,7 @@ class AirHockey(gym.Env[Any, Any]):
         if not hasattr(mujoco_envs, "AirHockeyEnv"):
             raise UserError("the AirHockey envs need packages that are not installed; pip install -e '.[airhockey]'")
         self.render_mode = render_mode
-        self.width, self.height = options.pop("width", 640), options.pop("height", 360)
+        self.width, self.height = options.pop("width", 640), options.pop("height", 400)
         self.default_cam_config: dict[str, Any] | None = options.pop("default_camera_config", None)
         with quiet():
             self._env = mujoco_envs.AirHockeyEnv(render_mode=render_mode, **options)
@@ -65,10 +65,15 @@ class AirHockey(gym.Env[Any, Any]):
 
     def render(self) -> Any:
         """What the table looks like now, uint8 [height, width, 3] in mode "rgb_array"."""
-        viewer = self._env.base_env._viewer_params
-        viewer.update(width=self.width, height=self.height)
+        base = self._env.base_env
+        begun = base._viewer is not None
+        base._viewer_params.update(width=self.width, height=self.height)
         if self.default_cam_config:
-            viewer.update(camera_params={"static": self.default_cam_config})
+            base._viewer_params.update(camera_params={"static": self.default_cam_config})
+        seen = self._env.render()
+        if begun or not self.default_cam_config:
+            return seen
+        _look_at(base._viewer._camera, self.default_cam_config.get("lookat", (0.0, 0.0, 0.0)))
         return self._env.render()
 
     def close(self) -> None:
@@ -83,3 +88,9 @@ class AirHockey(gym.Env[Any, Any]):
         finally:
             self._random_state = np.random.get_state()  # noqa: NPY002
             np.random.set_state(others)  # noqa: NPY002
+
+
+def _look_at(camera: Any, point: Any) -> None:
+    """With mujoco 2.3.3 and numpy 2 a vector set on a camera does not reach it: all three numbers go to the first."""
+    lookat = camera.lookat
+    np.lib.stride_tricks.as_strided(lookat, (3,), (lookat.itemsize,))[:] = point

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
@@ -14,17 +13,16 @@ from rltrainer.core import Array, UserError
 from rltrainer.fancy.compat import enable, quiet
 from rltrainer.fancy.ids import is_black_box_id
 from rltrainer.fancy.inner_recorder import InnerRecorder
-
-WEIGHT_BOUND = np.pi
-"""Of movement-primitive weights, which fancy_gym leaves unbounded and SB3 refuses so. A ProMP's weight is the place of
-a joint in radians, and a whole turn covers every joint; it also keeps 99.8% of the standard normal that an unbounded
-Box samples."""
+from rltrainer.fancy.weights import Weights
 
 _PRIMITIVE_OPTIONS = ("underlying_id", "mp_wrapper", "mp_type", "mp_config_override", "_mp_config_override_register")
 
 
 class BlackBox(gym.Wrapper[Any, Any, Any, Any]):
     """A movement-primitive env with finite action bounds. One step is a trajectory; info["inner_steps"] has its steps.
+
+    The rest of info holds, as fancy_gym gives it, lists with one entry for each of those steps; "is_success" alone is
+    what it was after the last one, which is what SB3 takes it for.
 
     recorded: the env inside, whose steps those are
     """
@@ -33,7 +31,8 @@ class BlackBox(gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self.recorded = recorded
         self._own_spec = spec
-        self.action_space = _bounded(env.action_space)
+        assert isinstance(env.action_space, spaces.Box)
+        self.action_space = Weights(env.action_space)
 
     @property
     def spec(self) -> EnvSpec:  # type: ignore[override]  # Gymnasium's own wrappers make it a property too
@@ -42,18 +41,13 @@ class BlackBox(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
+        if "is_success" in info:
+            info["is_success"] = bool(info["is_success"][-1])
         return observation, float(reward), terminated, truncated, {**info, "inner_steps": self.recorded.take()}
 
     def render(self) -> Any:
         """The env inside, as it looks now."""
         return self.recorded.render()
-
-
-def _bounded(space: Any) -> spaces.Box:
-    """Finite bounds. Those that are so already shrink by a bit: as float32, 0.15 is more than 0.15, and refused."""
-    low = np.where(np.isfinite(space.low), np.nextafter(space.low, space.high), -WEIGHT_BOUND)
-    high = np.where(np.isfinite(space.high), np.nextafter(space.high, space.low), WEIGHT_BOUND)
-    return spaces.Box(low.astype(space.dtype), high.astype(space.dtype), dtype=space.dtype)
 
 
 def black_box(mp_id: str, **options: Any) -> BlackBox:

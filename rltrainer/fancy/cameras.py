@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 CAMERAS: Mapping[str, tuple[tuple[float, float, float], float, float, float]] = {
-    "fancy/AirHockey-": ((-0.3, 0.0, 0.0), 2.5, -60.0, 90.0),
+    "fancy/AirHockey-": ((-0.25, -0.05, 0.0), 2.3, -62.0, 90.0),
     "fancy/BeerPong": ((0.0, -1.6, 1.0), 5.8, -20.0, 180.0),
     "fancy/BoxPushing": ((0.4, 0.0, 0.2), 1.7, -45.0, 180.0),
     "fancy/HopperThrow": ((2.6, 0.0, 0.8), 8.0, -8.0, 90.0),

@@ -12,7 +12,7 @@ MARKS: Mapping[str, Mapping[str, float]] = {
     "fancy/Reacher": {"target": 3.0, "fingertip": 1.6},
     "fancy/TableTennis": {"target_ball": 2.0},
 }
-"""Sites and geoms by how many times larger they are shown. None of them touches anything, so the motion stays as it is."""
+"""Sites and geoms, and how many times larger they are shown. None of them touches anything: the motion stays."""
 
 
 def enlarge_marks(env: str, model: Any) -> None:

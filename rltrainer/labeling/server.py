@@ -52,7 +52,7 @@ from rltrainer.labeling.session import Session
 from rltrainer.labeling.worker import ClipKeeper, Unshown
 from rltrainer.store import Store
 
-POLL_SECONDS = 0.15
+POLL_SECONDS = 0.2
 REPORT_SECONDS = 1.0
 SEND_SECONDS = 60.0
 CLOSE_SECONDS = 2.0

@@ -47,5 +47,7 @@ class Scale:
         return cls(stacked.mean(axis=0), np.where(std < 1e-6, 1.0, std).astype(np.float32))
 
     def __call__(self, rows: Array) -> Array:
-        scaled = (rows - self.mean) / self.std
-        return np.clip(scaled, -CLIP, CLIP, out=scaled)
+        scaled = rows - self.mean
+        scaled /= self.std
+        np.minimum(scaled, CLIP, out=scaled)  # np.clip takes five times as long on a few rows
+        return np.maximum(scaled, -CLIP, out=scaled)
