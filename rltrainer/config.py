@@ -77,7 +77,7 @@ class Reward(Section):
     members: Size = Field(3, description="nets in the ensemble")
     hidden: tuple[Size, ...] = Field((64, 64), description="units of each hidden layer")
     learning_rate: Positive = Field(1e-3, description="Adam's step size")
-    batch: Size = Field(32, description="comparisons in one gradient step")
+    batch: Size = Field(16, description="comparisons in one gradient step")
     fit_steps: Size = Field(10, description="gradient steps of a refit, at most")
     label_noise: Annotated[Share, Field(lt=1)] = Field(0.1, description="share of answers taken to be chance")
 
