@@ -104,18 +104,12 @@ def _shown(default: Any) -> str:
 def _metavar(word: str, default: Any) -> str:
     if isinstance(default, bool):
         return "on|off"
-    return {int: "N", float: "X", tuple: "N,N", dict: "YAML"}.get(
-        type(default), "X" if default is None else word.upper()
-    )
+    return {int: "N", float: "X", tuple: "N,N", dict: "YAML"}.get(type(default), "X" if default is None else word.upper())
 
 
 @group.command(cls=SettingsCommand)
-@click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it"
-)
-@click.option(
-    "--run", "run", type=click.Path(path_type=Path), help="folder for the run; must not exist  [runs/ENV-TIME]"
-)
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it")
+@click.option("--run", "run", type=click.Path(path_type=Path), help="folder for the run; must not exist  [runs/ENV-TIME]")
 @click.option("--no-open", is_flag=True, help="don't open the page in a browser")
 def train(config_file: Path | None, run: Path | None, no_open: bool, **flags: str | None) -> None:
     """Train a policy from preferences, with people or an oracle answering.
@@ -154,7 +148,10 @@ def _value(name: str, text: str) -> Any:
     if isinstance(default, tuple):
         return [part.strip() for part in text.strip("[]()").split(",") if part.strip()]
     if isinstance(default, dict):
-        return yaml.safe_load(text)
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"{name} is {text!r}, which is not readable YAML: {' '.join(str(error).split())}") from None
     return None if default is None and text in ("", "none", "unset") else text
 
 
@@ -169,9 +166,7 @@ def has_desktop() -> bool:
 @group.command()
 @RUN
 @click.option("--host", help="address to listen on  [the run's labeling.host]")
-@click.option(
-    "--port", type=click.IntRange(0, 65_535), help="port to listen on, 0 for a free one  [the run's labeling.port]"
-)
+@click.option("--port", type=click.IntRange(0, 65_535), help="port to listen on, 0 for a free one  [the run's labeling.port]")
 @click.option("--no-open", is_flag=True, help="don't open the page in a browser")
 @click.option("--with-parent", type=int, hidden=True, help="end when the process of this id is gone")
 def label(run: Path, host: str | None, port: int | None, no_open: bool, with_parent: int | None) -> None:
@@ -199,9 +194,7 @@ def _gone(parent: int | None) -> Callable[[], bool] | None:
 @group.command()
 @RUN
 @click.option("--episodes", type=click.IntRange(1), default=20, show_default=True, help="whole episodes to play")
-@click.option(
-    "--seed", type=click.IntRange(0), default=1_000_003, help="seed of the first episode, apart from training's"
-)
+@click.option("--seed", type=click.IntRange(0), default=1_000_003, help="seed of the first episode, apart from training's")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 def evaluate(run: Path, episodes: int, seed: int, as_json: bool) -> None:
     """Play the trained policy, without exploration, and give its return on the env's own reward."""

@@ -81,6 +81,8 @@ class PreferenceLoop:
         self.env = env
         self.config = config or Config()
         check_segment_steps(self.config, env.seat.episode_limit)
+        if run is not None:
+            _check_env(env, self.config)
         self.recorder = env.seat.recorder
         self.teacher = teacher or (OracleTeacher() if self.config.labeler == "oracle" else None)
         self.schedule = Schedule(self.config.labels, self.config.steps, self.config.queries)
@@ -103,7 +105,7 @@ class PreferenceLoop:
         self.store, self._temporary = _open_store(run, self.config)
         self.cursor = 0
         self._comparisons: dict[tuple[str, str], Comparison] = {}
-        self._learned: int = 0  # labels read when the last refit began
+        self._learned = 0  # labels read when the last refit began
         self._asked: dict[str, tuple[Segment, Segment]] = {}
         self._reference: list[Segment] = []
 
@@ -121,8 +123,10 @@ class PreferenceLoop:
         """A rollout boundary: ask, take the answers that came, learn, publish. Never waits for a person."""
         self._updated_at = self.steps
         self.phase, self._message = "training", "The agent is learning."
+        self._read()
         self._ask()
-        fitted = self._learn()
+        self._read()
+        fitted = self._fit()
         self._watch(self.progress())
         return fitted
 
@@ -137,10 +141,15 @@ class PreferenceLoop:
         taken = explore(env if env is not None else self.env, self.recorder, wanted, self._explore_rng)
         self.steps += taken
         self._updated_at = self.steps
-        self._ask(least=pairs)
+        if not self.recorder.sample(1, self.config.segments.steps, np.random.default_rng(0)):
+            raise UserError(
+                f"segments.steps is {self.config.segments.steps}, and no episode of the warm-up lasted as long; set fewer"
+            )
+        self._ask(first=pairs)
         self._wait_for(pairs if self.teacher else min(pairs, self.config.queries.warmup_labels))
+        self._read()
         if fit:
-            self._learn(at_once=True)
+            self._fit(at_once=True)
         return taken
 
     def progress(self) -> Progress:
@@ -168,18 +177,20 @@ class PreferenceLoop:
 
     # ------------------------------------------------------------------ asking
 
-    def _ask(self, least: int = 1) -> None:
-        """Top the queue up to what the schedule allows and the queue holds; without a budget, an oracle is asked `least`."""
+    def _ask(self, first: int = 0) -> None:
+        """Top the queue up to what the schedule allows and the queue holds. An oracle is asked in batches, after `first`."""
         waiting = self.store.waiting()
         if self.teacher is None:
             waiting = self._make_room(waiting)
         allowed = self.schedule.asked_by(self.steps) - len(self._comparisons) - len(waiting)
         if self.teacher is None:
             allowed = min(allowed, self._queue_size() - len(waiting))
+        elif first:
+            allowed = first
         elif not self.config.labels:
-            allowed = max(least, self.config.queries.batch)
+            allowed = self.config.queries.batch
         elif allowed < min(self.config.queries.batch, self.config.labels - len(self._comparisons)):
-            return  # an oracle is asked in batches
+            return
         if allowed >= 1:
             self._put(int(allowed))
 
@@ -220,11 +231,14 @@ class PreferenceLoop:
 
     # ------------------------------------------------------------------ learning
 
-    def _learn(self, *, at_once: bool = False) -> FitReport | None:
-        """Take the labels since the cursor; refit and publish when enough of them are new."""
+    def _read(self) -> None:
+        """Take the labels since the cursor."""
         for label in self.store.labels(since=self.cursor):
             self._take(label)
             self.cursor = label.seq
+
+    def _fit(self, *, at_once: bool = False) -> FitReport | None:
+        """Refit and publish when enough of the labels are new."""
         fresh = self.cursor - self._learned
         if not self._comparisons or not fresh or (not at_once and fresh < len(self._comparisons) * REFIT_SHARE):
             return None
@@ -257,7 +271,8 @@ class PreferenceLoop:
             if counts["labels"] >= answers or self.teacher is not None:  # a teacher has answered all that it will
                 return
             self._message = f"Waiting for the first labels: {counts['labels']} of {answers}."
-            self._learn()
+            self._read()
+            self._fit()
             self._ask()
             if time.monotonic() - told > 1.0:
                 self._watch(self.progress())
@@ -272,6 +287,13 @@ def check_segment_steps(config: Config, episode_limit: int | None) -> None:
         raise UserError(
             f"segments.steps is {steps}, and an episode of this env has at most {episode_limit} steps; set {episode_limit} or fewer"
         )
+
+
+def _check_env(env: Any, config: Config) -> None:
+    """Raises UserError where the store would name another env than the one that is stepped: its clips could not be made."""
+    spec = env.get_attr("spec", 0)[0] if hasattr(env, "num_envs") else env.spec
+    if spec is not None and spec.id != config.env and ":" not in config.env:
+        raise UserError(f"config.env is {config.env!r}, and the wrapped env is {spec.id!r}; pass Config(env={spec.id!r})")
 
 
 def explore(env: Any, recorder: Any, wanted: int, rng: np.random.Generator) -> int:

@@ -29,7 +29,7 @@ class Schedule:
         early = self.queries.warmup_share
         passed = min(1.0, step / (LAST_QUERY * self.steps))
         late = math.log1p(passed / self.queries.decay) / math.log1p(1 / self.queries.decay)
-        return self.labels * (early + (1 - early) * late)
+        return max(self.warmup_labels, self.labels * (early + (1 - early) * late))
 
     @property
     def warmup_labels(self) -> int:

@@ -28,6 +28,7 @@ from rltrainer.config import Config
 from rltrainer.core import UserError
 from rltrainer.envs import check_spaces, make_env, make_shown_env, shows_pictures
 from rltrainer.guard import EnvFault, GuardedVecEnv
+from rltrainer.labeling.gate import check_address
 from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
 from rltrainer.labeling.replay import replays_exactly
@@ -82,6 +83,7 @@ def check(config: Config, path: Path) -> str | None:
     env = make_env(config.env, config.env_options)
     env.close()
     if config.labeler == "none":
+        check_spaces(env.observation_space, env.action_space)
         return None
     named(LEARNERS, config.reward.learner, "reward.learner")
     named(STRATEGIES, config.queries.strategy, "queries.strategy")
@@ -89,6 +91,7 @@ def check(config: Config, path: Path) -> str | None:
     check_segment_steps(config, env.get_wrapper_attr("recorded_episode_limit"))
     if not shows_page(config):
         return None
+    check_address(config.labeling.host, config.labeling.port)
     reason = shows_pictures(config.env, config.env_options)
     if reason is not None:
         raise UserError(reason)
@@ -152,9 +155,7 @@ class Run:
     def _finish(self, phase: str, message: str) -> None:
         if self.loop is not None:
             self.loop.phase = phase
-            self._tell(
-                {"phase": phase, "message": message, "step": self.loop.steps, "steps": self.config.steps}, at_once=True
-            )
+            self._tell({"phase": phase, "message": message, "step": self.loop.steps, "steps": self.config.steps}, at_once=True)
 
     def _watch(self, progress: Progress) -> None:
         """The loop's news: while the warm-up waits there are no rollouts that would tell."""
@@ -223,9 +224,7 @@ def make_vec_env(config: Config, seed: int, *, film: bool = False) -> VecEnv:
     plain = EnvMaker(config.env, config.env_options)
     first = EnvMaker(config.env, config.env_options, config.clips.size) if film else plain
     makers = [first, *[plain] * (config.n_envs - 1)]
-    venv: VecEnv = (
-        SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
-    )
+    venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
     venv.seed(seed)
     return GuardedVecEnv(venv)
 
@@ -263,9 +262,7 @@ def normalised(venv: VecEnv, config: Config, *, training: bool = True) -> VecNor
     space = venv.observation_space
     if isinstance(space, gym.spaces.Dict):
         keys = [name for name, part in space.items() if isinstance(part, gym.spaces.Box) and not is_image_space(part)]
-        return VecNormalize(
-            venv, training=training, norm_obs=bool(keys), gamma=config.ppo.gamma, norm_obs_keys=keys or None
-        )
+        return VecNormalize(venv, training=training, norm_obs=bool(keys), gamma=config.ppo.gamma, norm_obs_keys=keys or None)
     scaled = isinstance(space, gym.spaces.Box) and not is_image_space(space)
     return VecNormalize(venv, training=training, norm_obs=scaled, gamma=config.ppo.gamma)
 
@@ -273,7 +270,7 @@ def normalised(venv: VecEnv, config: Config, *, training: bool = True) -> VecNor
 def load_policy(folder: RunFolder, env: VecNormalize) -> BaseAlgorithm:
     """The trained policy of a run, in the given env."""
     config = folder.config
-    model: BaseAlgorithm = named(METHODS, config.method, "method")(env, config, 0)
+    model: BaseAlgorithm = named(METHODS, config.method, "method")(env, config, None)
     folder.load_policy(model)
     return model
 

@@ -23,9 +23,7 @@ from rltrainer.labeling import messages as wire
 
 WEB = Path(__file__).parent.parent / "web"
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob: data:; media-src blob:"
-)
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob: data:; media-src blob:"
 ALWAYS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store", "Connection": "close"}
 TOKEN = "s3cret"
 PATIENCE = 10.0
@@ -68,9 +66,7 @@ def shapes(colour: Colour, frames: int, size: int = 128) -> list[Image.Image]:
     return pictures
 
 
-def make_pair(
-    query_id: str, videos: tuple[bytes, bytes], frames: int, rate: float, size: int = 128, **more: Any
-) -> Pair:
+def make_pair(query_id: str, videos: tuple[bytes, bytes], frames: int, rate: float, size: int = 128, **more: Any) -> Pair:
     """A pair whose segments are called `<query>-a` and `<query>-b`."""
     shape: dict[str, Any] = {"frames": frames, "frame_rate": rate, "width": size, "height": size}
     first, second = (

@@ -140,13 +140,7 @@ def test_the_loop_and_the_label_service_know_no_rl_library() -> None:
 
 def test_nothing_that_runs_code_is_read_from_disk() -> None:
     """No pickle, no torch.load, no SB3 zip, no YAML that makes objects."""
-    assert (
-        not importers("pickle")
-        | importers("cloudpickle")
-        | importers("joblib")
-        | importers("shelve")
-        | importers("marshal")
-    )
+    assert not importers("pickle") | importers("cloudpickle") | importers("joblib") | importers("shelve") | importers("marshal")
     refused = {"torch.load", "torch.save", "np.load", "numpy.load", "PPO.load", "yaml.unsafe_load", "yaml.full_load"}
     found = []
     for file in MODULES:
@@ -204,9 +198,7 @@ assert "fancy_gym" not in sys.modules
 
 
 def test_importing_starts_no_thread_and_writes_no_file(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORT], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", IMPORT], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert not list(tmp_path.iterdir())

@@ -119,8 +119,7 @@ def test_yaml_anchors_may_be_merged() -> None:
 
 def test_a_config_written_out_reads_back_the_same() -> None:
     config = Config.parse(
-        SEED_FILE
-        + "env_options: {a: 1, b: [x, 2.5]}\nreward: {hidden: [32, 16, 8]}\nlabeling: {page: on, task: 'so: what?'}\n"
+        SEED_FILE + "env_options: {a: 1, b: [x, 2.5]}\nreward: {hidden: [32, 16, 8]}\nlabeling: {page: on, task: 'so: what?'}\n"
     )
     assert Config.parse(config.dump()) == config
     assert Config.parse(Config().dump()) == Config()
@@ -243,9 +242,7 @@ def test_a_wrong_value_is_explained_with_the_settings_own_line() -> None:
     assert f"({described})" in refusal("segments: {steps: 0}")
 
 
-@pytest.mark.parametrize(
-    "text", ["a: [1", "a: 'x", "\t- x", "a: b: c", "? [a]\n: b", "? {a: 1}\n: b", "a: \x00", "- &x\n- *y"]
-)
+@pytest.mark.parametrize("text", ["a: [1", "a: 'x", "\t- x", "a: b: c", "? [a]\n: b", "? {a: 1}\n: b", "a: \x00", "- &x\n- *y"])
 def test_what_is_not_yaml_is_one_sentence(text: str) -> None:
     assert refusal(text).startswith("config is not readable YAML: ")
 

@@ -83,9 +83,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest_one() -> None:
     assert all(name in sentence for name in STRATEGIES)
 
 
-def test_a_users_own_implementation_is_found_by_module_and_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_users_own_implementation_is_found_by_module_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert named(STRATEGIES, "rltrainer.queries.uniform:uniform", "queries.strategy") is uniform
     (tmp_path / "my_strategies.py").write_text("def first(segments, learner, count, rng): ...\n")
     monkeypatch.chdir(tmp_path)
@@ -93,9 +91,7 @@ def test_a_users_own_implementation_is_found_by_module_and_name(
     assert named(STRATEGIES, "my_strategies:first", "queries.strategy").__name__ == "first"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(
-    "name", ["no_such_package.module:x", "json:no_such_name", ":x", ".core:Segment", "a b:c", "json:"]
-)
+@pytest.mark.parametrize("name", ["no_such_package.module:x", "json:no_such_name", ":x", ".core:Segment", "a b:c", "json:"])
 def test_what_cannot_be_imported_is_one_sentence(name: str) -> None:
     with pytest.raises(UserError, match=r"^queries\.strategy is '.*'"):
         named(STRATEGIES, name, "queries.strategy")

@@ -139,9 +139,7 @@ def test_an_episode_is_its_seed_and_its_actions(name: str) -> None:
         assert np.array_equal(replayed(shown, seed, actions), observations)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*different from the unwrapped version", "ignore:.*observation space m.*imum value is"
-)
+@pytest.mark.filterwarnings("ignore:.*different from the unwrapped version", "ignore:.*observation space m.*imum value is")
 @pytest.mark.parametrize("name", ["CartPole-v1", "HalfCheetah-v5"])
 def test_wrapped_envs_pass_gymnasiums_checks_and_sb3s(name: str) -> None:
     check_env(envs.make_env(name), skip_render_check=True)
@@ -324,9 +322,7 @@ def test_a_box_is_flattened_to_float32_and_images_stay_bytes() -> None:
     row = envs.flat_observation(spaces.Box(-1, 1, (2, 2), np.float64), np.array([[0.1, 0.2], [0.3, 0.4]]))
     assert row.dtype == np.float32
     assert row.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
-    image = envs.flat_observation(
-        spaces.Box(0, 255, (2, 1, 3), np.uint8), np.arange(6, dtype=np.uint8).reshape(2, 1, 3)
-    )
+    image = envs.flat_observation(spaces.Box(0, 255, (2, 1, 3), np.uint8), np.arange(6, dtype=np.uint8).reshape(2, 1, 3))
     assert image.dtype == np.uint8
     assert image.tolist() == [0, 1, 2, 3, 4, 5]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -13,7 +12,6 @@ import torch
 import toys
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
@@ -79,9 +77,10 @@ class TestMethod:
             model.learn(128)
             return weights(model)
 
-        for one, two in zip(trained(3), trained(3), strict=True):
+        first, same, other = trained(3), trained(3), trained(4)
+        for one, two in zip(first, same, strict=True):
             np.testing.assert_array_equal(one, two)
-        assert any(not np.array_equal(one, two) for one, two in zip(trained(3), trained(4), strict=True))
+        assert any(not np.array_equal(one, two) for one, two in zip(first, other, strict=True))
 
     def test_a_rollout_smaller_than_the_batch_is_no_mistake(self, name: str) -> None:
         venv = DummyVecEnv([toys.drift])
@@ -92,118 +91,90 @@ class TestMethod:
 
 
 class Spy(BaseCallback):
-    """Writes down the reward's version at every step, and the rollout it belongs to."""
+    """Writes down what a run does, step by step."""
 
     def __init__(self, loop: PreferenceLoop) -> None:
         super().__init__()
         self.loop = loop
         self.rollout = 0
-        self.seen: list[tuple[int, int]] = []
-        self.rewards: list[Array] = []
+        self.first: tuple[Any, Any, Any] | None = None
+        self.versions: dict[int, set[int]] = {}
+        self.paid: list[tuple[float, float]] = []
+        self.true_returns: list[float] = []
+        self.logged: set[str] = set()
 
     def _on_rollout_start(self) -> None:
         self.rollout += 1
+        if self.first is None:
+            now = self.loop.recorder.current
+            self.first = (self.model._last_obs, self.training_env.normalize_obs(now), now)  # type: ignore[attr-defined]
 
     def _on_step(self) -> bool:
         reward = self.loop.env.seat.reward
-        self.seen.append((self.rollout, 0 if reward is None else reward.version))
-        self.rewards.append(self.locals["rewards"].copy())
+        self.versions.setdefault(self.rollout, set()).add(0 if reward is None else reward.version)
+        for info, pay in zip(self.locals["infos"], self.locals["rewards"], strict=True):
+            self.paid.append((float(pay), info["env_reward"]))
+            if "episode" in info:
+                self.true_returns.append(info["episode"]["r"])
         return True
+
+    def _on_rollout_end(self) -> None:
+        self.logged |= set(self.logger.name_to_value)
 
 
 class Run:
-    """A model, a loop and a spy over two Drifts."""
+    """PPO on two Drifts, with a loop and a spy."""
 
-    def __init__(self, tmp_path: Path | None = None, **changes: Any) -> None:
-        self.config = config(**changes)
+    def __init__(self) -> None:
+        self.config = config()
         self.inner = DummyVecEnv([lambda: Monitor(toys.drift())] * 2)
         self.inner.seed(1)
         self.venv = PreferenceRewardVecWrapper(self.inner, self.config.segments.recent_steps)
-        self.loop = PreferenceLoop(self.venv, self.config, run=tmp_path)
+        self.loop = PreferenceLoop(self.venv, self.config)
         self.model = METHODS["ppo"](VecNormalize(self.venv), self.config, 0)
-        self.callback = PreferenceCallback(self.loop)
         self.spy = Spy(self.loop)
-
-    def learn(self) -> None:
-        self.model.learn(self.config.steps, callback=CallbackList([self.callback, self.spy]))
+        self.model.learn(self.config.steps, callback=CallbackList([PreferenceCallback(self.loop), self.spy]))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
+    """One run, from beginning to end."""
     made = Run()
     yield made
     made.loop.close()
 
 
 def test_one_rollout_sees_one_reward(run: Run) -> None:
-    run.learn()
-    versions: dict[int, set[int]] = {}
-    for rollout, version in run.spy.seen:
-        versions.setdefault(rollout, set()).add(version)
-    assert all(len(seen) == 1 for seen in versions.values())
-    assert [min(seen) for seen in versions.values()] == sorted(min(seen) for seen in versions.values())
-    assert len(set.union(*versions.values())) > 2  # it was swapped on the way
-    assert min(versions[1]) >= 1  # the warm-up's labels count from the first rollout
+    assert all(len(seen) == 1 for seen in run.spy.versions.values())
+    versions = [min(seen) for seen in run.spy.versions.values()]
+    assert versions == sorted(versions)
+    assert len(set(versions)) > 2  # it was swapped on the way
+    assert versions[0] >= 1  # the warm-up's labels count from the first rollout
 
 
 def test_the_policy_learns_from_the_learned_reward_and_the_monitor_tells_the_true_one(run: Run) -> None:
-    true_returns: list[float] = []
-    paid: list[tuple[float, float]] = []
-
-    class Told(BaseCallback):
-        def _on_step(self) -> bool:
-            for info, reward in zip(self.locals["infos"], self.locals["rewards"], strict=True):
-                paid.append((float(reward), info["env_reward"]))
-                if "episode" in info:
-                    true_returns.append(info["episode"]["r"])
-            return True
-
-    run.model.learn(run.config.steps, callback=CallbackList([run.callback, Told()]))
     told = [episode["r"] for episode in run.model.ep_info_buffer or ()]
     assert told
-    assert told == true_returns[-len(told) :]
-    learned, true = np.array(paid).T
+    assert told == run.spy.true_returns[-len(told) :]
+    learned, true = np.array(run.spy.paid).T
     assert learned.std() > 0
     assert not np.isclose(learned, true).any()
 
 
 def test_the_warm_up_counts_as_env_steps_and_the_total_is_kept(run: Run) -> None:
-    stepped = 0
-    original = run.inner.step_wait
-
-    def counted() -> Any:
-        nonlocal stepped
-        stepped += 2
-        return original()
-
-    run.inner.step_wait = counted  # type: ignore[method-assign]
-    run.learn()
-    assert run.model.num_timesteps == stepped == run.venv.recorder.steps
-    assert run.config.steps <= stepped < run.config.steps + 64
+    assert len(run.spy.paid) < run.model.num_timesteps == run.venv.recorder.steps
+    assert run.config.steps <= run.model.num_timesteps < run.config.steps + 64
 
 
 def test_the_first_rollout_begins_with_what_the_env_shows(run: Run) -> None:
     """SB3 resets before the warm-up, whose random steps then move the env on."""
-    shown: list[tuple[Any, Any]] = []
-
-    class First(BaseCallback):
-        def _on_rollout_start(self) -> None:
-            env = self.training_env
-            assert isinstance(env, VecNormalize)
-            if not shown:
-                shown.append((self.model._last_obs, env.normalize_obs(run.venv.recorder.current)))
-                assert run.venv.recorder.current[:, 1].tolist() == [0.0, 0.0]  # nobody has pushed yet
-                assert self.model._last_episode_starts.all()  # type: ignore[union-attr]
-
-        def _on_step(self) -> bool:
-            return True
-
-    run.model.learn(run.config.steps, callback=CallbackList([run.callback, First()]))
-    np.testing.assert_allclose(*shown[0], atol=1e-6)
+    assert run.spy.first is not None
+    last_seen, shown, raw = run.spy.first
+    np.testing.assert_allclose(last_seen, shown, atol=1e-6)
+    assert raw[:, 1].tolist() == [0.0, 0.0]  # nobody has pushed yet
 
 
 def test_labels_are_asked_and_learned_while_ppo_trains(run: Run) -> None:
-    run.learn()
     counts = run.loop.store.counts()
     assert counts["asked"] == counts["labels"] + counts["skipped"] == run.config.labels
     assert run.loop.last_fit is not None
@@ -212,33 +183,22 @@ def test_labels_are_asked_and_learned_while_ppo_trains(run: Run) -> None:
 
 
 def test_the_log_names_the_reward_and_its_quality(run: Run) -> None:
-    recorded: set[str] = set()
-
-    class Keep(Logger):
-        def record(self, key: str, value: Any, *args: Any, **kwargs: Any) -> None:
-            recorded.add(key)
-            super().record(key, value, *args, **kwargs)
-
-    run.model.set_logger(Keep(folder=None, output_formats=[]))
-    run.learn()
-    assert {"reward/version", "reward/comparisons", "reward/train_loss", "reward/held_out_accuracy"} <= recorded
-    assert {"rollout/ep_learned_rew_mean", "rollout/ep_rew_mean"} <= recorded
+    assert {"reward/version", "reward/comparisons", "reward/train_loss", "reward/held_out_accuracy"} <= run.spy.logged
+    assert "rollout/ep_learned_rew_mean" in run.spy.logged
 
 
-def test_the_same_seed_gives_the_same_run_twice() -> None:
-    runs = []
-    for _ in range(2):  # one after the other: SB3 seeds torch's one generator
-        runs.append(Run())
-        runs[-1].learn()
-    for first, second in zip(*(weights(one.model) for one in runs), strict=True):
+def test_the_same_seed_gives_the_same_run_twice(run: Run) -> None:
+    again = Run()
+    for first, second in zip(weights(run.model), weights(again.model), strict=True):
         np.testing.assert_array_equal(first, second)
-    states = [one.loop.learner.state() for one in runs]
-    for key, value in states[0].items():
-        np.testing.assert_array_equal(value, states[1][key])
-    labels = [[(label.answer.verdict, label.answer.preferred) for label in one.loop.store.labels()] for one in runs]
-    assert labels[0] == labels[1]
-    for one in runs:
-        one.loop.close()
+    state = again.loop.learner.state()
+    for key, value in run.loop.learner.state().items():
+        np.testing.assert_array_equal(value, state[key])
+    labels, labels_again = (
+        [(label.answer.verdict, label.answer.preferred) for label in one.loop.store.labels()] for one in (run, again)
+    )
+    assert labels == labels_again
+    again.loop.close()
 
 
 def test_a_single_wrapped_env_given_straight_to_sb3_learns_too() -> None:

@@ -129,14 +129,19 @@ def shows(page: Page, selector: str, wanted: Any) -> None:
     sync_api.expect(page.locator(selector)).to_have_text(wanted)
 
 
-def ready(page: Page) -> None:
-    """Until a pair is on screen and may be answered: the page is deaf for a quarter of a second after each swap."""
-    page.wait_for_selector("#stage-clips:not([hidden])")
-    page.evaluate("() => new Promise(resolve => setTimeout(resolve, 290))")
+def seen(page: Page, query_id: str = "q1") -> None:
+    """Until a pair is on screen."""
+    page.wait_for_selector(f"body[data-shown='{query_id}']")
 
 
-def choose(page: Page, key: str) -> None:
-    ready(page)
+def ready(page: Page, query_id: str = "q1") -> None:
+    """Until a pair may be answered: the page is deaf for a quarter of a second after each swap."""
+    seen(page, query_id)
+    page.evaluate("() => new Promise(resolve => setTimeout(resolve, 255))")
+
+
+def choose(page: Page, key: str, query_id: str = "q1") -> None:
+    ready(page, query_id)
     page.keyboard.press(key)
 
 
@@ -167,62 +172,66 @@ def test_a_key_chooses_the_segment_on_its_side_wherever_the_toss_put_it(service:
         service.stored.clear()
 
 
-def test_every_answer_has_a_key_and_a_button(service: StandIn, open_page: Open, pair: MakePair) -> None:
+def test_every_answer_has_a_key_and_a_button_and_brings_the_next_pair_in_a_tenth_of_a_second(
+    service: StandIn, open_page: Open, pair: MakePair
+) -> None:
     service.pairs += [pair(f"q{number}") for number in range(4, 9)]
     page = open_page()
-    for key in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"):
-        choose(page, key)
-    for button in ("left", "right", "equal", "skip"):
-        ready(page)
+    for number, key in enumerate(("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"), start=1):
+        choose(page, key, f"q{number}")
+    for number, button in enumerate(("left", "right", "equal", "skip"), start=5):
+        ready(page, f"q{number}")
         page.click(f"#{button}")
     labels = service.wait_labels(8)
-    verdicts = [label.verdict.value for label in labels]
-    assert verdicts == ["prefer", "prefer", "equal", "skip"] * 2
+    assert [label.verdict.value for label in labels] == ["prefer", "prefer", "equal", "skip"] * 2
     assert [label.query_id for label in labels] == [f"q{number}" for number in range(1, 9)]
-    page.wait_for_selector("#stage-words:not([hidden])")
+    timings = page.evaluate("rltrainerTimings")
+    assert len(timings) == 7  # after the eighth there is no next pair
+    # the middle one: other work on this machine may hold up any single answer
+    assert sorted(timing["markedAt"] - timing["keyAt"] for timing in timings)[3] < 50
+    assert sorted(timing["shownAt"] - timing["keyAt"] for timing in timings)[3] < 100
 
 
-def test_the_choice_is_marked_and_the_next_pair_is_there_within_a_tenth_of_a_second(open_page: Open) -> None:
-    page = open_page()
+def test_a_choice_is_marked_on_its_side_for_a_moment(open_page: Open) -> None:
+    page = open_page(script="document.addEventListener('animationend', event => window.ended = event.animationName)")
     ready(page)
-    page.evaluate("() => new Promise(resolve => setTimeout(resolve, 300))")  # all three are decoded
-    page.keyboard.press("ArrowLeft")
-    assert page.locator(".left.chosen").count() == 1
-    until(page, "rltrainerTimings.length === 1")
-    [timing] = page.evaluate("rltrainerTimings")
-    assert timing["markedAt"] - timing["keyAt"] < 50
-    assert timing["shownAt"] - timing["keyAt"] < 100
+    marked = """() => {
+        document.querySelector("#right").click();
+        return Array.from(document.querySelectorAll(".chosen"), card => card.className);
+    }"""
+    assert page.evaluate(marked) == ["clip right chosen"]
+    until(page, "window.ended === 'chosen' && document.querySelector('.chosen') === null")
 
 
 def test_nobody_answers_a_pair_unseen_and_a_held_key_answers_once(service: StandIn, open_page: Open) -> None:
     page = open_page()
     ready(page)
     page.keyboard.down("ArrowLeft")
+    ready(page, "q2")
     page.keyboard.down("ArrowLeft")  # the keyboard's repeat
-    ready(page)
-    page.keyboard.down("ArrowLeft")
     page.keyboard.up("ArrowLeft")
-    assert len(service.wait_labels(1)) == 1
+    early = """() => new Promise(resolve => {
+        const press = () => document.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+        const look = () => document.body.dataset.shown === "q3" ? resolve(press()) : requestAnimationFrame(look);
+        press();
+        press();
+        look();
+    })"""
+    page.evaluate(early)
+    ready(page, "q3")
     page.keyboard.press("ArrowRight")
-    until(page, "rltrainerTimings.length === 2")
-    page.keyboard.press("ArrowRight")  # at once: q3 is not seen yet
-    page.keyboard.press("ArrowRight")
-    assert [label.query_id for label in service.wait_labels(2)] == ["q1", "q2"]
-    ready(page)
-    assert len(service.labels) == 2
-    page.keyboard.press("ArrowRight")
-    service.wait_labels(3)
+    assert [label.query_id for label in service.wait_labels(3)] == ["q1", "q2", "q3"]
 
 
 def test_undo_takes_back_several_answers_and_shows_their_pairs(service: StandIn, open_page: Open) -> None:
     page = open_page()
-    choose(page, "ArrowLeft")
-    choose(page, "ArrowUp")
-    ready(page)
+    choose(page, "ArrowLeft", "q1")
+    choose(page, "ArrowUp", "q2")
+    seen(page, "q3")
     page.keyboard.press("Backspace")
-    ready(page)
+    seen(page, "q2")
     page.click("#undo")
-    ready(page)
+    ready(page, "q1")
     wanted = side_of(page, GREEN)
     page.keyboard.press(ARROW[wanted])
     labels = service.wait_labels(5)
@@ -267,8 +276,8 @@ def test_a_refused_answer_leaves_the_outbox_with_a_sentence(service: StandIn, op
 def test_a_reload_sends_what_was_not_acked_again_and_does_not_ask_twice(service: StandIn, open_page: Open) -> None:
     service.silent = True
     page = open_page()
-    choose(page, "ArrowLeft")
-    choose(page, "ArrowUp")
+    choose(page, "ArrowLeft", "q1")
+    choose(page, "ArrowUp", "q2")
     first = service.wait_labels(2)
     shows(page, "#saved", "2 unsent")
     service.silent = False
@@ -277,10 +286,8 @@ def test_a_reload_sends_what_was_not_acked_again_and_does_not_ask_twice(service:
     again = service.wait_labels(4)[2:]
     assert [label.label_id for label in again] == [label.label_id for label in first]
     shows(page, "#saved", "2 saved")
-    choose(page, "ArrowRight")
-    assert service.wait_labels(5)[4].query_id == "q3"
-    shows(page, "#saved", "3 saved")
-    assert len(service.stored) == 3
+    seen(page, "q3")
+    assert len(service.stored) == 2
 
 
 def test_a_restarted_service_gets_the_answers_given_meanwhile(service: StandIn, open_page: Open) -> None:
@@ -291,16 +298,16 @@ def test_a_restarted_service_gets_the_answers_given_meanwhile(service: StandIn, 
     service.stop()
     page.wait_for_selector("text=Connection lost.")
     shows(page, "#link-words", re.compile(r"^Reconnecting in \d+ s$"))
-    choose(page, "ArrowUp")
+    choose(page, "ArrowUp", "q2")
+    seen(page, "q3")
     page.keyboard.press("Backspace")
-    choose(page, "ArrowDown")
+    choose(page, "ArrowDown", "q2")
     shows(page, "#saved", "1 saved, 3 unsent")
     service.start()
     labels = service.wait_labels(4)
     assert [label.verdict.value for label in labels] == ["prefer", "equal", "undo", "skip"]
     shows(page, "#saved", "2 saved")
-    choose(page, "ArrowLeft")
-    assert service.wait_labels(5)[4].query_id == "q3"
+    seen(page, "q3")
 
 
 def test_labels_of_another_run_at_the_same_address_stay_where_they_are(service: StandIn, open_page: Open) -> None:
@@ -310,7 +317,7 @@ def test_labels_of_another_run_at_the_same_address_stay_where_they_are(service: 
     kept = service.wait_labels(1)[0]
     service.welcome["run"] = "run-2"
     page.reload()
-    ready(page)
+    seen(page, "q1")
     assert len(service.labels) == 1
     service.welcome["run"] = "run-1"
     service.silent = False
@@ -335,11 +342,9 @@ WHOLE_CLIP = """async ([video, frames, rate]) => {
 
 
 @pytest.mark.parametrize("way", ["WebCodecs", "video element"])
-def test_frame_i_is_the_picture_of_step_i(
-    way: str, service: StandIn, open_page: Open, videos: tuple[bytes, bytes]
-) -> None:
+def test_frame_i_is_the_picture_of_step_i(way: str, service: StandIn, open_page: Open, videos: tuple[bytes, bytes]) -> None:
     page = open_page(script="" if way == "WebCodecs" else "delete window.VideoDecoder")
-    ready(page)
+    seen(page)
     assert page.evaluate("'VideoDecoder' in window") == (way == "WebCodecs")
     shown = page.evaluate(WHOLE_CLIP, [base64.b64encode(videos[0]).decode(), FRAMES, RATE])
     assert shown == list(range(FRAMES))
@@ -347,12 +352,13 @@ def test_frame_i_is_the_picture_of_step_i(
 
 def test_both_clips_play_on_one_clock_and_space_stops_them(open_page: Open) -> None:
     page = open_page()
-    ready(page)
+    seen(page)
+    until(page, f"({FRAME_SHOWN})('.left') > 0")
     page.keyboard.press("Space")
     page.wait_for_selector("#pause:has-text('Play')")
     stopped = [page.evaluate(FRAME_SHOWN, side) for side in (".left", ".right")]
-    assert stopped[0] == stopped[1] > 0
-    ready(page)
+    assert stopped[0] == stopped[1]
+    page.evaluate("() => new Promise(resolve => setTimeout(resolve, 150))")  # three frames
     assert page.evaluate(FRAME_SHOWN, ".left") == stopped[0]
     page.keyboard.press("Space")
     until(page, f"({FRAME_SHOWN})('.left') !== {stopped[0]}")
@@ -360,7 +366,7 @@ def test_both_clips_play_on_one_clock_and_space_stops_them(open_page: Open) -> N
 
 def test_less_motion_starts_still(open_page: Open) -> None:
     page = open_page(motion="reduce")
-    ready(page)
+    seen(page)
     assert page.evaluate(FRAME_SHOWN, ".left") == 0
     page.click("#pause")
     until(page, f"({FRAME_SHOWN})('.left') > 2")
@@ -378,8 +384,7 @@ def test_a_trim_loops_at_once_and_goes_with_the_label(service: StandIn, open_pag
     assert (first.input_value(), end.input_value()) == ("5", "12")
     assert service.labels == []  # the slider had the arrows
     until(page, f"({FRAME_SHOWN})('.{side}') === 5")
-    seen = {page.evaluate(FRAME_SHOWN, f".{side}") for _ in range(20)}
-    assert seen <= set(range(5, 12))
+    assert {page.evaluate(FRAME_SHOWN, f".{side}") for _ in range(20)} <= set(range(5, 12))
     end.press("Escape")
     page.keyboard.press("ArrowUp")
     label = service.wait_labels(1)[0]
@@ -433,12 +438,12 @@ def test_a_wrong_link_is_not_tried_again_but_a_new_one_is(service: StandIn, open
     assert text(page, "#link-words") == "Not allowed: ask for a new link"
     assert len(service.received) == 1
     page.evaluate("location.hash = '#token=s3cret'")
-    ready(page)
+    seen(page)
 
 
 def test_settings_are_sent_as_changes_and_a_refusal_is_a_sentence(service: StandIn, open_page: Open) -> None:
     page = open_page()
-    ready(page)
+    seen(page)
     page.click("#settings-open")
     page.uncheck("[name=allow_ties]")
     page.fill("[name=speed]", "2")
@@ -459,7 +464,7 @@ def test_an_oracle_is_watched_and_not_answered(service: StandIn, open_page: Open
     service.welcome["mode"] = "watch"
     service.pairs = [pair("q1", answer=wire.AnswerHeader(verdict=Verdict.PREFER, preferred="q1-b", labeler="oracle"))]
     page = open_page()
-    ready(page)
+    seen(page)
     assert text(page, "#task") == "The oracle is answering"
     assert page.locator(f".{side_of(page, GREEN)}.picked").count() == 1
     assert page.locator(".picked").count() == 1
@@ -487,7 +492,7 @@ def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open
         reward_version=4,
     )
     page = open_page(width=390)
-    ready(page)
+    seen(page)
     assert text(page, "#budget-words") == "12 of 100 labels"
     assert text(page, "#ready") == "3 pairs ready"
     page.click("#insight-words")
@@ -505,6 +510,6 @@ def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open
 
 def test_the_page_weighs_little(service: StandIn, open_page: Open) -> None:
     page = open_page()
-    ready(page)
+    seen(page)
     sizes = page.evaluate("performance.getEntries().map(entry => entry.decodedBodySize ?? 0)")
     assert 50_000 < sum(sizes) <= 100 * 1024

@@ -181,9 +181,7 @@ def test_later_steps_do_not_change_a_segment() -> None:
     before = [array.copy() for array in (segment.observations, segment.actions, segment.env_rewards, segment.lead_in)]
     for _ in range(20):
         play.episode(20)
-    for then, now in zip(
-        before, (segment.observations, segment.actions, segment.env_rewards, segment.lead_in), strict=True
-    ):
+    for then, now in zip(before, (segment.observations, segment.actions, segment.env_rewards, segment.lead_in), strict=True):
         np.testing.assert_array_equal(then, now)
 
 
@@ -277,6 +275,19 @@ def test_an_episode_whose_reset_is_overwritten_is_not_cut_from() -> None:
         play.check(segment)
 
 
+def test_the_newest_ended_episode_is_given_whole() -> None:
+    play = Play(recent_steps=10, limit=30)
+    with pytest.raises(LookupError, match="no episode of env 0 has ended"):
+        play.recorder.last_episode(0)
+    for steps in (12, 30, 7):
+        play.episode(steps)
+        play.step()
+        whole = play.recorder.last_episode(0)
+        assert (len(whole), len(whole.lead_in)) == (steps, 0)
+        play.check(whole)
+        play.reset(0)
+
+
 def test_memory_does_not_grow_with_the_episodes() -> None:
     play = Play(recent_steps=20, limit=5)
     for _ in range(300):
@@ -312,9 +323,7 @@ def test_captured_frames_come_with_their_steps() -> None:
         recorder.begin(0, episode, np.zeros(1, np.float32), frame=f"{episode}:0".encode())
         for t in range(10):
             taken += 1
-            recorder.add_to(
-                0, np.array([taken]), 0.0, np.array([t + 1], np.float32), frame=f"{episode}:{t + 1}".encode()
-            )
+            recorder.add_to(0, np.array([taken]), 0.0, np.array([t + 1], np.float32), frame=f"{episode}:{t + 1}".encode())
         recorder.end(0, terminated=False, truncated=True)
     for segment in recorder.sample(50, 4, np.random.default_rng(0)):
         first = len(segment.lead_in)

@@ -32,10 +32,7 @@ def make(name: str, seed: int = 0, space: gym.Space[Any] = PUSH, observed: int =
 
 def oracle_pairs(count: int, seed: int = 0, **kwargs: Any) -> list[Comparison]:
     segments = toys.random_segments(2 * count, np.random.default_rng(seed), **kwargs)
-    return [
-        toys.compare(a, b, name=f"query {n}")
-        for n, (a, b) in enumerate(zip(segments[::2], segments[1::2], strict=True))
-    ]
+    return [toys.compare(a, b, name=f"query {n}") for n, (a, b) in enumerate(zip(segments[::2], segments[1::2], strict=True))]
 
 
 def reference(seed: int = 99, count: int = 16) -> list[Segment]:
@@ -162,9 +159,7 @@ class TestLearner:
 
         learners = [make(name), make(name)]
         learners[0].fit(pairs, batch)
-        learners[1].fit(
-            [replace(p, first=blind(p.first), second=blind(p.second)) for p in pairs], [blind(s) for s in batch]
-        )
+        learners[1].fit([replace(p, first=blind(p.first), second=blind(p.second)) for p in pairs], [blind(s) for s in batch])
         for key, value in learners[0].state().items():
             np.testing.assert_array_equal(value, learners[1].state()[key])
 
@@ -333,9 +328,7 @@ def test_loss_and_gradient_are_always_numbers(noise: float, logit: float, target
 
 def test_discrete_actions_become_one_hot_rows() -> None:
     np.testing.assert_array_equal(encode_actions(gym.spaces.Discrete(3), np.array([2, 0])), [[0, 0, 1], [1, 0, 0]])
-    np.testing.assert_array_equal(
-        encode_actions(gym.spaces.Discrete(3, start=5), np.array([5, 7])), [[1, 0, 0], [0, 0, 1]]
-    )
+    np.testing.assert_array_equal(encode_actions(gym.spaces.Discrete(3, start=5), np.array([5, 7])), [[1, 0, 0], [0, 0, 1]])
 
 
 def test_box_actions_are_flattened() -> None:
@@ -504,7 +497,7 @@ def test_no_member_learns_from_a_label_that_it_is_judged_on() -> None:
 
 # FAILS TODAY (rewards/ensemble.py): np.concatenate of nothing.
 def test_without_a_reference_batch_the_last_scale_of_the_output_stays() -> None:
-    """The recorder has nothing to give where the one episode of an endless env has outgrown it; training must go on."""
+    """A loop that finds labels of an earlier run before its first step has nothing to normalise on yet."""
     learner = make("ensemble")
     learner.fit(oracle_pairs(10), reference())
     learner.fit(oracle_pairs(12), [])

@@ -154,9 +154,7 @@ def test_queries_wait_in_the_order_they_were_asked(store: Store, queries: list[Q
     assert store.query("unheard-of") is None
 
 
-def test_a_segment_asked_about_twice_is_stored_once(
-    store: Store, queries: list[Query], segments: list[Segment]
-) -> None:
+def test_a_segment_asked_about_twice_is_stored_once(store: Store, queries: list[Query], segments: list[Segment]) -> None:
     store.ask([(segments[0], segments[2]), (segments[0], segments[3])], 1, "uniform")
     assert len(list((store.folder / "segments").iterdir())) == len(segments)
     assert store.counts()["asked"] == len(queries) + 2
@@ -179,9 +177,7 @@ def test_a_damaged_segment_file_is_one_sentence(
         file.write_bytes((store.folder / "segments" / f"{queries[0].second}.safetensors").read_bytes())
     else:
         content[-1] ^= 1
-        file.write_bytes(
-            {"cut": bytes(content[: len(content) // 2]), "flipped": bytes(content), "emptied": b""}[damage]
-        )
+        file.write_bytes({"cut": bytes(content[: len(content) // 2]), "flipped": bytes(content), "emptied": b""}[damage])
     with pytest.raises(UserError, match=r"segment file '.*\.safetensors' .*; restore it from a backup of the run"):
         store.segment(queries[0].first)
     assert store.segment(queries[1].first).id == queries[1].first
@@ -398,9 +394,7 @@ def test_two_processes_answer_while_a_third_asks_and_every_label_is_there_once(
     labels = store.labels()
     assert [label.seq for label in labels] == sorted({label.seq for label in labels})
     assert len({label.id for label in labels}) == len(labels)
-    assert {(label.query_id, label.labeler) for label in labels} == {
-        (q.id, name) for q in queries for name in ("ada", "bob")
-    }
+    assert {(label.query_id, label.labeler) for label in labels} == {(q.id, name) for q in queries for name in ("ada", "bob")}
     assert all(label.answer.preferred == store.query(label.query_id).second for label in labels)  # type: ignore[union-attr]
     assert store.counts()["asked"] == 10
 

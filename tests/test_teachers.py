@@ -57,9 +57,7 @@ class TestTeacher:
         chosen = [
             answer.preferred
             for seed in range(20)
-            for answer in (
-                self.make(name)(*pair, np.random.default_rng(seed)) for pair in ((much, little), (little, much))
-            )
+            for answer in (self.make(name)(*pair, np.random.default_rng(seed)) for pair in ((much, little), (little, much)))
             if answer.verdict is Verdict.PREFER
         ]
         assert chosen.count(much.id) > 0.8 * len(chosen) > 0

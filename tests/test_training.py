@@ -182,11 +182,6 @@ def test_envs_of_every_kind_are_trained_evaluated_and_kept(tmp_path: Path, env: 
     assert len(evaluate(folder, 1, 1)) == 1
 
 
-def test_envs_in_processes_of_their_own_train_too(tmp_path: Path) -> None:
-    folder = trained(tmp_path / "run", subprocesses=True, n_envs=1, steps=500, labels=8)
-    assert len((folder.path / "labels.jsonl").read_text().splitlines()) == 8
-
-
 # ------------------------------------------------------------------ what goes wrong
 
 
@@ -216,6 +211,15 @@ def test_an_env_that_fails_stops_the_run_and_everything_is_saved(tmp_path: Path,
         store.close()
         assert last is not None
         assert last["phase"] == "stopped"
+
+
+def test_an_env_process_that_dies_stops_the_run_and_everything_is_saved(tmp_path: Path) -> None:
+    settings = {"env": "toys:faulty", "env_options": {"fault": "die", "at": 450}, "subprocesses": True, "n_envs": 1}
+    with pytest.raises(EnvFault, match="the process of an env died"):
+        trained(tmp_path / "run", **settings, steps=2000, labels=8)
+    folder = RunFolder.open(tmp_path / "run")
+    assert all(np.isfinite(value).all() for value in arrays(folder).values())
+    assert (folder.path / "labels.jsonl").read_text().count("\n") > 0
 
 
 class Interrupting(toys.Ledger):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -80,7 +81,7 @@ def drift(length: int = 40, **options: Any) -> gym.Env[Any, Any]:
 
 
 class Faulty(Ledger):
-    """A Ledger whose `fault` comes at step `at`: a bad "observation", "reward" or "reset", or it does "raise"."""
+    """A Ledger whose `fault` comes at step `at`: a bad "observation", "reward" or "reset", or it does "raise" or "die"."""
 
     def __init__(self, fault: str, at: int = 5, **options: Any) -> None:
         super().__init__(**options)
@@ -96,6 +97,8 @@ class Faulty(Ledger):
         observation, reward, terminated, truncated, info = super().step(action)
         self.taken += 1
         if self.taken >= self.at:
+            if self.fault == "die":
+                os._exit(3)
             if self.fault == "raise":
                 raise RuntimeError("the simulator exploded")
             if self.fault == "observation":

@@ -8,6 +8,7 @@ import { sameClips } from "./state.js";
 
 /** How long a <video> may take for one frame. */
 const SEEK_PATIENCE_MS = 5_000;
+const PICTURE_PATIENCE_MS = 200;
 
 /**
  * All pictures of a clip, frame i at index i. Throws where the browser cannot play it or it has another count of frames.
@@ -57,9 +58,7 @@ async function withVideo({ frames: count, frame_rate: rate, width, height }, byt
     await happens(video, "loadeddata");
     /** @type {ImageBitmap[]} */ const frames = [];
     for (let index = 0; index < count; index += 1) {
-      const sought = happens(video, "seeked");
-      video.currentTime = (index + 0.5) / rate;
-      await sought;
+      await seek(video, (index + 0.5) / rate, 0.75 / rate);
       brush.drawImage(video, 0, 0, width, height);
       frames.push(await createImageBitmap(canvas));
     }
@@ -69,6 +68,21 @@ async function withVideo({ frames: count, frame_rate: rate, width, height }, byt
     video.load();
     URL.revokeObjectURL(address);
   }
+}
+
+/** A seek may be said to be over before its picture is there. @param {HTMLVideoElement} video @param {number} time @param {number} slack */
+async function seek(video, time, slack) {
+  const sought = happens(video, "seeked");
+  let late = false;
+  const shown = new Promise((resolve) => {
+    const look = (/** @type {number} */ _, /** @type {{mediaTime: number}} */ { mediaTime }) =>
+      late || Math.abs(mediaTime - time) < slack ? resolve(null) : video.requestVideoFrameCallback(look);
+    video.requestVideoFrameCallback?.(look);
+  });
+  video.currentTime = time;
+  await sought;
+  await Promise.race([shown, new Promise((resolve) => setTimeout(resolve, PICTURE_PATIENCE_MS))]);
+  late = true;
 }
 
 /** @param {HTMLVideoElement} video @param {string} event @returns {Promise<void>} */

@@ -9,11 +9,10 @@ const ACK_PATIENCE_MS = 12_000;
 const STEADY_MS = 5_000;
 
 /**
- * How long to wait before the next try: 0.5 s, doubled each time, 10 s at most, give or take a quarter so that
- * many pages don't come back in the same moment.
+ * Milliseconds until the next try: 500, doubled each time, 10 s at most; give or take a quarter, so that many pages
+ * don't come back in the same moment.
  * @param {number} attempt 0 for the first
  * @param {number} chance in [0, 1)
- * @returns {number} milliseconds
  */
 export function backoff(attempt, chance) {
   return Math.min(10_000, 500 * 2 ** Math.min(attempt, 10)) * (0.75 + 0.5 * chance);
@@ -67,7 +66,7 @@ export class Connection {
     if (this.#socket === null && this.#token) this.#open();
   }
 
-  /** @returns {boolean} whether the service has let us in */
+  /** Whether the service has let us in. */
   get ready() {
     return this.#welcomed && this.#socket?.readyState === WebSocket.OPEN;
   }

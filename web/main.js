@@ -57,7 +57,7 @@ const connection = new Connection(`${location.protocol === "https:" ? "wss" : "w
   lost: (retryAt) => later(() => dispatch({ type: "lost", retryAt, now: performance.now() })),
   denied: (reason) => later(() => dispatch({ type: "denied", reason })),
   outdated: (reason) => trouble("This page is from another version of rltrainer. Reload it.", reason),
-  unreadable: (error) => trouble("The service said something that this page does not understand. Reload the page.", error.message),
+  unreadable: (error) => trouble("The service is not understood. Reload the page.", error.message),
 });
 
 // ---- state in, effects out
@@ -78,9 +78,9 @@ function settleShelf() {
   const seen = onScreen(state);
   const [first, ...ahead] = state.pairs;
   const behind = [...state.history].reverse();
-  const wanted = [first, seen, ...ahead.slice(0, AHEAD), ...behind.slice(0, BEHIND)].filter((pair) => pair !== undefined && pair !== null);
+  const wanted = [...new Set([first, seen, ...ahead.slice(0, AHEAD), ...behind.slice(0, BEHIND)])].filter((pair) => !!pair);
   let bytes = 0;
-  const urgent = wanted.filter((pair, rank) => (bytes += sizeOf(pair)) <= PICTURE_BYTES || rank < 3);
+  const urgent = wanted.filter((pair, rank) => (bytes += sizeOf(pair)) <= PICTURE_BYTES || rank < 2);
   const ids = (/** @type {import("./state.js").Pair[]} */ pairs) => pairs.map((pair) => pair.queryId);
   shelf.settle(ids([...wanted, ...state.pairs, ...behind]), ids(urgent));
 }

@@ -29,7 +29,7 @@ export class Outbox {
     }
   }
 
-  /** @returns {boolean} whether labels outlive the page */
+  /** Whether labels outlive the page. */
   get durable() {
     return this.database !== null;
   }

@@ -236,7 +236,7 @@ const ON = {
     return { ...next, trouble: { sentence: text, details, passing: true } };
   },
 
-  forgetful: (state) => ({ ...state, remark: "This browser keeps nothing on disk: leave the page open until all answers are saved." }),
+  forgetful: (state) => ({ ...state, remark: "This browser keeps nothing on disk: leave this page open until all is saved." }),
 
   trouble: (state, { sentence: text, details }) => ({ ...state, trouble: { sentence: text, details, passing: false } }),
 };

@@ -42,6 +42,7 @@ export class View {
   render(state) {
     const now = stage(state);
     document.body.dataset.stage = now;
+    document.body.dataset.shown = state.shown?.queryId ?? "";
     document.body.dataset.mood = BUSY.includes(now) ? "busy" : now === "finished" ? "done" : "off";
     document.body.dataset.mode = state.welcome?.mode ?? "label";
     show("stage-clips", now === "clips");

@@ -10,7 +10,7 @@ MARKS: Mapping[str, Mapping[str, float]] = {
     "fancy/HopperJump": {"goal_site": 3.0},
     "fancy/HopperThrow": {"target_ball": 2.0},
     "fancy/Reacher": {"target": 3.0, "fingertip": 1.6},
-    "fancy/TableTennis": {"target_ball": 2.0},
+    "fancy/TableTennis": {"target_ball": 2.0, "target_point_geom": 3.0},
 }
 """Sites and geoms, and how many times larger they are shown. None of them touches anything: the motion stays."""
 

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import importlib.util
 import secrets
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -102,10 +103,19 @@ def not_bound(error: OSError, host: str, port: int) -> UserError:
         reason = "which this user may not open; pass a port above 1023, or --port 0 for a free one"
     else:
         found = error.strerror or str(error)
-        return UserError(
-            f"labeling.host is {host!r}, which is no address of this machine ({found}); pass --host 127.0.0.1"
-        )
+        return UserError(f"labeling.host is {host!r}, which is no address of this machine ({found}); pass --host 127.0.0.1")
     return UserError(f"labeling.port is {port}, {reason}")
+
+
+def check_address(host: str, port: int) -> None:
+    """Raises UserError where nothing can listen there now; to be asked before anything else is begun."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except OSError as error:
+        raise not_bound(error, host, port) from None
 
 
 # ------------------------------------------------------------------ files
@@ -129,8 +139,7 @@ def web_folder() -> Path:
         if (Path(place) / PAGE).is_file():
             return Path(place)
     raise UserError(
-        f"the labeling page is missing: {str(beside)!r} holds no {PAGE}; "
-        "install rltrainer again, or run it from a checkout"
+        f"the labeling page is missing: {str(beside)!r} holds no {PAGE}; install rltrainer again, or run it from a checkout"
     )
 
 

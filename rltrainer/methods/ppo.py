@@ -13,8 +13,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from rltrainer.config import Config
 
 
-def make_ppo(env: VecEnv, config: Config, seed: int) -> PPO:
-    """An untrained PPO on the env, with the settings of the config's `ppo` section."""
+def make_ppo(env: VecEnv, config: Config, seed: int | None) -> PPO:
+    """An untrained PPO on the env, with the settings of the config's `ppo` section. Without a seed it leaves the env's alone."""
     settings = config.ppo.model_dump(exclude={"log_std_init"})
     rollout = settings["n_steps"] * env.num_envs
     settings["batch_size"] = min(settings["batch_size"], rollout)

@@ -16,7 +16,5 @@ def disagreement(segments: Sequence[Segment], learner: Learner, count: int, rng:
     """
     pairs = rng.permutation(len(segments))[: len(segments) // 2 * 2].reshape(-1, 2)
     returns = learner.member_returns(segments)  # [M, N]
-    spread = np.tanh((returns[:, pairs[:, 0]] - returns[:, pairs[:, 1]]) / 2).std(
-        axis=0
-    )  # σ(x) = (1 + tanh(x / 2)) / 2
+    spread = np.tanh((returns[:, pairs[:, 0]] - returns[:, pairs[:, 1]]) / 2).std(axis=0)  # σ(x) = (1 + tanh(x / 2)) / 2
     return pairs[np.argsort(-spread, kind="stable")[:count]]

@@ -11,4 +11,5 @@ from rltrainer.core import Array, Learner, Segment
 
 def uniform(segments: Sequence[Segment], learner: Learner, count: int, rng: np.random.Generator) -> Array:
     """`count` pairs [count, 2] of the candidates, no segment in two pairs."""
-    return rng.permutation(len(segments))[: 2 * count].reshape(-1, 2)
+    pairs = rng.permutation(len(segments))[: len(segments) // 2 * 2].reshape(-1, 2)
+    return pairs[:count]

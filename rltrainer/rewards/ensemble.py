@@ -38,9 +38,7 @@ def preference_loss(logits: Tensor, target: Tensor, noise: float) -> Tensor:
 class EnsembleReward:
     """The mean of M nets, each of mean 0 and std 1 on the reference batch of its refit. In NumPy: small nets are quicker so."""
 
-    def __init__(
-        self, version: int, action_space: gym.Space[Any], scale: Scale, layers: Sequence[tuple[Array, Array]]
-    ) -> None:
+    def __init__(self, version: int, action_space: gym.Space[Any], scale: Scale, layers: Sequence[tuple[Array, Array]]) -> None:
         """layers: (weight [M, in, out], bias [M, 1, out]) of each layer, the last one to [M, in, 1]."""
         self.version = version
         self._space = action_space
@@ -109,9 +107,7 @@ class EnsembleLearner:
         sizes = (2 * observation_size + gym.spaces.flatdim(action_space), *settings.hidden, 1)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**63)))
         self._nets = Nets(settings.members, sizes, generator)
-        self._optimizer = torch.optim.AdamW(
-            self._nets.parameters(), settings.learning_rate, weight_decay=1e-2, fused=True
-        )
+        self._optimizer = torch.optim.AdamW(self._nets.parameters(), settings.learning_rate, weight_decay=1e-2, fused=True)
         self._scale = Scale(np.zeros(sizes[0], np.float32), np.ones(sizes[0], np.float32))
         self._output = (np.zeros(settings.members), np.ones(settings.members))  # mean and std of each member
         self._overall = 1.0  # std of the members' mean
@@ -121,7 +117,8 @@ class EnsembleLearner:
 
     def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
         """A bounded number of gradient steps on all comparisons so far, from where the last refit ended."""
-        rows = [segment_features(self._space, segment) for segment in reference]
+        shown = reference or [segment for c in comparisons for segment in (c.first, c.second)]
+        rows = [segment_features(self._space, segment) for segment in shown]
         batch = self._batch(comparisons, rows)
         most = self._settings.fit_steps * (FIRST_FIT if self.version == 0 else 1)
         for indices in self._minibatches(batch.bags, most):
@@ -148,6 +145,7 @@ class EnsembleLearner:
                 data[n, side, : len(rows)] = self._scale(rows)
                 mask[n, side, : len(rows)] = 1
         bags = np.array([self._bag(c.key) for c in comparisons]).T
+        bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
         target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
         return Batch(torch.from_numpy(data), torch.from_numpy(mask), target, bags)
 
@@ -165,7 +163,7 @@ class EnsembleLearner:
         size = min(self._settings.batch, max(1, bags.shape[1]))
         columns = []
         for counts in bags:
-            bag = np.repeat(np.arange(len(counts)), counts) if counts.any() else np.arange(len(counts))
+            bag = np.repeat(np.arange(len(counts)), counts)
             rounds = math.ceil(steps * size / len(bag))
             order = np.concatenate([self._rng.permutation(bag) for _ in range(rounds)])
             columns.append(order[: steps * size].reshape(steps, size))
@@ -247,7 +245,7 @@ class EnsembleLearner:
 
     def state(self) -> dict[str, Array]:
         """Nets, scales and the regularisation, as named arrays."""
-        nets = {f"nets.{name}": np.asarray(value.detach()) for name, value in self._nets.state_dict().items()}
+        nets = {f"nets.{name}": np.array(value.detach()) for name, value in self._nets.state_dict().items()}
         return nets | {
             "scale.mean": self._scale.mean,
             "scale.std": self._scale.std,
@@ -260,9 +258,7 @@ class EnsembleLearner:
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """The inverse of `state`."""
-        nets = {
-            name.removeprefix("nets."): torch.tensor(value) for name, value in state.items() if name.startswith("nets.")
-        }
+        nets = {name.removeprefix("nets."): torch.tensor(value) for name, value in state.items() if name.startswith("nets.")}
         self._nets.load_state_dict(nets)
         self._scale = Scale(np.asarray(state["scale.mean"]), np.asarray(state["scale.std"]))
         self._output = (np.asarray(state["output.mean"]), np.asarray(state["output.std"]))
