@@ -27,7 +27,15 @@ PAIRS_PER_MINUTE = 15
 KEY_TARGET_MS = 100
 SPEED_TARGET = 0.85
 WARMUP_LABELS = 5
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def main() -> None:

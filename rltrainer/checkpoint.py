@@ -34,9 +34,7 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(
-                f"run is {str(path)!r}, which cannot be made: {error.strerror}; pass another --run DIR"
-            ) from None
+            raise UserError(f"run is {str(path)!r}, which cannot be made: {error.strerror}; pass another --run DIR") from None
         folder = cls(path)
         folder.write("config.yaml", config.dump().encode())
         return folder
@@ -84,15 +82,11 @@ class RunFolder:
     def load_policy(self, model: BaseAlgorithm) -> None:
         """Fill an untrained model. Raises UserError where the run saved none, or one of another shape."""
         arrays = self._arrays("policy.safetensors")
-        weights = {
-            name.removeprefix("policy."): torch.tensor(a) for name, a in arrays.items() if name.startswith("policy.")
-        }
+        weights = {name.removeprefix("policy."): torch.tensor(a) for name, a in arrays.items() if name.startswith("policy.")}
         try:
             model.policy.load_state_dict(weights)
         except RuntimeError as error:
-            raise UserError(
-                f"the policy in {str(self.path)!r} does not fit its env: {str(error).splitlines()[0]}"
-            ) from None
+            raise UserError(f"the policy in {str(self.path)!r} does not fit its env: {str(error).splitlines()[0]}") from None
         _restore_observation_scale(model.get_env(), arrays)
 
     def save_reward(self, state: Mapping[str, Array]) -> None:
@@ -127,9 +121,7 @@ class RunFolder:
             try:
                 file.write_bytes(text)
             except OSError as error:
-                raise UserError(
-                    f"the labels cannot be written to {str(file)!r}: {error.strerror}; pass another FILE"
-                ) from None
+                raise UserError(f"the labels cannot be written to {str(file)!r}: {error.strerror}; pass another FILE") from None
         return len(lines)
 
 
@@ -148,9 +140,7 @@ def label_rows(store: Store) -> Iterator[dict[str, Any]]:
 def _label_row(store: Store, label: Label) -> dict[str, Any]:
     query = store.query(label.query_id)
     if query is None:
-        raise UserError(
-            f"label {label.id!r} answers query {label.query_id!r}, which is not in the store; restore a backup"
-        )
+        raise UserError(f"label {label.id!r} answers query {label.query_id!r}, which is not in the store; restore a backup")
     return {
         "label_id": label.id,
         "query_id": query.id,

@@ -114,8 +114,8 @@ def _metavar(word: str, default: Any) -> str:
 def train(config_file: Path | None, run: Path | None, no_open: bool, **flags: str | None) -> None:
     """Train a policy from preferences, with people or an oracle answering.
 
-    With --labeler browser (the default) a page opens with two clips; choose the better one with the arrow keys. Training goes on
-    while you look. With --labeler oracle the env's own reward answers, and with --labeler none it is the reward: the
+    With --labeler browser (the default) a page opens with two clips; choose the better one with the arrow keys. Training
+    goes on while you look. With --labeler oracle the env's own reward answers, and with --labeler none it is the reward: the
     baseline of every comparison. Ctrl-C ends the run and keeps everything in its folder.
     """
     from rltrainer.progress import Dashboard

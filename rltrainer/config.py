@@ -55,7 +55,9 @@ class Section(BaseModel):
 class Segments(Section):
     """What one clip is made of."""
 
-    steps: Size = Field(50, description="env steps in a segment")
+    steps: Size | None = Field(
+        None, description="env steps in a segment; unset: a second of the env's own time, of 50 steps or more"
+    )
     recent_steps: Size = Field(16_000, description="newest env steps that segments are cut from")
 
 
@@ -85,7 +87,9 @@ class Reward(Section):
 class PPO(Section):
     """Stable-Baselines3's PPO. `--labeler none` trains with the very same settings."""
 
-    n_steps: Several = Field(256, description="env steps of a rollout, in each env")
+    n_steps: Several | None = Field(
+        None, description="steps of a rollout in each env; unset: 256, or 16 trajectories of movement primitives"
+    )
     batch_size: Several = Field(256, description="transitions in one gradient step")
     n_epochs: Size = Field(10, description="passes over each rollout")
     learning_rate: Positive = Field(6e-4, description="Adam's step size")
@@ -93,9 +97,7 @@ class PPO(Section):
     gae_lambda: Share = Field(0.95, description="lambda of the advantage estimate")
     clip_range: Positive = Field(0.2, description="clipping of the policy ratio")
     ent_coef: Annotated[Number, Field(ge=0)] = Field(0.0, description="weight of the entropy bonus")
-    log_std_init: Number = Field(
-        -1.0, description="log of the first exploration noise, as a share of half the action range"
-    )
+    log_std_init: Number = Field(-1.0, description="log of the first exploration noise, as a share of half the action range")
 
 
 class Labeling(Section):
@@ -122,9 +124,7 @@ class Clips(Section):
     frame_rate: Annotated[Number, Field(gt=0, le=240)] | None = Field(
         None, description="frames per second; unset: the env's own (FRAME_RATE)"
     )
-    speed: Annotated[Number, Field(gt=0, le=16)] = Field(
-        1.0, description="playback speed, 1.0 is real time (RUN_SPEED_FACTOR)"
-    )
+    speed: Annotated[Number, Field(gt=0, le=16)] = Field(1.0, description="playback speed, 1.0 is real time (RUN_SPEED_FACTOR)")
 
 
 class Config(Section):
@@ -133,9 +133,7 @@ class Config(Section):
     env: str = Field("HalfCheetah-v5", min_length=1, description="Gymnasium or fancy_gym id, or package.module:factory")
     env_options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments for making the env")
     method: str = Field("ppo", description="ppo, or package.module:name")
-    labeler: Labeler = Field(
-        "browser", description="who answers: browser, oracle, or none (trains on the env's own reward)"
-    )
+    labeler: Labeler = Field("browser", description="who answers: browser, oracle, or none (trains on the env's own reward)")
     steps: Size = Field(1_000_000, description="env steps of the run, warm-up included")
     labels: Count = Field(300, description="label budget of the run, 0 for no limit (MAX_ENTRIES)")
     seed: Count = Field(0, description="the one seed, from which every component gets its own")
@@ -174,9 +172,7 @@ class Config(Section):
         except yaml.YAMLError as error:
             raise UserError(f"{where} is not readable YAML: {' '.join(str(error).split())}") from None
         if settings is not None and not isinstance(settings, dict):
-            raise UserError(
-                f"{where} holds a {type(settings).__name__}, not settings; write lines like 'env: HalfCheetah-v5'"
-            )
+            raise UserError(f"{where} holds a {type(settings).__name__}, not settings; write lines like 'env: HalfCheetah-v5'")
         return cls.of(settings or {}, where)
 
     @classmethod
@@ -225,7 +221,7 @@ def settings_of(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[t
 class _StrictLoader(yaml.SafeLoader):
     """YAML in which a key stands once."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  # PyYAML's own signature
         seen: set[Any] = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):

@@ -202,9 +202,7 @@ class Learner(Protocol):
 class Strategy(Protocol):
     """Which pairs to ask (`queries/`): indices [count, 2] into the candidate segments."""
 
-    def __call__(
-        self, segments: Sequence[Segment], learner: Learner, count: int, rng: np.random.Generator
-    ) -> Array: ...
+    def __call__(self, segments: Sequence[Segment], learner: Learner, count: int, rng: np.random.Generator) -> Array: ...
 
 
 class Teacher(Protocol):

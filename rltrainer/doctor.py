@@ -143,20 +143,14 @@ def import_torch() -> str:
 def gl() -> Check:
     """Which GL renders, and how fast."""
     asked, backend = os.environ.get("MUJOCO_GL"), gl_backend()
-    if (
-        backend is None
-        and asked is not None
-        and any(gl_renders(other) for other in ("egl", "osmesa") if other != asked)
-    ):
+    if backend is None and asked is not None and any(gl_renders(other) for other in ("egl", "osmesa") if other != asked):
         return Check("GL", "warn", f"no pictures with MUJOCO_GL={asked}; clips are drawn in 2-D", "unset MUJOCO_GL")
     if backend is None:
         found = "none, so the clips of MuJoCo envs are drawn in 2-D"
         return Check("GL", "warn", found, "apt-get install libosmesa6 (or, with a graphics card, libegl1 libgl1)")
     works, found = _probe("render", MUJOCO_GL=backend)
     if not works:
-        return Check(
-            "GL", "fail", f"{backend}: {found}", "MUJOCO_GL=osmesa rltrainer doctor (apt-get install libosmesa6)"
-        )
+        return Check("GL", "fail", f"{backend}: {found}", "MUJOCO_GL=osmesa rltrainer doctor (apt-get install libosmesa6)")
     found = f"{backend}, {float(found):.1f} ms of processor time a frame (HalfCheetah-v5, 256 x 256)"
     slow = float(found.split()[1]) > SLOW_FRAME_MS
     return Check("GL", "warn", found, "set clips.size to 128") if slow else Check("GL", "ok", found)

@@ -62,6 +62,11 @@ class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         """`episode_limit` of this env, for a VecEnv to ask for."""
         return episode_limit(self)
 
+    @property
+    def recorded_steps_per_second(self) -> float:
+        """`frames_per_second` of this env, for a VecEnv to ask for."""
+        return frames_per_second(self)
+
 
 def _fresh_world(walker: Any) -> None:
     """A Box2D world remembers the bodies that it held: BipedalWalker gets a new one, as LunarLander gives itself."""
@@ -143,6 +148,11 @@ def _explained(env: str, options: Mapping[str, Any]) -> Iterator[None]:
         found = _line(error).partition(". Did you mean")[0]
         raise UserError(f"env is {env!r}: {found}{_nearest(env, gym.registry)} ({WAYS})") from error
     except TypeError as error:
+        if "render_mode" in str(error):
+            raise UserError(
+                f"env is {env!r}, which cannot be shown: it takes no render_mode ({_line(error)}); "
+                "let it take 'rgb_array', or train with --labeler oracle and labeling.page off"
+            ) from None
         if not options:
             raise
         raise UserError(f"env_options is {dict(options)}, which do not fit {env!r}: {_line(error)}") from error

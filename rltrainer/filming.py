@@ -32,9 +32,7 @@ def film(folder: RunFolder, file: Path, seed: int, size: int) -> tuple[float, in
                 video.write_frame(fit(look(), size))
     except Mismatch as mismatch:
         file.unlink(missing_ok=True)
-        raise UserError(
-            f"{config.env!r} cannot be shown again exactly ({mismatch}), so there is no video of it"
-        ) from None
+        raise UserError(f"{config.env!r} cannot be shown again exactly ({mismatch}), so there is no video of it") from None
     finally:
         close(env)
     return episode.env_return, len(episode)

@@ -30,8 +30,10 @@ def check_finite(observations: Array, env_rewards: Array, steps: int) -> None:
 class GuardedVecEnv(VecEnvWrapper):
     """Turns what goes wrong inside the envs into an EnvFault that says so."""
 
-    def __init__(self, venv: VecEnv) -> None:
+    def __init__(self, venv: VecEnv, *, rewards_learned: bool) -> None:
+        """rewards_learned: the policy learns from the env's own rewards, so these must be finite, too"""
         super().__init__(venv)
+        self._rewards_learned = rewards_learned
         self._steps = 0
 
     def reset(self) -> VecEnvObs:
@@ -44,6 +46,8 @@ class GuardedVecEnv(VecEnvWrapper):
         self._steps += self.num_envs
         for part in observations.values() if isinstance(observations, dict) else [observations]:
             check_finite(np.asarray(part), np.asarray(env_rewards), self._steps)
+        if self._rewards_learned and not np.isfinite(env_rewards).all():
+            raise EnvFault(f"the env gave an infinite reward after {self._steps} steps; mend the env, or learn its reward")
         return observations, env_rewards, dones, infos
 
     def close(self) -> None:
@@ -57,10 +61,6 @@ class GuardedVecEnv(VecEnvWrapper):
         except UserError:
             raise
         except GONE:
-            raise EnvFault(
-                f"the process of an env died after {self._steps} steps; look for its last words above"
-            ) from None
+            raise EnvFault(f"the process of an env died after {self._steps} steps; look for its last words above") from None
         except Exception as error:  # an env is foreign code and may raise anything
-            raise EnvFault(
-                f"the env raised {type(error).__name__} after {self._steps} steps: {error}; mend the env"
-            ) from error
+            raise EnvFault(f"the env raised {type(error).__name__} after {self._steps} steps: {error}; mend the env") from error

@@ -17,6 +17,7 @@ import numpy as np
 from rltrainer.config import Config
 from rltrainer.core import Comparison, FitReport, Label, Learner, Query, Segment, Strategy, Teacher, UserError
 from rltrainer.queries import STRATEGIES
+from rltrainer.recording import Recorder
 from rltrainer.rewards import LEARNERS
 from rltrainer.schedule import Schedule
 from rltrainer.seams import named
@@ -29,6 +30,7 @@ REFERENCE_SEGMENTS = 64
 """Segments of the warm-up on which every refit is normalised. Preferences leave a reward's offset and scale open; pinned to
 the same steps each time, rewards of two refits mean the same, and the value function stays true over the swap. A reference
 that moves with the policy takes the reward of getting better away again: Pendulum-v1, 100 labels, -532 against -208."""
+LEAST_STEPS = 50
 REFIT_SHARE = 1 / 30
 """A refit waits until this share of the labels is new: late in a run one label more moves little and costs as much."""
 POLL_SECONDS = 0.2
@@ -80,7 +82,7 @@ class PreferenceLoop:
         """
         self.env = env
         self.config = config or Config()
-        check_segment_steps(self.config, env.seat.episode_limit)
+        self.segment_steps = segment_steps(self.config, env.seat.episode_limit, env.seat.steps_per_second)
         if run is not None:
             _check_env(env, self.config)
         self.recorder = env.seat.recorder
@@ -137,14 +139,12 @@ class PreferenceLoop:
         fit: learn from the answers now, rather than at the first boundary
         """
         pairs = self.schedule.warmup_labels
-        wanted = 2 * self.config.segments.steps * max(pairs, 2 * self.recorder.n_envs)
-        taken = explore(env if env is not None else self.env, self.recorder, wanted, self._explore_rng)
+        wanted = 2 * self.segment_steps * max(pairs, 2 * self.recorder.n_envs)
+        taken = explore(env if env is not None else self.env, self.recorder, wanted, self._explore_rng, self.config.steps)
         self.steps += taken
         self._updated_at = self.steps
-        if not self.recorder.sample(1, self.config.segments.steps, np.random.default_rng(0)):
-            raise UserError(
-                f"segments.steps is {self.config.segments.steps}, and no episode of the warm-up lasted as long; set fewer"
-            )
+        if not self.recorder.sample(1, self.segment_steps, np.random.default_rng(0)):
+            raise UserError(f"segments.steps is {self.segment_steps}, and no episode of the warm-up lasted as long; set fewer")
         self._ask(first=pairs)
         self._wait_for(pairs if self.teacher else min(pairs, self.config.queries.warmup_labels))
         self._read()
@@ -196,9 +196,7 @@ class PreferenceLoop:
 
     def _put(self, count: int) -> None:
         """Choose `count` pairs among fresh candidates, store them, and have the teacher answer at once."""
-        candidates = self.recorder.sample(
-            2 * count * self.config.queries.candidates, self.config.segments.steps, self._query_rng
-        )
+        candidates = self.recorder.sample(2 * count * self.config.queries.candidates, self.segment_steps, self._query_rng)
         candidates = list({segment.id: segment for segment in candidates}.values())
         if len(candidates) < 2:
             return
@@ -215,8 +213,8 @@ class PreferenceLoop:
 
     def _make_room(self, waiting: list[Query]) -> list[Query]:
         """Withdraw pairs about a policy long gone that nobody is looking at; fresh ones take their place."""
-        oldest = self.steps - self.config.segments.recent_steps
-        stale = [query.id for query in waiting if query.asked_at < oldest]
+        oldest = self.recorder.steps - self.config.segments.recent_steps
+        stale = [q.id for q in waiting if q.id not in self._asked or self._asked[q.id][0].policy_step < oldest]
         if not stale:
             return waiting
         looked_at = self.store.leased(time.time())
@@ -243,7 +241,7 @@ class PreferenceLoop:
         if not self._comparisons or not fresh or (not at_once and fresh < len(self._comparisons) * REFIT_SHARE):
             return None
         if not self._reference:
-            self._reference = self.recorder.sample(REFERENCE_SEGMENTS, self.config.segments.steps, self._query_rng)
+            self._reference = self.recorder.sample(REFERENCE_SEGMENTS, self.segment_steps, self._query_rng)
         self.last_fit = self.learner.fit(list(self._comparisons.values()), self._reference)
         self.env.seat.reward = self.learner.snapshot()
         self._learned = self.cursor
@@ -280,13 +278,21 @@ class PreferenceLoop:
             time.sleep(POLL_SECONDS)
 
 
-def check_segment_steps(config: Config, episode_limit: int | None) -> None:
-    """Raises UserError where no episode is long enough for a segment."""
+def segment_steps(config: Config, episode_limit: int | None, steps_per_second: float) -> int:
+    """The configured length of a segment, or what an eye can judge: a second of the env's own time, of 50 steps or more.
+
+    Raises UserError where no episode is long enough.
+    """
     steps = config.segments.steps
+    if steps is None:
+        steps = max(LEAST_STEPS, round(steps_per_second))
+        return steps if episode_limit is None else min(steps, episode_limit)
     if episode_limit is not None and steps > episode_limit:
         raise UserError(
-            f"segments.steps is {steps}, and an episode of this env has at most {episode_limit} steps; set {episode_limit} or fewer"
+            f"segments.steps is {steps}, and an episode of this env has at most {episode_limit} steps; "
+            f"set {episode_limit} or fewer"
         )
+    return steps
 
 
 def _check_env(env: Any, config: Config) -> None:
@@ -296,14 +302,19 @@ def _check_env(env: Any, config: Config) -> None:
         raise UserError(f"config.env is {config.env!r}, and the wrapped env is {spec.id!r}; pass Config(env={spec.id!r})")
 
 
-def explore(env: Any, recorder: Any, wanted: int, rng: np.random.Generator) -> int:
-    """Act at random until `wanted` more steps are recorded. Gives the env steps taken (of a black box: outer ones)."""
+def explore(env: Any, recorder: Recorder, wanted: int, rng: np.random.Generator, most: int) -> int:
+    """Act at random until `wanted` more steps are recorded. Gives the env steps taken (of a black box: outer ones).
+
+    Raises UserError where `most` env steps don't do.
+    """
     space: gym.Space[Any] = _seeded_space(env.action_space, rng)
     vector = hasattr(env, "num_envs")
     env.reset()
     until = recorder.steps + wanted
     taken = 0
     while recorder.steps < until:
+        if taken >= most:
+            raise UserError(f"the warm-up needs {wanted} recorded steps, and steps is {most}; set more steps, or fewer labels")
         if vector:
             env.step(np.stack([space.sample() for _ in range(env.num_envs)]))
             taken += env.num_envs

@@ -12,7 +12,7 @@ LINE_SECONDS = 10.0
 
 
 class Dashboard:
-    """Shows `show(facts)`: phase, message, step, steps, steps_per_second, asked, labels, wanted, held_out_accuracy, true_return."""
+    """Shows the facts of a run as it goes: the fields of `loop.Progress`, `steps_per_second` and `true_return`."""
 
     def __init__(self, total: int, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
@@ -57,9 +57,7 @@ def words(facts: dict[str, Any]) -> str:
     wanted = facts.get("wanted")
     parts = [
         f"{facts['steps_per_second']:,.0f} steps/s" if facts.get("steps_per_second") else "",
-        f"labels {facts['labels']}{f'/{wanted}' if wanted else ''} (asked {facts['asked']})"
-        if "labels" in facts
-        else "",
+        f"labels {facts['labels']}{f'/{wanted}' if wanted else ''} (asked {facts['asked']})" if "labels" in facts else "",
         f"held-out accuracy {facts['held_out_accuracy']:.0%}" if facts.get("held_out_accuracy") is not None else "",
         f"true return {facts['true_return']:.1f}" if facts.get("true_return") is not None else "",
         facts.get("message", "") if facts.get("phase") == "warmup" else "",

@@ -37,7 +37,7 @@ class Recorder:
         action_space: gym.Space[Any],
         recent_steps: int,
         episode_limit: int | None,
-    ):
+    ) -> None:
         """observation: one flattened observation, for its size and dtype; episode_limit: the longest episode, in steps."""
         self.recent_steps = recent_steps
         self._rows = recent_steps // n_envs + 2 * (episode_limit or recent_steps) + 2
@@ -85,9 +85,7 @@ class Recorder:
             episodes[-1].steps += 1
         self.steps += self.n_envs
 
-    def add_to(
-        self, env: int, action: Array, env_reward: float, next_observation: Array, frame: bytes | None = None
-    ) -> None:
+    def add_to(self, env: int, action: Array, env_reward: float, next_observation: Array, frame: bytes | None = None) -> None:
         """One step of one env."""
         row = self._heads[env] % self._rows
         self._actions[env, row] = action

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from rltrainer.core import UserError
@@ -34,8 +34,9 @@ def imported(name: str, setting: str) -> T:  # type: ignore[type-var]
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in module.split(".")):
         raise UserError(f"{setting} is {name!r}, and {module!r} is not the name of a module; write package.module:name")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
     try:
         return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
     except (ImportError, AttributeError) as error:

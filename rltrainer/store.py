@@ -29,9 +29,7 @@ VERSION = 1
 FILE = "store.db"
 
 _tables = sa.MetaData()
-_meta = sa.Table(
-    "meta", _tables, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.JSON, nullable=False)
-)
+_meta = sa.Table("meta", _tables, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.JSON, nullable=False))
 _segments = sa.Table(
     "segments",
     _tables,
@@ -160,11 +158,7 @@ class Store:
         queries = [Query(uuid.uuid4().hex, a.id, b.id, asked_at, strategy) for a, b in pairs]
         with self._writer.begin() as connection:
             known = set(connection.scalars(sa.select(_segments.c.id).where(_segments.c.id.in_(segments))))
-            rows = [
-                {"id": s.id, "steps": len(s), "policy_step": s.policy_step}
-                for s in segments.values()
-                if s.id not in known
-            ]
+            rows = [{"id": s.id, "steps": len(s), "policy_step": s.policy_step} for s in segments.values() if s.id not in known]
             if rows:
                 connection.execute(_segments.insert(), rows)
             if queries:
@@ -221,9 +215,7 @@ class Store:
     def change_settings(self, changes: Mapping[str, Any], labeler: str) -> None:
         """Record settings changed while the run goes on, by dotted name. The user's own file stays as it is."""
         with self._writer.begin() as connection:
-            connection.execute(
-                _settings.insert().values(changes=dict(changes), labeler=labeler, created_at=time.time())
-            )
+            connection.execute(_settings.insert().values(changes=dict(changes), labeler=labeler, created_at=time.time()))
 
     # ------------------------------------------------------------------ reading
 
@@ -272,18 +264,14 @@ class Store:
         )
         with self._engine.begin() as connection:
             rows = connection.execute(
-                _queries.select()
-                .where(~_queries.c.withdrawn & _queries.c.id.not_in(answered))
-                .order_by(_queries.c.place)
+                _queries.select().where(~_queries.c.withdrawn & _queries.c.id.not_in(answered)).order_by(_queries.c.place)
             ).all()
         return [_query(row) for row in rows]
 
     def leased(self, now: float) -> dict[str, str]:
         """Labeler by query id, of leases that have not run out."""
         with self._engine.begin() as connection:
-            rows = connection.execute(
-                sa.select(_leases.c.query_id, _leases.c.labeler).where(_leases.c.expires_at > now)
-            )
+            rows = connection.execute(sa.select(_leases.c.query_id, _leases.c.labeler).where(_leases.c.expires_at > now))
             return {row.query_id: row.labeler for row in rows}
 
     def counts(self) -> dict[str, int]:
@@ -291,9 +279,7 @@ class Store:
         standing = self.standing_labels()
         skipped = sum(label.answer.verdict is Verdict.SKIP for label in standing)
         with self._engine.begin() as connection:
-            asked = (
-                connection.scalar(sa.select(sa.func.count()).select_from(_queries).where(~_queries.c.withdrawn)) or 0
-            )
+            asked = connection.scalar(sa.select(sa.func.count()).select_from(_queries).where(~_queries.c.withdrawn)) or 0
         return {"asked": asked, "waiting": len(self.waiting()), "labels": len(standing) - skipped, "skipped": skipped}
 
     def newest_event(self, kind: str) -> dict[str, Any] | None:
@@ -338,9 +324,7 @@ def _engine(path: Path) -> sa.Engine:
     return engine
 
 
-def _insert_label(
-    connection: sa.Connection, labeler: str, source: str, label_id: str, query_id: str, answer: Answer
-) -> Label:
+def _insert_label(connection: sa.Connection, labeler: str, source: str, label_id: str, query_id: str, answer: Answer) -> Label:
     there = connection.execute(_labels.select().where(_labels.c.id == label_id)).one_or_none()
     if there is not None:
         return _label(there)
@@ -419,13 +403,9 @@ def _read_segment(path: Path) -> Segment:
         parts = [] if ends is None or pictures is None else np.split(pictures, ends[:-1])
         segment = Segment(**arrays, **about, frames=tuple(part.tobytes() for part in parts))
     except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
-        raise UserError(
-            f"segment file {str(path)!r} cannot be read ({error}); restore it from a backup of the run"
-        ) from None
+        raise UserError(f"segment file {str(path)!r} cannot be read ({error}); restore it from a backup of the run") from None
     if segment.id != path.stem:
-        raise UserError(
-            f"segment file {str(path)!r} does not hold what its name says; restore it from a backup of the run"
-        )
+        raise UserError(f"segment file {str(path)!r} does not hold what its name says; restore it from a backup of the run")
     return segment
 
 

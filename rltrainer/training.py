@@ -20,20 +20,21 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
 
 from rltrainer.capture import Filmed, filming_cost
 from rltrainer.checkpoint import RunFolder, check_free
 from rltrainer.config import Config
 from rltrainer.core import UserError
-from rltrainer.envs import check_spaces, make_env, make_shown_env, shows_pictures
+from rltrainer.envs import check_spaces, episode_limit, frames_per_second, make_env, make_shown_env, shows_pictures
 from rltrainer.guard import EnvFault, GuardedVecEnv
 from rltrainer.labeling.gate import check_address
 from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
 from rltrainer.labeling.replay import replays_exactly
-from rltrainer.loop import PreferenceLoop, Progress, check_segment_steps
+from rltrainer.loop import PreferenceLoop, Progress, segment_steps
 from rltrainer.methods import METHODS, PreferenceCallback
+from rltrainer.methods.ppo import rollout_steps
 from rltrainer.progress import Dashboard
 from rltrainer.queries import STRATEGIES
 from rltrainer.rewards import LEARNERS
@@ -56,7 +57,10 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     """
     torch.set_num_threads(1)  # 5 to 15 times quicker on nets as small as these, and so for NumPy
     threadpool_limits(1)
-    unrepeatable = check(config, path)
+    config = resolved(config, path)
+    unrepeatable = None
+    if config.labeler != "none" and shows_page(config):
+        unrepeatable = replays_exactly(config.env, config.env_options, REPLAYED_STEPS, config.seed)
     if unrepeatable is not None:
         dashboard.say(f"{unrepeatable}. {_cost_of_filming(config)}")
     folder = RunFolder.create(path, config)
@@ -73,29 +77,29 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     return folder
 
 
-def check(config: Config, path: Path) -> str | None:
-    """Everything that can be refused before a folder is made. Raises UserError.
+def resolved(config: Config, path: Path) -> Config:
+    """The config with what it leaves open filled in for its env, after all that can be refused before a folder is made.
 
-    Gives None, or, where the clips have to be filmed as the env steps, a sentence that says why.
+    Raises UserError.
     """
     check_free(path)
     named(METHODS, config.method, "method")
     env = make_env(config.env, config.env_options)
     env.close()
+    settings: dict[str, Any] = {"ppo.n_steps": rollout_steps(config)}
     if config.labeler == "none":
         check_spaces(env.observation_space, env.action_space)
-        return None
+        return config.but(settings)
     named(LEARNERS, config.reward.learner, "reward.learner")
     named(STRATEGIES, config.queries.strategy, "queries.strategy")
     check_spaces(env.get_wrapper_attr("recorded_observation_space"), env.get_wrapper_attr("recorded_action_space"))
-    check_segment_steps(config, env.get_wrapper_attr("recorded_episode_limit"))
-    if not shows_page(config):
-        return None
-    check_address(config.labeling.host, config.labeling.port)
-    reason = shows_pictures(config.env, config.env_options)
-    if reason is not None:
-        raise UserError(reason)
-    return replays_exactly(config.env, config.env_options, REPLAYED_STEPS, config.seed)
+    settings["segments.steps"] = segment_steps(config, episode_limit(env), frames_per_second(env))
+    if shows_page(config):
+        check_address(config.labeling.host, config.labeling.port)
+        reason = shows_pictures(config.env, config.env_options)
+        if reason is not None:
+            raise UserError(reason)
+    return config.but(settings)
 
 
 def shows_page(config: Config) -> bool:
@@ -155,7 +159,9 @@ class Run:
     def _finish(self, phase: str, message: str) -> None:
         if self.loop is not None:
             self.loop.phase = phase
-            self._tell({"phase": phase, "message": message, "step": self.loop.steps, "steps": self.config.steps}, at_once=True)
+            self._tell(
+                {"phase": phase, "message": message, "step": self.model.num_timesteps, "steps": self.config.steps}, at_once=True
+            )
 
     def _watch(self, progress: Progress) -> None:
         """The loop's news: while the warm-up waits there are no rollouts that would tell."""
@@ -226,7 +232,7 @@ def make_vec_env(config: Config, seed: int, *, film: bool = False) -> VecEnv:
     makers = [first, *[plain] * (config.n_envs - 1)]
     venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
     venv.seed(seed)
-    return GuardedVecEnv(venv)
+    return GuardedVecEnv(venv, rewards_learned=config.labeler == "none")
 
 
 class EnvMaker:

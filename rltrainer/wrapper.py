@@ -11,7 +11,15 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper,
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from rltrainer.core import Array, InnerSteps, RewardFunction, UserError
-from rltrainer.envs import SeededEpisodes, check_spaces, episode_limit, flat_observation, flat_observations, layers
+from rltrainer.envs import (
+    SeededEpisodes,
+    check_spaces,
+    episode_limit,
+    flat_observation,
+    flat_observations,
+    frames_per_second,
+    layers,
+)
 from rltrainer.fancy import BlackBox
 from rltrainer.guard import EnvFault, check_finite
 from rltrainer.recording import Recorder
@@ -35,7 +43,7 @@ class RewardSeat:
     Until the first reward is learned every step pays 0; the env's own reward is never paid.
     """
 
-    def __init__(self, n_envs: int, inside: Inside, recent_steps: int) -> None:
+    def __init__(self, n_envs: int, inside: Inside, recent_steps: int, steps_per_second: float) -> None:
         self.observation_space, self.action_space, limit, self.black_box = inside
         check_spaces(self.observation_space, self.action_space)
         sample = flat_observation(self.observation_space, self.observation_space.sample())
@@ -43,15 +51,14 @@ class RewardSeat:
         self.reward: RewardFunction | None = None
         self.learned_returns = np.zeros(n_envs)
         self.episode_limit = limit
+        self.steps_per_second = steps_per_second
 
     def begin(self, env: int, observation: Any, info: dict[str, Any]) -> None:
         """An env was reset. A black box gives its policy's observation here, so the recorder waits for the inner one."""
         blank = np.zeros_like(self.recorder.current[env])
         seen = blank if self.black_box else flat_observation(self.observation_space, observation)
         if not np.isfinite(observation if self.black_box else seen).all():
-            raise EnvFault(
-                f"the env began an episode with NaN or infinity after {self.recorder.steps} steps; mend the env"
-            )
+            raise EnvFault(f"the env began an episode with NaN or infinity after {self.recorder.steps} steps; mend the env")
         self.recorder.begin(env, info["episode_seed"], seen, info.pop("frame", None))
         self.learned_returns[env] = 0.0
 
@@ -64,9 +71,7 @@ class RewardSeat:
         self.learned_returns += rewards
         return rewards
 
-    def pay_one(
-        self, env: int, action: Array, env_reward: float, next_observation: Array, frame: bytes | None
-    ) -> float:
+    def pay_one(self, env: int, action: Array, env_reward: float, next_observation: Array, frame: bytes | None) -> float:
         """The learned reward of one step of one env, whose picture was taken."""
         observation = self.recorder.current[env]
         self.recorder.add_to(env, action, env_reward, next_observation, frame)
@@ -102,9 +107,7 @@ class RewardSeat:
         """Raises EnvFault before anything that is not a number reaches the policy."""
         check_finite(observations, env_rewards, self.recorder.steps)
         if not np.isfinite(rewards.sum()):
-            raise EnvFault(
-                f"the learned reward is not finite after {self.recorder.steps} steps; lower reward.learning_rate"
-            )
+            raise EnvFault(f"the learned reward is not finite after {self.recorder.steps} steps; lower reward.learning_rate")
 
 
 class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -123,7 +126,7 @@ class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
         if any(isinstance(layer, BlackBox) for layer in layers(inner)):
             observation_space, action_space, limit = (inner.get_wrapper_attr(name) for name in _RECORDED)
             inside = Inside(observation_space, action_space, limit, black_box=True)
-        self.seat = RewardSeat(1, inside, recent_steps)
+        self.seat = RewardSeat(1, inside, recent_steps, frames_per_second(inner))
 
     @property
     def recorder(self) -> Recorder:
@@ -165,7 +168,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
         inside = Inside(venv.observation_space, venv.action_space, limit, black_box=False)
         if all(venv.env_is_wrapped(BlackBox)):
             inside = Inside(observation_space, action_space, limit, black_box=True)
-        self.seat = RewardSeat(venv.num_envs, inside, recent_steps)
+        self.seat = RewardSeat(venv.num_envs, inside, recent_steps, venv.get_attr("recorded_steps_per_second", 0)[0])
         self._actions = np.zeros(0)
 
     @property
@@ -207,10 +210,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
             return self.seat.pay(self._actions, env_rewards, after)
         steps = zip(self._actions, env_rewards, after, infos, strict=True)
         return np.array(
-            [
-                self.seat.pay_one(env, np.asarray(a), float(r), o, i.pop("frame", None))
-                for env, (a, r, o, i) in enumerate(steps)
-            ]
+            [self.seat.pay_one(env, np.asarray(a), float(r), o, i.pop("frame", None)) for env, (a, r, o, i) in enumerate(steps)]
         )
 
     def _turn(self, env: int, observations: VecEnvObs, info: dict[str, Any]) -> None:

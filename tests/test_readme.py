@@ -17,7 +17,7 @@ from rltrainer.cli import group
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-TRAINED = "train --env Pendulum-v1 --labeler oracle --labels 4 --steps 1024 --ppo.n-steps 32 --run runs/pendulum".split()
+TRAINED = "train --env Pendulum-v1 --labeler oracle --labels 4 --n-envs 2 --steps 1024 --ppo.n-steps 128 --run runs/pendulum"
 
 
 def blocks(language: str) -> Iterator[tuple[str, str]]:
@@ -48,7 +48,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workplace")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        group.main(TRAINED, standalone_mode=False)
+        group.main(shlex.split(TRAINED), standalone_mode=False)
     return folder
 
 
@@ -70,13 +70,14 @@ def test_the_commands_are_understood(command: str, workplace: Path, monkeypatch:
             group.main([name, *arguments, "--run", "runs/pendulum"], standalone_mode=False)
     else:
         parsed = group.commands[name].make_context(name, arguments, resilient_parsing="--help" in arguments)
-        assert parsed.params.get("run") in (None, Path("runs/pendulum"), Path("runs/mine"))
+        assert parsed.params.get("run") in (None, Path("runs/pendulum"), Path("runs/hopper"))
 
 
 @pytest.mark.parametrize("command", lines("make"))
 def test_make_knows_what_to_do(command: str) -> None:
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    told = subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False)
+    dry = [*shlex.split(command), "--dry-run"]
+    told = subprocess.run(dry, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
 
 

@@ -153,9 +153,7 @@ def _encode(pictures: Sequence[Array], frame_rate: float, quality: int) -> bytes
     """In memory, with the index in front of the pictures, so that a player can start at once."""
     container = {"moov_size": str(2048 + 32 * len(pictures))}
     with iio.imopen("<bytes>", "w", plugin=PyAVPlugin, extension=".mp4", container_options=container) as file:
-        file.init_video_stream(
-            "libx264", fps=frame_rate, pixel_format="yuv420p", max_keyframe_interval=KEYFRAME_INTERVAL
-        )
+        file.init_video_stream("libx264", fps=frame_rate, pixel_format="yuv420p", max_keyframe_interval=KEYFRAME_INTERVAL)
         stream: Any = file._video_stream  # imageio has no public way to the encoder's options
         stream.codec_context.options = {**ENCODER, "crf": str(quality)}
         stream.codec_context.thread_count = 1

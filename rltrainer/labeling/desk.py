@@ -41,9 +41,7 @@ class StoreDesk:
 
     async def save(self, label: SaveLabel) -> Label:
         """Returns once the label is durable. Raises LookupError or ValueError where it does not fit the run."""
-        return await self._in_thread(
-            self._store.save_label, label.label_id, label.query_id, label.labeler, label.answer
-        )
+        return await self._in_thread(self._store.save_label, label.label_id, label.query_id, label.labeler, label.answer)
 
     async def note(self, change: Lease | Release | ChangeSettings) -> None:
         match change:

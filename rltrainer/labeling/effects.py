@@ -94,9 +94,7 @@ class Pair:
 
     def lengths(self) -> dict[str, Range]:
         """(frames, steps) of each clip, by segment."""
-        return {
-            clip.segment_id: (clip.frames, steps) for clip, steps in zip(self.header.clips, self.steps, strict=True)
-        }
+        return {clip.segment_id: (clip.frames, steps) for clip, steps in zip(self.header.clips, self.steps, strict=True)}
 
 
 @dataclass(frozen=True)

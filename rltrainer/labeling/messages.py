@@ -46,9 +46,7 @@ class LabelMessage(Message):
     query_id: Id
     verdict: Annotated[Verdict, Field(strict=False)]
     preferred: Id | None = None
-    trims: Annotated[dict[Id, Annotated[FrameRange, Field(strict=False)]], Field(max_length=2)] = Field(
-        default_factory=dict
-    )
+    trims: Annotated[dict[Id, Annotated[FrameRange, Field(strict=False)]], Field(max_length=2)] = Field(default_factory=dict)
 
 
 class SettingsMessage(Message):

@@ -83,16 +83,17 @@ def _rolled(env: gym.Env[Any, Any], steps: int, seed: int | None) -> Segment:
     """The first `steps` recorded steps of an episode of random actions."""
     if seed is not None:
         env.action_space.seed(seed)
-    observation, info = env.reset(seed=seed)
-    episode_seed = info["episode_seed"]
     taken: list[InnerSteps] = []
-    done = False
-    while not done and sum(len(part.actions) for part in taken) < steps:
-        action, before = env.action_space.sample(), observation
-        observation, env_reward, terminated, truncated, info = env.step(action)
-        single = InnerSteps([before, observation], np.array([action]), np.array([env_reward]))
-        taken.append(info.get("inner_steps", single))
-        done = terminated or truncated
+    while not any(len(part.actions) for part in taken):  # a black box can refuse a trajectory before its first step
+        observation, info = env.reset(seed=seed)
+        episode_seed, taken, done = info["episode_seed"], [], False
+        while not done and sum(len(part.actions) for part in taken) < steps:
+            action, before = env.action_space.sample(), observation
+            observation, env_reward, terminated, truncated, info = env.step(action)
+            single = InnerSteps([before, observation], np.array([action]), np.array([env_reward]))
+            taken.append(info.get("inner_steps", single))
+            done = terminated or truncated
+        seed = None
     rows = taken[0].observations[:1] + [row for part in taken for row in part.observations[1:]]
     actions = np.concatenate([part.actions for part in taken])
     space = env.get_wrapper_attr("recorded_observation_space")

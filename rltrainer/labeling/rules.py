@@ -46,8 +46,7 @@ def objection(message: LabelMessage, config: Config) -> str | None:
     broken = {
         "an oracle answers in this run, pages only watch (labeler)": watching(config),
         "ties are off in this run (labeling.allow_ties)": verdict is Verdict.EQUAL and not labeling.allow_ties,
-        "skipping is off in this run (labeling.allow_skipping)": verdict is Verdict.SKIP
-        and not labeling.allow_skipping,
+        "skipping is off in this run (labeling.allow_skipping)": verdict is Verdict.SKIP and not labeling.allow_skipping,
         "trimming is off in this run (labeling.allow_editing)": message.trims and not labeling.allow_editing,
         "an undo has no trims": message.trims and verdict is Verdict.UNDO,
         "'prefer' names a segment, and nothing else does": (verdict is Verdict.PREFER) != names_one,

@@ -357,9 +357,7 @@ class Service:
                 log.warning("pair %s is not shown: %s", order.query_id, error)
                 deaths = 0 if error.final else deaths + 1
                 await asyncio.sleep(min(30.0, 0.5 * 2**deaths) if deaths > 1 else 0.0)
-                self._carry_out(
-                    self.session.clips_failed(order.query_id, str(error), time.monotonic(), final=error.final)
-                )
+                self._carry_out(self.session.clips_failed(order.query_id, str(error), time.monotonic(), final=error.final))
             else:
                 deaths = 0
                 self._carry_out(self.session.clips_ready(order.query_id, pair, time.monotonic()))

@@ -248,9 +248,7 @@ class Session:
             return self._drop(saving, str(error))
         saving.awaits_clips = False
         return [
-            SaveLabel(
-                message.label_id, message.query_id, saving.labeler, Answer(message.verdict, message.preferred, trims)
-            )
+            SaveLabel(message.label_id, message.query_id, saving.labeler, Answer(message.verdict, message.preferred, trims))
         ]
 
     def _drop(self, saving: Saving, reason: str) -> list[Effect]:
@@ -308,9 +306,7 @@ class Session:
     def _open(self) -> list[str]:
         """Pairs that may be dealt, the oldest first, those with clips before those without."""
         answered = {s.message.query_id for s in self._saving.values() if s.message.verdict is not Verdict.UNDO}
-        fit = [
-            query_id for query_id in self._waiting if query_id not in answered and not self._shelf.hopeless(query_id)
-        ]
+        fit = [query_id for query_id in self._waiting if query_id not in answered and not self._shelf.hopeless(query_id)]
         return sorted(fit, key=lambda query_id: query_id not in self._shelf)
 
     def _next_clips(self, soon: Sequence[str]) -> list[Effect]:

@@ -11,11 +11,23 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 
 from rltrainer.config import Config
+from rltrainer.fancy import is_black_box_id
+from rltrainer.fancy.weights import Weights
+
+STEPS = 256
+TRAJECTORIES = 16
+"""Steps of a rollout in each env where the config leaves them open: a step of a black box takes as long as hundreds."""
+
+
+def rollout_steps(config: Config) -> int:
+    """Steps of a rollout in each env."""
+    return config.ppo.n_steps or (TRAJECTORIES if is_black_box_id(config.env) else STEPS)
 
 
 def make_ppo(env: VecEnv, config: Config, seed: int | None) -> PPO:
-    """An untrained PPO on the env, with the settings of the config's `ppo` section. Without a seed it leaves the env's alone."""
+    """An untrained PPO with the settings of the config's `ppo` section. Without a seed it leaves those of the env alone."""
     settings = config.ppo.model_dump(exclude={"log_std_init"})
+    settings["n_steps"] = rollout_steps(config)
     rollout = settings["n_steps"] * env.num_envs
     settings["batch_size"] = min(settings["batch_size"], rollout)
     options: dict[str, Any] = {}
@@ -30,7 +42,7 @@ def make_ppo(env: VecEnv, config: Config, seed: int | None) -> PPO:
 
 def _scale_noise(model: PPO, space: gym.spaces.Box) -> None:
     """The first exploration noise is a share of what each action can do: Pendulum's torque of ±2 needs twice HalfCheetah's."""
-    half = (space.high - space.low) / 2
+    half = space.spread if isinstance(space, Weights) else (space.high - space.low) / 2
     scale = np.where(np.isfinite(half) & (half > 0), half, 1.0)
     with torch.no_grad():
         log_std = cast(torch.Tensor, model.policy.log_std)

@@ -245,7 +245,7 @@ class EnsembleLearner:
 
     def state(self) -> dict[str, Array]:
         """Nets, scales and the regularisation, as named arrays."""
-        nets = {f"nets.{name}": np.array(value.detach()) for name, value in self._nets.state_dict().items()}
+        nets = {f"nets.{name}": value.detach().numpy().copy() for name, value in self._nets.state_dict().items()}
         return nets | {
             "scale.mean": self._scale.mean,
             "scale.std": self._scale.std,

@@ -50,4 +50,4 @@ class Scale:
         scaled = rows - self.mean
         scaled /= self.std
         np.minimum(scaled, CLIP, out=scaled)  # np.clip takes five times as long on a few rows
-        return np.maximum(scaled, -CLIP, out=scaled)
+        return np.asarray(np.maximum(scaled, -CLIP, out=scaled))
