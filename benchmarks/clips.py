@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import results
+from benchmarks import reporting
 from rltrainer.config import Clips
 from rltrainer.core import Segment
 from rltrainer.envs import flat_observation, make_env
@@ -61,7 +61,7 @@ def measured(pairs: int) -> list[dict[str, float]]:
 
 
 def main() -> None:
-    chosen = results.flags(__doc__).parse_args()
+    chosen = reporting.flags(__doc__).parse_args()
     backend = use_gl()
     raw = measured(3 if chosen.quick else 20)
     seconds, kilobytes = ([pair[what] for pair in raw[1:]] for what in ("cpu_seconds", "kilobytes"))
@@ -76,7 +76,7 @@ def main() -> None:
         "KB a pair, max": max(kilobytes),
         "target KB a pair": TARGET_KB,
     }
-    results.write(chosen.json, figures, raw)
+    reporting.write(chosen.json, figures, raw)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
-from benchmarks import results
+from benchmarks import reporting
 from rltrainer.store import Store
 
 PAIRS_PER_MINUTE = 15
@@ -40,7 +40,7 @@ QUIET = [
 
 def main() -> None:
     """The command."""
-    options = results.flags(__doc__)
+    options = reporting.flags(__doc__)
     options.add_argument("--phase", type=float, default=60.0, help="seconds of a phase")
     options.add_argument("--rounds", type=int, default=4, help="phases of each kind")
     chosen = options.parse_args()
@@ -60,7 +60,7 @@ def main() -> None:
         "steps/s with a person over none, all": [round(ratio, 3) for ratio in ratios],
         "speed target": SPEED_TARGET,
     }
-    results.write(chosen.json, figures, raw)
+    reporting.write(chosen.json, figures, raw)
 
 
 def measure(run: Path, seconds: float, rounds: int) -> list[dict[str, Any]]:

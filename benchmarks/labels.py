@@ -20,7 +20,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from benchmarks import results
+from benchmarks import reporting
 
 STEPS = {"Pendulum-v1": 100_000, "HalfCheetah-v5": 200_000}
 TARGET = 0.95
@@ -84,7 +84,7 @@ def random_return(env_id: str, episodes: int = 20) -> float:
 
 def main() -> None:
     """The command."""
-    options = results.flags(__doc__)
+    options = reporting.flags(__doc__)
     options.add_argument("--envs", nargs="+", default=list(STEPS))
     options.add_argument("--labels", type=int, default=100)
     options.add_argument("--seeds", type=int, default=3)
@@ -112,7 +112,7 @@ def main() -> None:
         figures[f"{env}: {chosen.labels} labels"] = statistics.mean(found)
         figures[f"{env}: score, mean"] = statistics.mean(scores)
         figures[f"{env}: scores"] = [round(score, 3) for score in scores]
-    results.write(chosen.json, figures, rows)
+    reporting.write(chosen.json, figures, rows)
 
 
 if __name__ == "__main__":

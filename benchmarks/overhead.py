@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import results
+from benchmarks import reporting
 from rltrainer.config import Config
 from rltrainer.loop import PreferenceLoop
 from rltrainer.methods import PreferenceCallback, make_ppo
@@ -52,7 +52,7 @@ def _timed(config: Config, learn: Any, model: Any) -> dict[str, float]:
 
 def main() -> None:
     """The command."""
-    options = results.flags(__doc__)
+    options = reporting.flags(__doc__)
     options.add_argument("--steps", type=int, default=100_000)
     options.add_argument("--pairs", type=int, default=5, help="runs of each arm")
     options.add_argument("--labels", type=int, default=100)
@@ -74,7 +74,7 @@ def main() -> None:
         figures[f"steps/s over plain PPO's ({clock}), all"] = [round(ratio, 3) for ratio in ratios]
     figures["plain steps per CPU second"] = statistics.median(_rate(pair["plain"], "cpu") for pair in raw)
     figures["target"] = TARGET
-    results.write(chosen.json, figures, raw)
+    reporting.write(chosen.json, figures, raw)
 
 
 def _rate(arm: dict[str, float], clock: str) -> float:

@@ -445,6 +445,7 @@ def test_settings_are_sent_as_changes_and_a_refusal_is_a_sentence(service: Stand
     page = open_page()
     seen(page)
     page.click("#settings-open")
+    page.wait_for_selector("#settings[open]")
     page.uncheck("[name=allow_ties]")
     page.fill("[name=speed]", "2")
     page.keyboard.press("ArrowLeft")  # in a field: no answer
