@@ -34,9 +34,7 @@ FILES = {
 }
 
 
-def ask(
-    method: str = "GET", path: str = "/", hosts: tuple[str, ...] = (HOST,), origins: tuple[str, ...] = ()
-) -> Reply | None:
+def ask(method: str = "GET", path: str = "/", hosts: tuple[str, ...] = (HOST,), origins: tuple[str, ...] = ()) -> Reply | None:
     return Gate(own_hosts("127.0.0.1", 8765), FILES).reply(method, path, hosts, origins)
 
 

@@ -348,9 +348,7 @@ def test_a_clip_that_is_not_what_was_recorded_is_never_shown(house: tuple[str, S
     url, store = house
     false = store.query(next(query.id for query in store.waiting()))
     assert false is not None
-    assert not np.allclose(store.segment(false.first).observations[:, :2] ** 2 @ np.ones(2), 1.0), (
-        "cos² + sin² is not 1"
-    )
+    assert not np.allclose(store.segment(false.first).observations[:, :2] ** 2 @ np.ones(2), 1.0), "cos² + sin² is not 1"
 
     async def judge() -> None:
         async with page(url) as ada:
