@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import reporting
 
-STEPS = {"Pendulum-v1": 100_000, "HalfCheetah-v5": 200_000}
+STEPS = {"Pendulum-v1": 150_000, "HalfCheetah-v5": 200_000}
 TARGET = 0.95
 
 

@@ -55,7 +55,7 @@ def main() -> None:
     options = reporting.flags(__doc__)
     options.add_argument("--steps", type=int, default=100_000)
     options.add_argument("--pairs", type=int, default=5, help="runs of each arm")
-    options.add_argument("--labels", type=int, default=100)
+    options.add_argument("--labels", type=int, default=50)
     chosen = options.parse_args()
     if chosen.quick:
         chosen.steps, chosen.pairs = 30_000, 2

@@ -56,7 +56,7 @@ class Segments(Section):
     """What one clip is made of."""
 
     steps: Size | None = Field(
-        None, description="env steps in a segment; unset: a second of the env's own time, of 25 steps or more"
+        None, description="env steps in a segment; unset: a second of the env's own time, of 50 steps or more"
     )
     recent_steps: Size = Field(16_000, description="newest env steps that segments are cut from")
 

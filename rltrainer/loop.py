@@ -30,7 +30,7 @@ REFERENCE_SEGMENTS = 64
 """Segments of the warm-up on which every refit is normalised. Preferences leave a reward's offset and scale open; pinned to
 the same steps each time, rewards of two refits mean the same, and the value function stays true over the swap. A reference
 that moves with the policy takes the reward of getting better away again: Pendulum-v1, 100 labels, -532 against -208."""
-LEAST_STEPS = 25
+LEAST_STEPS = 50
 REFIT_SHARE = 1 / 30
 """A refit waits until this share of the labels is new: late in a run one label more moves little and costs as much."""
 POLL_SECONDS = 0.2
@@ -279,9 +279,9 @@ class PreferenceLoop:
 
 
 def segment_steps(config: Config, episode_limit: int | None, steps_per_second: float) -> int:
-    """The configured length of a segment, or a second of the env's own time, of 25 steps or more.
+    """The configured length of a segment, or a second of the env's own time, of 50 steps or more.
 
-    Christiano et al. 2017 (appendix A) show 1.5 s of 15 to 60 steps: shorter ones say more about each step.
+    Christiano et al. 2017 (appendix A) show 1.5 s, of 15 to 60 steps.
 
     Raises UserError where no episode is long enough.
     """
