@@ -48,20 +48,23 @@ class Recorder:
         self._actions = np.zeros((n_envs, self._rows, *shape), action_space.dtype)
         self._env_rewards = np.zeros((n_envs, self._rows))
         self._frames: list[dict[int, bytes]] = [{} for _ in range(n_envs)]
+        self._flat_observations = self._observations.reshape(n_envs * self._rows, *observation.shape)  # views: one index
+        self._flat_actions = self._actions.reshape(n_envs * self._rows, *shape)  # array is quicker than two
+        self._flat_env_rewards = self._env_rewards.reshape(-1)
+        self._first_rows = np.arange(n_envs) * self._rows
         self._heads = np.zeros(n_envs, np.int64)  # each env's newest row, counted from the first
         self._episodes: list[deque[Episode]] = [deque() for _ in range(n_envs)]
-        self._all = np.arange(n_envs)
         self._captures = False
         self.steps = 0
 
     @property
     def n_envs(self) -> int:
-        return len(self._all)
+        return len(self._heads)
 
     @property
     def current(self) -> Array:
         """What each env shows now, [N, O]."""
-        return self._observations[self._all, self._heads % self._rows]
+        return self._flat_observations[self._now()]
 
     def begin(self, env: int, seed: int, observation: Array, frame: bytes | None = None) -> None:
         """An env was reset to `observation` [O] by `reset(seed=seed)`."""
@@ -76,11 +79,11 @@ class Recorder:
 
     def add(self, actions: Array, env_rewards: Array, next_observations: Array) -> None:
         """One step of every env: actions [N, *A], env_rewards [N], next_observations [N, O] (the terminal ones at an end)."""
-        row = self._heads % self._rows
-        self._actions[self._all, row] = actions
-        self._env_rewards[self._all, row] = env_rewards
+        row = self._now()
+        self._flat_actions[row] = actions
+        self._flat_env_rewards[row] = env_rewards
         self._heads += 1
-        self._observations[self._all, self._heads % self._rows] = next_observations
+        self._flat_observations[self._now()] = next_observations
         for episodes in self._episodes:
             episodes[-1].steps += 1
         self.steps += self.n_envs
@@ -152,6 +155,10 @@ class Recorder:
             policy_step=self.steps,
             frames=tuple(self._frames[env][row] for row in range(begin, end + 1)) if self._frames[env] else (),
         )
+
+    def _now(self) -> Array:
+        """Each env's newest row in the flat views, [N]."""
+        return self._first_rows + self._heads % self._rows
 
     def _slice(self, ring: Array, begin: int, end: int) -> Array:
         return ring.take(np.arange(begin, end) % self._rows, axis=0)

@@ -5,4 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
-os.environ.setdefault("MUJOCO_GL", "osmesa")
+
+from rltrainer.labeling.gl import use_gl
+
+use_gl()

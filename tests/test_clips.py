@@ -17,8 +17,9 @@ import gymnasium as gym
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from chromium import chromium
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from rltrainer.config import Clips
 from rltrainer.core import Array, Segment, UserError
@@ -30,10 +31,6 @@ from rltrainer.labeling.drawing import Drawing
 from rltrainer.labeling.gl import gl_backend, gl_renders
 from rltrainer.labeling.replay import Mismatch, replay, replays_exactly
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 GRAYS = [np.full((48, 64, 3), 20 + 4 * k, np.uint8) for k in range(50)]
 
 
@@ -375,10 +372,8 @@ PLAY = """async ([video, rate, frames]) => {
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
+    with chromium() as browser:
         yield browser.new_page()
-        browser.close()
 
 
 def played(page: Page, video: bytes, rate: float, frames: list[int]) -> tuple[float, list[Array]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from typing import Any
@@ -13,8 +12,6 @@ import pytest
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
-
-os.environ.setdefault("MUJOCO_GL", "osmesa")
 
 with warnings.catch_warnings():  # Box2D's SWIG code crashes where a warning is an error
     warnings.simplefilter("ignore")

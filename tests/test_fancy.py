@@ -16,8 +16,6 @@ import numpy as np
 import pytest
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-os.environ.setdefault("MUJOCO_GL", "osmesa")
-
 from rltrainer import envs, fancy
 from rltrainer.core import InnerSteps, UserError
 from rltrainer.fancy import compat

@@ -321,5 +321,6 @@ def test_an_installed_page_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_missing_page_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate.rltrainer, "__file__", str(tmp_path / "site" / "rltrainer" / "__init__.py"))
+    monkeypatch.setattr(gate.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"the labeling page is missing.*install rltrainer again"):
         web_folder()

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import chromium
+from playwright import sync_api
 from stand_in import BIT, Pair, StandIn, encode, make_pair, shapes
 
 from rltrainer.core import Verdict
 from rltrainer.labeling import messages as wire
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright's Python package is not installed")
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 RED, GREEN = (220, 40, 40), (40, 190, 70)
 FRAMES, RATE = 20, 20
 ARROW = {"left": "ArrowLeft", "right": "ArrowRight"}
@@ -49,15 +37,10 @@ COLOUR_SHOWN = """selector => {
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """One browser for all tests. Each test's service has a port, and so an outbox, of its own."""
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with sync_api.sync_playwright() as playwright:
-        if executable is None and not Path(playwright.chromium.executable_path).exists():
-            pytest.skip("Chromium is not installed (apt-get install chromium)")
-        chromium = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        context = chromium.new_context(viewport={"width": 800, "height": 600})
+    with chromium() as started:
+        context = started.new_context(viewport={"width": 800, "height": 600})
         context.set_default_timeout(8000)
         yield context
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

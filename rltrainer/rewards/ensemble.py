@@ -42,16 +42,19 @@ class EnsembleReward:
         """layers: (weight [M, in, out], bias [M, 1, out]) of each layer, the last one to [M, in, 1]."""
         self.version = version
         self._space = action_space
-        self._scale = scale
+        self._low, self._high = scale.bounds
         first, bias = layers[0]
         members, _, self._units = first.shape
-        self._first = np.ascontiguousarray(first.transpose(1, 0, 2).reshape(-1, members * self._units))  # [D, M · H]
-        self._first_bias = bias.reshape(-1)
+        weight = first.transpose(1, 0, 2).reshape(-1, members * self._units)  # [D, M · H]
+        self._first = np.ascontiguousarray(weight / scale.std[:, None], np.float32)
+        self._first_bias = (bias.reshape(-1) - scale.mean @ self._first).astype(np.float32)
         self._members = members
         self._rest = layers[1:]
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
-        rows = self._scale(features(self._space, observations, actions, next_observations))
+        rows = features(self._space, observations, actions, next_observations)
+        np.maximum(rows, self._low, out=rows)
+        np.minimum(rows, self._high, out=rows)
         hidden = rows @ self._first  # [N, M · H]
         hidden += self._first_bias
         hidden = hidden.reshape(len(rows), self._members, self._units).transpose(1, 0, 2)

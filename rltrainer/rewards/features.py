@@ -46,6 +46,11 @@ class Scale:
         std = stacked.std(axis=0)
         return cls(stacked.mean(axis=0), np.where(std < 1e-6, 1.0, std).astype(np.float32))
 
+    @property
+    def bounds(self) -> tuple[Array, Array]:
+        """The raw values beyond which features are clipped, each [D]."""
+        return self.mean - CLIP * self.std, self.mean + CLIP * self.std
+
     def __call__(self, rows: Array) -> Array:
         scaled = rows - self.mean
         scaled /= self.std
