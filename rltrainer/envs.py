@@ -148,7 +148,7 @@ def _explained(env: str, options: Mapping[str, Any]) -> Iterator[None]:
         found = _line(error).partition(". Did you mean")[0]
         raise UserError(f"env is {env!r}: {found}{_nearest(env, gym.registry)} ({WAYS})") from error
     except TypeError as error:
-        if "render_mode" in str(error):
+        if "unexpected keyword argument 'render_mode'" in str(error):
             raise UserError(
                 f"env is {env!r}, which cannot be shown: it takes no render_mode ({_line(error)}); "
                 "let it take 'rgb_array', or train with --labeler oracle and labeling.page off"

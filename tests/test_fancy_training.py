@@ -77,7 +77,7 @@ def test_labels_speak_of_inner_steps_whose_clips_show_what_was_recorded(
 
 
 def test_segments_of_a_replanned_episode_cross_from_one_trajectory_to_the_next(tmp_path: Path) -> None:
-    trained(tmp_path / "run", "fancy_ProDMP/BoxPushingDenseReplan-v0", 16, 4, **{"segments.steps": 60})
+    trained(tmp_path / "run", "fancy_ProDMP/BoxPushingDenseReplan-v0", 48, 4, **{"segments.steps": 60})
     _, segments = asked(tmp_path / "run")
     assert {len(segment) for segment in segments.values()} == {60}  # a trajectory has 25
 
