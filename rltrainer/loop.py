@@ -140,6 +140,8 @@ class PreferenceLoop:
         """
         pairs = self.schedule.warmup_labels
         wanted = 2 * self.segment_steps * max(pairs, 2 * self.recorder.n_envs)
+        if not self.env.seat.black_box:
+            wanted = min(wanted, max(self.config.steps // 4, 2 * self.segment_steps * self.recorder.n_envs))
         taken = explore(env if env is not None else self.env, self.recorder, wanted, self._explore_rng, self.config.steps)
         self.steps += taken
         self._updated_at = self.steps

@@ -27,6 +27,7 @@ from rltrainer.checkpoint import RunFolder, check_free
 from rltrainer.config import Config
 from rltrainer.core import UserError
 from rltrainer.envs import check_spaces, episode_limit, frames_per_second, make_env, make_shown_env, shows_pictures
+from rltrainer.fancy import is_black_box_id
 from rltrainer.guard import EnvFault, GuardedVecEnv
 from rltrainer.labeling.gate import check_address
 from rltrainer.labeling.gl import use_gl
@@ -94,6 +95,9 @@ def resolved(config: Config, path: Path) -> Config:
     named(STRATEGIES, config.queries.strategy, "queries.strategy")
     check_spaces(env.get_wrapper_attr("recorded_observation_space"), env.get_wrapper_attr("recorded_action_space"))
     settings["segments.steps"] = segment_steps(config, episode_limit(env), frames_per_second(env))
+    least = 2 * settings["segments.steps"] * config.n_envs
+    if config.steps < least and not is_black_box_id(config.env):
+        raise UserError(f"steps is {config.steps}, and the random warm-up alone takes {least}; set more steps, or fewer n_envs")
     if shows_page(config):
         check_address(config.labeling.host, config.labeling.port)
         reason = shows_pictures(config.env, config.env_options)
