@@ -319,13 +319,6 @@ BAD = {
 """What is typed → what the sentence holds. `browser` and `--page on` are refused before a service is started."""
 
 
-# FAILS TODAY, four of them:
-# "options that are no YAML": cli.py, `_value` lets yaml.YAMLError through.
-# "actions the baseline cannot take": training.py, `check` looks at no spaces where nobody labels; SB3's assertion is a
-#   traceback, and a run folder is left behind.
-# "a page host that is none": training.py, the run folder is made (and a policy saved in it) before the
-#   service starts.
-# "an env that takes no render_mode ...": envs.py, `_explained` re-raises a TypeError where no options were given.
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_sentence_and_leaves_nothing_behind(rltrainer: Command, tmp_path: Path, case: str) -> None:
     words, expected = BAD[case]
@@ -391,7 +384,6 @@ def taken_port() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
-# FAILS TODAY (training.py): the run folder is made before the service finds the port taken.
 def test_a_port_in_use_is_refused_and_leaves_nothing_behind(rltrainer: Command, tmp_path: Path, taken_port: int) -> None:
     result = rltrainer(*TRAIN, "--env", "Pendulum-v1", "--page", "on", "--port", taken_port, "--run", "run", "--n-envs", 1)
     assert result.code == 2
@@ -419,7 +411,6 @@ def test_an_env_that_gives_nan_ends_the_run_in_a_sentence_with_everything_saved(
     assert (tmp_path / "run" / "labels.jsonl").exists() == (labeler == "oracle")
 
 
-# FAILS TODAY (envs.py, `_explained`): the factory takes anything and hands it on to a class that takes no render_mode.
 def test_an_env_that_cannot_be_filmed_is_one_sentence(rltrainer: Command, finished: Path) -> None:
     refused(rltrainer("enjoy", finished), "toys:drift", "render_mode")
     assert not (finished / "enjoy.mp4").exists()
@@ -428,7 +419,8 @@ def test_an_env_that_cannot_be_filmed_is_one_sentence(rltrainer: Command, finish
 # ------------------------------------------------------------------ Ctrl-C
 
 
-def test_ctrl_c_ends_a_run_cleanly_and_keeps_everything(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_cleanly_and_keeps_everything(tmp_path: Path, asked: signal.Signals) -> None:
     run = tmp_path / "run"
     command = [
         sys.executable,
@@ -458,7 +450,7 @@ def test_ctrl_c_ends_a_run_cleanly_and_keeps_everything(tmp_path: Path) -> None:
         said.append(line)
         if line.startswith("training: "):
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(asked)
     _, rest = process.communicate(timeout=60)
     text = "".join(said) + rest
     assert process.returncode == 0, text

@@ -257,7 +257,6 @@ def test_most_is_asked_early_and_nothing_at_the_end(rigs: Callable[..., Rig]) ->
     assert last <= 0.9 * 20_000 + 500
 
 
-# FAILS TODAY (loop.py): the warm-up waits for more pairs than the schedule allows at first, or than a batch needs.
 @pytest.mark.parametrize("labels", [1, 2, 3, 5, 10, 13])
 def test_a_small_budget_gets_through_its_warm_up(rigs: Callable[..., Rig], labels: int) -> None:
     rig = rigs(config(labels=labels, steps=100_000, queries__batch=5))
@@ -265,7 +264,6 @@ def test_a_small_budget_gets_through_its_warm_up(rigs: Callable[..., Rig], label
     assert 1 <= rig.loop.store.counts()["labels"] <= labels
 
 
-# FAILS TODAY (loop.py): the same, where it makes a person wait for ever.
 @pytest.mark.parametrize("labels", [1, 2, 5, 10])
 def test_a_small_budget_does_not_make_a_person_wait_for_pairs_that_never_come(people: Any, labels: int) -> None:
     stuck = 0
@@ -438,7 +436,6 @@ def test_two_people_who_judged_the_same_pair_are_both_learned_from(people: Any, 
     assert {(c.labeler, c.target) for c in rig.learner.fits[-1]} == {("ada", 1.0), ("bob", 0.0)}
 
 
-# FAILS TODAY (loop.py): `update` asks before it has read the labels that came: they neither wait nor count then.
 def test_people_are_never_asked_for_more_than_the_budget(people: Any) -> None:
     rig, person = people(config(labeler="browser", labels=10))
     while rig.loop.steps < rig.loop.config.steps:

@@ -236,7 +236,6 @@ class TestLearner:
         np.testing.assert_array_equal(other.member_returns(segments), learner.member_returns(segments))
         assert other.fit(oracle_pairs(20), reference()).version == 3
 
-    # FAILS TODAY (rewards/ensemble.py): `state` gives views of the live tensors.
     def test_the_state_that_was_given_does_not_change_later(self, name: str) -> None:
         learner = make(name)
         learner.fit(oracle_pairs(10), reference())
@@ -484,7 +483,6 @@ def test_the_weight_decay_follows_the_gap_between_held_out_and_training_loss() -
     assert learner.weight_decay > 0
 
 
-# FAILS TODAY (rewards/ensemble.py): a member with an empty bag learns from everything, and is judged on it.
 def test_no_member_learns_from_a_label_that_it_is_judged_on() -> None:
     """Of 400 members about 3 draw none of five labels (400 · e⁻⁵); those must not be held out and learned from."""
     learner = make("ensemble", members=400, hidden=(4,), fit_steps=1)
@@ -495,7 +493,6 @@ def test_no_member_learns_from_a_label_that_it_is_judged_on() -> None:
         assert set(indices[:, member].ravel()) <= set(np.flatnonzero(batch.bags[member]))
 
 
-# FAILS TODAY (rewards/ensemble.py): np.concatenate of nothing.
 def test_without_a_reference_batch_the_last_scale_of_the_output_stays() -> None:
     """A loop that finds labels of an earlier run before its first step has nothing to normalise on yet."""
     learner = make("ensemble")

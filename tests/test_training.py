@@ -112,7 +112,6 @@ def test_evaluation_is_of_the_true_return_and_the_same_each_time(finished: RunFo
     assert all(abs(value) <= 40 * (1 + 4) for value in one)  # 40 steps that pay the place
 
 
-# FAILS TODAY (training.py): making the model seeds the envs again with the model's own seed, 0.
 def test_another_seed_evaluates_on_other_episodes(finished: RunFolder) -> None:
     assert not set(evaluate(finished, 2, seed=7)) & set(evaluate(finished, 2, seed=8))
 
@@ -133,7 +132,6 @@ def test_the_policy_that_is_loaded_acts_as_the_one_that_was_trained(tmp_path: Pa
     again.close()
 
 
-# FAILS TODAY (training.py): `_finish` tells the loop's steps, which are those at the last rollout's start.
 def test_the_last_news_of_a_run_counts_all_of_its_steps(finished: RunFolder) -> None:
     store = Store.open(finished.path)
     last = store.newest_event("progress")
