@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ class EnvFault(UserError):
 
 def check_finite(observations: Array, env_rewards: Array, steps: int) -> None:
     """Raises EnvFault on observations [N, O] that are not finite and on rewards [N] that are NaN."""
-    if not np.isfinite(observations.sum()) and not np.isfinite(observations).all():
+    if not math.isfinite(observations.sum()) and not np.isfinite(observations).all():
         raise EnvFault(f"the env gave an observation with NaN or infinity after {steps} steps; mend the env")
-    if np.isnan(env_rewards.sum()) and np.isnan(env_rewards).any():
+    if math.isnan(env_rewards.sum()) and np.isnan(env_rewards).any():
         raise EnvFault(f"the env gave a reward that is NaN after {steps} steps; mend the env")
 
 

@@ -53,6 +53,7 @@ class Recorder:
         self._flat_env_rewards = self._env_rewards.reshape(-1)
         self._first_rows = np.arange(n_envs) * self._rows
         self._heads = np.zeros(n_envs, np.int64)  # each env's newest row, counted from the first
+        self._newest = self._first_rows.copy()  # the same row in the flat views
         self._episodes: list[deque[Episode]] = [deque() for _ in range(n_envs)]
         self._captures = False
         self.steps = 0
@@ -64,7 +65,7 @@ class Recorder:
     @property
     def current(self) -> Array:
         """What each env shows now, [N, O]."""
-        return self._flat_observations[self._now()]
+        return self._flat_observations[self._newest]
 
     def begin(self, env: int, seed: int, observation: Array, frame: bytes | None = None) -> None:
         """An env was reset to `observation` [O] by `reset(seed=seed)`."""
@@ -79,11 +80,11 @@ class Recorder:
 
     def add(self, actions: Array, env_rewards: Array, next_observations: Array) -> None:
         """One step of every env: actions [N, *A], env_rewards [N], next_observations [N, O] (the terminal ones at an end)."""
-        row = self._now()
-        self._flat_actions[row] = actions
-        self._flat_env_rewards[row] = env_rewards
+        self._flat_actions[self._newest] = actions
+        self._flat_env_rewards[self._newest] = env_rewards
         self._heads += 1
-        self._flat_observations[self._now()] = next_observations
+        self._newest = self._first_rows + self._heads % self._rows
+        self._flat_observations[self._newest] = next_observations
         for episodes in self._episodes:
             episodes[-1].steps += 1
         self.steps += self.n_envs
@@ -156,16 +157,13 @@ class Recorder:
             frames=tuple(self._frames[env][row] for row in range(begin, end + 1)) if self._frames[env] else (),
         )
 
-    def _now(self) -> Array:
-        """Each env's newest row in the flat views, [N]."""
-        return self._first_rows + self._heads % self._rows
-
     def _slice(self, ring: Array, begin: int, end: int) -> Array:
         return ring.take(np.arange(begin, end) % self._rows, axis=0)
 
     def _put(self, env: int, observation: Array, frame: bytes | None) -> None:
         head = int(self._heads[env])
-        self._observations[env, head % self._rows] = observation
+        self._newest[env] = self._first_rows[env] + head % self._rows
+        self._flat_observations[self._newest[env]] = observation
         if frame is not None:
             self._captures = True
             self._frames[env][head] = frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -106,7 +107,7 @@ class RewardSeat:
     def _check(self, rewards: Array, env_rewards: Array, observations: Array) -> None:
         """Raises EnvFault before anything that is not a number reaches the policy."""
         check_finite(observations, env_rewards, self.recorder.steps)
-        if not np.isfinite(rewards.sum()):
+        if not math.isfinite(rewards.sum()):
             raise EnvFault(f"the learned reward is not finite after {self.recorder.steps} steps; lower reward.learning_rate")
 
 
@@ -193,10 +194,10 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
             rewards = np.array([self.seat.pay_inner(env, info.pop("inner_steps")) for env, info in enumerate(infos)])
         else:
             rewards = self._pay(observations, env_rewards, dones, infos)
-        for env, info in enumerate(infos):
-            info["env_reward"] = float(env_rewards[env])
-            if dones[env]:
-                self._turn(env, observations, info)
+        for info, env_reward in zip(infos, env_rewards.tolist(), strict=True):
+            info["env_reward"] = env_reward
+        for env in np.flatnonzero(dones):
+            self._turn(int(env), observations, infos[env])
         return observations, rewards.astype(np.float32), dones, infos
 
     def _pay(self, observations: VecEnvObs, env_rewards: Array, dones: Array, infos: list[dict[str, Any]]) -> Array:

@@ -36,20 +36,20 @@ def preference_loss(logits: Tensor, target: Tensor, noise: float) -> Tensor:
 
 
 class EnsembleReward:
-    """The mean of M nets, each of mean 0 and std 1 on the reference batch of its refit. In NumPy: small nets are quicker so."""
+    """The mean of M nets, each of mean 0 and std 1 on the reference batch of its refit.
+
+    In NumPy and with few calls: for the few rows of one step that is several times quicker than torch.
+    """
 
     def __init__(self, version: int, action_space: gym.Space[Any], scale: Scale, layers: Sequence[tuple[Array, Array]]) -> None:
         """layers: (weight [M, in, out], bias [M, 1, out]) of each layer, the last one to [M, in, 1]."""
         self.version = version
         self._space = action_space
         self._low, self._high = scale.bounds
-        first, bias = layers[0]
-        members, _, self._units = first.shape
-        weight = first.transpose(1, 0, 2).reshape(-1, members * self._units)  # [D, M · H]
-        self._first = np.ascontiguousarray(weight / scale.std[:, None], np.float32)
+        weight, bias = layers[0]
+        self._first = np.concatenate(list(weight / scale.std[:, None]), axis=1)  # [D, M · H]
         self._first_bias = (bias.reshape(-1) - scale.mean @ self._first).astype(np.float32)
-        self._members = members
-        self._rest = layers[1:]
+        self._rest = [(weight, bias.reshape(-1)) for weight, bias in layers[1:]]
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         rows = features(self._space, observations, actions, next_observations)
@@ -57,11 +57,12 @@ class EnsembleReward:
         np.minimum(rows, self._high, out=rows)
         hidden = rows @ self._first  # [N, M · H]
         hidden += self._first_bias
-        hidden = hidden.reshape(len(rows), self._members, self._units).transpose(1, 0, 2)
         for weight, bias in self._rest:
-            hidden = np.maximum(hidden, SLOPE * hidden) @ weight
+            np.maximum(hidden, SLOPE * hidden, out=hidden)
+            members = hidden.reshape(len(rows), len(weight), -1).transpose(1, 0, 2) @ weight  # [M, N, H]
+            hidden = members.transpose(1, 0, 2).reshape(len(rows), -1)
             hidden += bias
-        return np.asarray(hidden[:, :, 0].mean(axis=0, dtype=np.float64))  # [N]
+        return np.asarray(hidden.mean(axis=1, dtype=np.float64))  # [N]
 
 
 class Nets(torch.nn.Module):
