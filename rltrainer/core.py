@@ -41,6 +41,7 @@ class Segment:
     env_rewards:  the env's own reward, [T]: for oracles and evaluation only
     episode_seed: `reset(seed=...)` that began the episode
     lead_in:      actions from that reset to this segment's first step, [S, *action shape]
+    after:        steps after the episode's end in which nothing happens any more: K of them, so that T counts none of these
     frames:       encoded pictures, T + 1 of them, only where the env had to be captured as it stepped
     """
 
@@ -51,16 +52,18 @@ class Segment:
     lead_in: Array
     terminated: bool = False
     truncated: bool = False
+    after: int = 0
     policy_step: int = 0
     frames: tuple[bytes, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.actions)
+        """T + K: two segments of one length are judged over the same time, also where an episode ended in one."""
+        return len(self.actions) + self.after
 
     @cached_property
     def id(self) -> str:
         """Name of the content: a hash of what was seen and done."""
-        digest = hashlib.sha256(f"{self.episode_seed}:{len(self.lead_in)}:".encode())
+        digest = hashlib.sha256(f"{self.episode_seed}:{len(self.lead_in)}:{self.after}:".encode())
         for part in (self.observations, self.actions, self.env_rewards, self.lead_in):
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()[:32]
@@ -176,6 +179,10 @@ class RewardFunction(Protocol):
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         """Rewards [N] of flattened observations [N, O], actions [N, *action shape] and next observations [N, O]."""
+        ...
+
+    def at_end(self, observations: Array) -> Array:
+        """Rewards [N] for having ended in these terminal observations [N, O], on top of the last step's."""
         ...
 
 

@@ -25,7 +25,7 @@ from safetensors.numpy import save
 
 from rltrainer.core import Answer, Label, Query, Range, Segment, UserError, Verdict
 
-VERSION = 1
+VERSION = 2
 FILE = "store.db"
 
 _tables = sa.MetaData()
@@ -383,6 +383,7 @@ def _write_segment(path: Path, segment: Segment) -> None:
         "episode_seed": segment.episode_seed,
         "terminated": segment.terminated,
         "truncated": segment.truncated,
+        "after": segment.after,
         "policy_step": segment.policy_step,
     }
     beside = path.with_suffix(f".{os.getpid()}.tmp")

@@ -23,6 +23,14 @@ def some_pairs(count: int = 60) -> list[tuple[Segment, Segment]]:
     return list(zip(segments[::2], segments[1::2], strict=True))
 
 
+def test_who_goes_on_longer_is_better_where_steps_pay_and_worse_where_they_cost() -> None:
+    """Nothing is paid after an end, so segments of one length can be told apart by it."""
+    rng = np.random.default_rng(0)
+    for pay, better in ((1.0, 0), (-1.0, 1)):
+        pair = (rated(*[pay] * 5), replace(rated(*[pay] * 2, seed=1), terminated=True, after=3))
+        assert OracleTeacher()(*pair, rng).preferred == pair[better].id
+
+
 @pytest.mark.parametrize("name", TEACHERS)
 class TestTeacher:
     """Registering a teacher in TEACHERS is testing it."""
