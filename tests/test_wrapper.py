@@ -233,10 +233,8 @@ def test_an_end_by_time_is_truncated_and_an_end_by_falling_is_terminated() -> No
     venv.reset()
     for _ in range(12):
         venv.step(np.zeros((2, 1), np.float32))
-    ends = {
-        (s.terminated, s.truncated, len(s.lead_in) + len(s.actions))
-        for s in venv.recorder.sample(200, 4, np.random.default_rng(0))
-    }
+    segments = venv.recorder.sample(200, 4, np.random.default_rng(0))
+    ends = {(s.terminated, s.truncated, len(s.lead_in) + len(s.actions)) for s in segments}
     assert {end for end in ends if end[0] or end[1]} == {(True, False, 4), (False, True, 6)}
 
 

@@ -73,11 +73,11 @@ class EnsembleReward:
         rows = end_features(observations, gym.spaces.flatdim(self._space))
         return self._steps_after * self._rewards(rows, self._bias_over)
 
-    def _rewards(self, rows: Array, bias: Array) -> Array:
+    def _rewards(self, rows: Array, first_bias: Array) -> Array:
         np.maximum(rows, self._low, out=rows)
         np.minimum(rows, self._high, out=rows)
         hidden = rows @ self._first  # [N, M · H]
-        hidden += bias
+        hidden += first_bias
         for weight, bias in self._rest:
             np.maximum(hidden, SLOPE * hidden, out=hidden)
             members = hidden.reshape(len(rows), len(weight), -1).transpose(1, 0, 2) @ weight  # [M, N, H]
