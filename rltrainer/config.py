@@ -84,6 +84,18 @@ class Reward(Section):
     label_noise: Annotated[Share, Field(lt=1)] = Field(0.1, description="share of answers taken to be chance")
 
 
+class Teacher(Section):
+    """The oracle's answers (B-Pref, Lee et al. 2021). As it stands it never errs."""
+
+    beta: Annotated[Number, Field(ge=0)] | None = Field(
+        None, description="rationality: P = sigmoid(beta * difference of true returns); unset: always right, 0: a coin"
+    )
+    gamma: Share = Field(1.0, description="myopia: each step weighs this share of the one after it")
+    mistake: Annotated[Share, Field(le=0.5)] = Field(0.0, description="share of preferences turned round; 0.5: chance answers")
+    skip: Share = Field(0.0, description="skips where neither segment is worth this share of the recent mean return")
+    equal: Share = Field(0.0, description="says equal where returns differ by less than this share of that mean")
+
+
 class PPO(Section):
     """Stable-Baselines3's PPO. `--labeler none` trains with the very same settings."""
 
@@ -142,6 +154,7 @@ class Config(Section):
     segments: Segments = Segments()
     queries: Queries = Queries()
     reward: Reward = Reward()
+    teacher: Teacher = Teacher()
     ppo: PPO = PPO()
     labeling: Labeling = Labeling()
     clips: Clips = Clips()

@@ -628,6 +628,12 @@ def test_a_teacher_that_was_passed_wins_over_the_config(rigs: Callable[..., Rig]
     assert all(comparison.target == 0.5 for comparison in rig.learner.fits[-1])
 
 
+def test_the_oracle_errs_as_the_config_says(rigs: Callable[..., Rig]) -> None:
+    settings = {"beta": 2.0, "gamma": 0.9, "mistake": 0.1, "skip": 0.2, "equal": 0.3}
+    rig = rigs(config(**{f"teacher__{name}": value for name, value in settings.items()}))
+    assert {name: getattr(rig.loop.teacher, name) for name in settings} == settings
+
+
 # ------------------------------------------------------------------ the store that it keeps
 
 
