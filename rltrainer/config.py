@@ -58,18 +58,22 @@ class Segments(Section):
     steps: Size | None = Field(
         None, description="env steps in a segment; unset: a second of the env's own time, of 50 steps or more"
     )
-    recent_steps: Size = Field(16_000, description="newest env steps that segments are cut from")
+    recent_steps: Size = Field(
+        16_000, description="newest env steps that segments are cut from: pairs show the policy as it is now"
+    )
 
 
 class Queries(Section):
     """Which pairs are asked, and when."""
 
-    strategy: str = Field("disagreement", description="uniform, disagreement, or package.module:name")
+    strategy: str = Field("disagreement", description="uniform, disagreement, information_gain, or package.module:name")
     candidates: Size = Field(10, description="pairs drawn for each pair asked")
     batch: Size = Field(5, description="pairs asked in one go when an oracle answers")
     warmup_share: Share = Field(0.25, description="share of the label budget asked before training starts")
     warmup_labels: Count = Field(10, description="answers that a person gives before training starts")
-    decay: Positive = Field(0.2, description="the rate falls as C / (T + C); C as a share of the run")
+    decay: Positive = Field(
+        0.2, description="the rate falls as C / (T + C); C as a share of the run: 0.01 is most early, 100 even"
+    )
 
 
 class Reward(Section):

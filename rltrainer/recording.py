@@ -107,6 +107,8 @@ class Recorder:
     def sample(self, count: int, steps: int, rng: np.random.Generator) -> list[Segment]:
         """`count` segments of `steps` steps, each window of the newest `recent_steps` as likely as any other.
 
+        Pairs of these are near-on-policy queries, whatever the strategy (QPA: Hu et al. 2024, section 5.1).
+
         An episode that ended sooner than that is one segment as a whole. Empty while there is nothing to cut from.
         """
         sources = [source for env in range(self.n_envs) for source in self._sources(env, steps)]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import toys
 
-from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment
-from rltrainer.queries import STRATEGIES, disagreement, uniform
+from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment, Strategy
+from rltrainer.queries import STRATEGIES, disagreement, information_gain, uniform
+from rltrainer.queries.information_gain import mutual_information
 
 
 class KnownReturns:
@@ -118,9 +119,38 @@ def test_disagreement_orders_by_the_spread_over_the_members() -> None:
     assert (np.diff(spread) <= 1e-9).all()
 
 
-def test_huge_returns_overflow_nothing() -> None:
+@pytest.mark.parametrize("strategy", [disagreement, information_gain])
+def test_huge_returns_overflow_nothing(strategy: Strategy) -> None:
+    """Members that are sure of opposite things contradict each other most; the pair of 2 and 3 says nothing."""
     members = KnownReturns([[1e6, -1e6, 0, 0], [-1e6, 1e6, 0, 0]])
-    assert len(disagreement(candidates(4), members, 2, np.random.default_rng(0))) == 2
+    orders = [strategy(candidates(4), members, 2, np.random.default_rng(seed)).tolist() for seed in range(20)]
+    found = [[set(pair) for pair in pairs] for pairs in orders]
+    assert [{0, 1}, {2, 3}] in found
+    assert [{2, 3}, {0, 1}] not in found
+
+
+def logit(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
+
+
+def test_the_information_gain_is_the_entropy_of_the_mean_less_the_mean_entropy() -> None:
+    """In nats, one column a pair.
+
+    0.9 and 0.1: H(0.5) - H(0.9) = 0.6931 - 0.3251 = 0.3681
+    0.5 and 0.5: nobody knows, and no answer tells who is right: 0
+    0.9 and 0.9: 0
+    0.9 and 0.5: H(0.7) - (0.3251 + 0.6931) / 2 = 0.6109 - 0.5091 = 0.1018
+    0 and 1, to the last bit: ln 2
+    """
+    logits = [[logit(0.9), 0.0, logit(0.9), logit(0.9), -1e4], [logit(0.1), 0.0, logit(0.9), 0.0, 1e4]]
+    np.testing.assert_allclose(mutual_information(np.array(logits)), [0.3681, 0, 0, 0.1018, np.log(2)], atol=1e-4)
+
+
+def test_information_gain_asks_the_highest_first() -> None:
+    members = learner(40)
+    many = information_gain(candidates(40), members, 20, np.random.default_rng(5))
+    gain = mutual_information(members.returns[:, many[:, 0]] - members.returns[:, many[:, 1]])
+    assert (np.diff(gain) <= 1e-9).all()
 
 
 def test_uniform_draws_every_pair_alike() -> None:
