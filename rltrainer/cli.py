@@ -1,4 +1,4 @@
-"""`rltrainer train · label · evaluate · enjoy · export · doctor`."""
+"""`rltrainer train · label · bot · evaluate · enjoy · export · doctor`."""
 
 from __future__ import annotations
 
@@ -184,6 +184,21 @@ def label(run: Path, host: str | None, port: int | None, no_open: bool, with_par
             webbrowser.open(url)
 
     serve(run, host=host, port=port, announce=announce, until=_gone(with_parent))
+
+
+@group.command()
+@RUN
+@click.option("--host", help="address of the label service  [the run's labeling.host]")
+@click.option("--port", type=click.IntRange(1, 65_535), help="port of the label service  [the run's labeling.port]")
+@click.option("--pace", type=click.FloatRange(0), default=0.0, show_default=True, help="seconds between two answers")
+def bot(run: Path, host: str | None, port: int | None, pace: float) -> None:
+    """Answer the pairs of a run like a person, by the true reward and the run's teacher settings.
+
+    For a run of --labeler browser whose label service is up. Ends with the service, or with Ctrl-C.
+    """
+    from rltrainer.labeling.bot import answer
+
+    print(f"{answer(run, host=host, port=port, pace=pace)} labels saved")
 
 
 def _gone(parent: int | None) -> Callable[[], bool] | None:

@@ -58,18 +58,22 @@ class Segments(Section):
     steps: Size | None = Field(
         None, description="env steps in a segment; unset: a second of the env's own time, of 50 steps or more"
     )
-    recent_steps: Size = Field(16_000, description="newest env steps that segments are cut from")
+    recent_steps: Size = Field(
+        16_000, description="newest env steps that segments are cut from: pairs show the policy as it is now"
+    )
 
 
 class Queries(Section):
     """Which pairs are asked, and when."""
 
-    strategy: str = Field("disagreement", description="uniform, disagreement, or package.module:name")
+    strategy: str = Field("disagreement", description="uniform, disagreement, information_gain, or package.module:name")
     candidates: Size = Field(10, description="pairs drawn for each pair asked")
     batch: Size = Field(5, description="pairs asked in one go when an oracle answers")
     warmup_share: Share = Field(0.25, description="share of the label budget asked before training starts")
     warmup_labels: Count = Field(10, description="answers that a person gives before training starts")
-    decay: Positive = Field(0.2, description="the rate falls as C / (T + C); C as a share of the run")
+    decay: Positive = Field(
+        0.2, description="the rate falls as C / (T + C); C as a share of the run: 0.01 is most early, 100 even"
+    )
 
 
 class Reward(Section):
@@ -82,6 +86,18 @@ class Reward(Section):
     batch: Size = Field(16, description="comparisons in one gradient step")
     fit_steps: Size = Field(10, description="gradient steps of a refit, at most")
     label_noise: Annotated[Share, Field(lt=1)] = Field(0.1, description="share of answers taken to be chance")
+
+
+class Teacher(Section):
+    """The oracle's answers (B-Pref, Lee et al. 2021). As it stands it never errs."""
+
+    beta: Annotated[Number, Field(ge=0)] | None = Field(
+        None, description="rationality: P = sigmoid(beta * difference of true returns); unset: always right, 0: a coin"
+    )
+    gamma: Share = Field(1.0, description="myopia: each step weighs this share of the one after it")
+    mistake: Annotated[Share, Field(le=0.5)] = Field(0.0, description="share of preferences turned round; 0.5: chance answers")
+    skip: Share = Field(0.0, description="skips where neither segment is worth this share of the recent mean return")
+    equal: Share = Field(0.0, description="says equal where returns differ by less than this share of that mean")
 
 
 class PPO(Section):
@@ -142,6 +158,7 @@ class Config(Section):
     segments: Segments = Segments()
     queries: Queries = Queries()
     reward: Reward = Reward()
+    teacher: Teacher = Teacher()
     ppo: PPO = PPO()
     labeling: Labeling = Labeling()
     clips: Clips = Clips()

@@ -86,7 +86,8 @@ class PreferenceLoop:
         if run is not None:
             _check_env(env, self.config)
         self.recorder = env.seat.recorder
-        self.teacher = teacher or (OracleTeacher() if self.config.labeler == "oracle" else None)
+        oracle = OracleTeacher(**self.config.teacher.model_dump()) if self.config.labeler == "oracle" else None
+        self.teacher = teacher or oracle
         self.schedule = Schedule(self.config.labels, self.config.steps, self.config.queries)
         self.steps = 0
         self.last_fit: FitReport | None = None

@@ -108,6 +108,7 @@ class Recorder:
         """`count` segments of `steps` steps, each window of the newest `recent_steps` as likely as any other.
 
         A window may reach over the step that terminated an episode: what comes after it is time in which nothing happens.
+        Pairs of these are near-on-policy queries, whatever the strategy (QPA: Hu et al. 2024, section 5.1).
         Empty while there is nothing to cut from.
         """
         sources = [source for env in range(self.n_envs) for source in self._sources(env, steps)]

@@ -46,7 +46,7 @@ LADDER = [
 
 LABELING = [
     "messages", "rules", "gate", "effects", "shelf", "dealing", "watch", "session", "replay", "camera", "drawing", "gl",
-    "clips", "worker", "desk", "server", "process",
+    "clips", "worker", "desk", "server", "process", "bot",
 ]  # fmt: skip
 """The same inside the label service."""
 

@@ -214,7 +214,7 @@ def test_env_options_are_yaml(rltrainer: Command, tmp_path: Path) -> None:
 def test_help_teaches(rltrainer: Command) -> None:
     overview = rltrainer("--help")
     assert overview.code == 0
-    for command in ("train", "label", "evaluate", "enjoy", "export", "doctor"):
+    for command in ("train", "label", "bot", "evaluate", "enjoy", "export", "doctor"):
         assert command in overview.out
         assert rltrainer(command, "--help").code == 0
     assert "rltrainer train" in overview.out
@@ -313,6 +313,7 @@ BAD = {
     "a run that is not there, to enjoy": (["enjoy", "nowhere"], ["'nowhere' is not a run folder"]),
     "a run that is not there, to export": (["export", "nowhere"], ["'nowhere' is not a run folder"]),
     "a run that is not there, to label": (["label", "nowhere"], ["'nowhere' is not a run folder"]),
+    "a run that is not there, to a bot": (["bot", "nowhere"], ["'nowhere' is not a run folder"]),
     "no episodes": (["evaluate", ".", "--episodes", "0"], ["--episodes"]),
     "no command of ours": (["trian"], ["trian"]),
 }
@@ -396,6 +397,12 @@ def test_a_port_in_use_is_refused_and_leaves_nothing_behind(rltrainer: Command, 
 def test_a_run_cannot_be_labelled_at_a_port_in_use(rltrainer: Command, tmp_path: Path, taken_port: int) -> None:
     Store.create(tmp_path / "run", env={"id": "Pendulum-v1", "options": {}}, config=Config().model_dump(mode="json")).close()
     refused(rltrainer("label", "run", "--port", taken_port, "--no-open"), str(taken_port), "--port")
+
+
+def test_a_bot_says_where_it_found_no_label_service(rltrainer: Command, finished: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    refused(rltrainer("bot", finished, "--port", port), f"labeling.port is {port}", "`rltrainer label RUN`")
 
 
 @pytest.mark.parametrize("labeler", ["oracle", "none"])
