@@ -1,4 +1,4 @@
-"""`rltrainer train · label · evaluate · enjoy · export · doctor`."""
+"""`rltrainer train · label · evaluate · enjoy · export · import · doctor`."""
 
 from __future__ import annotations
 
@@ -243,6 +243,25 @@ def export(run: Path, file: Path | None) -> None:
     finally:
         store.close()
     print(f"{file or run / 'labels.jsonl'}: {count} labels")
+
+
+@group.command(name="import")
+@RUN
+@click.argument("file", type=click.Path(path_type=Path))
+def import_(run: Path, file: Path) -> None:
+    """Take labels back into a run: FILE is what `rltrainer export` wrote, of that run or a copy of it.
+
+    A label that is there already stays as it is, so importing twice is importing once. All of FILE is taken, or nothing.
+    """
+    from rltrainer.labels import import_labels
+    from rltrainer.store import Store
+
+    store = Store.open(run)
+    try:
+        count, new = import_labels(store, file)
+    finally:
+        store.close()
+    print(f"{run}: {count} labels in {file}, {new} of them new")
 
 
 @group.command()

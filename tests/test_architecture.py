@@ -27,6 +27,7 @@ LADDER = [
     "guard",
     "wrapper",
     "store",
+    "labels",
     "rewards",
     "queries",
     "teachers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -161,6 +162,22 @@ def test_export_writes_the_labels_where_it_is_told(rltrainer: Command, finished:
     assert (finished / "labels.jsonl").read_text() == (tmp_path / "mine.jsonl").read_text()
 
 
+def test_import_takes_back_what_export_wrote(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
+    assert rltrainer("export", finished, tmp_path / "mine.jsonl").code == 0
+    shutil.copytree(finished, tmp_path / "copy")
+    connection = sqlite3.connect(tmp_path / "copy" / "store.db")
+    connection.execute("DELETE FROM labels")
+    connection.commit()
+    connection.close()
+    result = rltrainer("import", tmp_path / "copy", tmp_path / "mine.jsonl")
+    assert (result.code, result.err) == (0, "")
+    assert "12 labels" in result.out
+    assert "12 of them new" in result.out
+    assert rltrainer("export", tmp_path / "copy", tmp_path / "again.jsonl").code == 0
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "mine.jsonl").read_bytes()
+    refused(rltrainer("import", tmp_path / "copy", tmp_path / "none.jsonl"), "none.jsonl", "pass another FILE")
+
+
 def test_export_works_while_somebody_labels(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
     store = Store.create(tmp_path / "run")
     first, second = toys.random_segments(2, np.random.default_rng(0))
@@ -214,7 +231,7 @@ def test_env_options_are_yaml(rltrainer: Command, tmp_path: Path) -> None:
 def test_help_teaches(rltrainer: Command) -> None:
     overview = rltrainer("--help")
     assert overview.code == 0
-    for command in ("train", "label", "evaluate", "enjoy", "export", "doctor"):
+    for command in ("train", "label", "evaluate", "enjoy", "export", "import", "doctor"):
         assert command in overview.out
         assert rltrainer(command, "--help").code == 0
     assert "rltrainer train" in overview.out
@@ -312,6 +329,7 @@ BAD = {
     "a run that is not there, to evaluate": (["evaluate", "nowhere"], ["'nowhere' is not a run folder"]),
     "a run that is not there, to enjoy": (["enjoy", "nowhere"], ["'nowhere' is not a run folder"]),
     "a run that is not there, to export": (["export", "nowhere"], ["'nowhere' is not a run folder"]),
+    "a run that is not there, to import into": (["import", "nowhere", "x.jsonl"], ["'nowhere' is not a run folder"]),
     "a run that is not there, to label": (["label", "nowhere"], ["'nowhere' is not a run folder"]),
     "no episodes": (["evaluate", ".", "--episodes", "0"], ["--episodes"]),
     "no command of ours": (["trian"], ["trian"]),
