@@ -254,13 +254,12 @@ class PreferenceLoop:
         query = self.store.query(label.query_id)
         if query is None:
             raise LookupError(f"label {label.id!r} answers query {label.query_id!r}, which is not in the store")
-        key, target = (label.query_id, label.labeler), label.answer.target(query)
-        if target is None:
-            self._comparisons.pop(key, None)
-            return
-        first, second = self._asked.get(query.id) or (self.store.segment(query.first), self.store.segment(query.second))
-        ranges = [label.answer.trims.get(segment.id, segment.whole) for segment in (first, second)]
-        self._comparisons[key] = Comparison(first, second, target, ranges[0], ranges[1], *key)
+        known = {segment.id: segment for segment in self._asked.get(query.id, ())}
+        comparison = Comparison.of(label, query, lambda name: known[name] if name in known else self.store.segment(name))
+        if comparison is None:
+            self._comparisons.pop((label.query_id, label.labeler), None)
+        else:
+            self._comparisons[comparison.key] = comparison
 
     def _wait_for(self, answers: int) -> None:
         """The configured warm-up: the one time that training waits for a person."""
