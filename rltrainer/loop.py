@@ -22,6 +22,7 @@ from rltrainer.rewards import LEARNERS
 from rltrainer.schedule import Schedule
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds
+from rltrainer.sizes import Sizes
 from rltrainer.store import Store
 from rltrainer.teachers import OracleTeacher
 from rltrainer.wrapper import RewardSeat
@@ -102,9 +103,9 @@ class PreferenceLoop:
         self._teacher_rng = np.random.default_rng(seeds.teacher)
         self._explore_rng = np.random.default_rng(seeds.exploration)
         make_learner: Any = named(LEARNERS, self.config.reward.learner, "reward.learner")
-        space = env.seat.action_space
-        self.learner: Learner = make_learner(self.recorder.current.shape[1], space, self.config.reward, seeds.learner)
-        self.store, self._temporary = _open_store(run, self.config)
+        sizes = Sizes.of(self.recorder.current.shape[1], env.seat.action_space)
+        self.learner: Learner = make_learner(sizes.observation, env.seat.action_space, self.config.reward, seeds.learner)
+        self.store, self._temporary = _open_store(run, self.config, sizes)
         self.cursor = 0
         self._comparisons: dict[tuple[str, str], Comparison] = {}
         self._learned = 0  # labels read when the last refit began
@@ -336,12 +337,13 @@ def _seeded_space(space: gym.Space[Any], rng: np.random.Generator) -> gym.Space[
     return mine
 
 
-def _open_store(run: Path | str | None, config: Config) -> tuple[Store, tempfile.TemporaryDirectory[str] | None]:
+def _open_store(run: Path | str | None, config: Config, sizes: Sizes) -> tuple[Store, tempfile.TemporaryDirectory[str] | None]:
     temporary = tempfile.TemporaryDirectory(prefix="rltrainer-") if run is None else None
     folder = Path(temporary.name) / "run" if temporary else Path(run)  # type: ignore[arg-type]
     facts: Mapping[str, Any] = {
         "env": {"id": config.env, "options": config.env_options},
         "config": config.model_dump(mode="json"),
+        "sizes": sizes.fact,
     }
     store = Store.open(folder) if (folder / "store.db").exists() else Store.create(folder, **facts)
     return store, temporary

@@ -243,6 +243,14 @@ class Store:
         """The segment of that id, from its file. Raises UserError where the file is damaged."""
         return _read_segment(self._path(segment_id))
 
+    def labelled(self) -> list[str]:
+        """Ids of the segments that somebody answered about."""
+        pair = sa.union(sa.select(_queries.c.first, _queries.c.id), sa.select(_queries.c.second, _queries.c.id)).subquery()
+        with self._engine.begin() as connection:
+            return list(
+                connection.scalars(sa.select(pair.c.first).where(pair.c.id.in_(sa.select(_labels.c.query_id))).distinct())
+            )
+
     def lacking(self, segment_ids: Iterable[str]) -> set[str]:
         """Those of the segments that are not in this store."""
         with self._engine.begin() as connection:
