@@ -6,7 +6,7 @@ What an answer means is written here and nowhere else.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -154,6 +154,16 @@ class Comparison:
     query_id: str = ""
     labeler: str = ""
 
+    @classmethod
+    def of(cls, label: Label, query: Query, find: Callable[[str], Segment]) -> Comparison | None:
+        """What a label teaches of the segments that `find` gives by their ids; None where that is nothing."""
+        target = label.answer.target(query)
+        if target is None:
+            return None
+        first, second = find(query.first), find(query.second)
+        ranges = [label.answer.trims.get(segment.id, segment.whole) for segment in (first, second)]
+        return cls(first, second, target, ranges[0], ranges[1], query.id, label.labeler)
+
     @property
     def key(self) -> tuple[str, str]:
         """What a newer revision replaces."""
@@ -162,7 +172,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class FitReport:
-    """What a refit found. `held_out_accuracy` is None while too few labels are held out."""
+    """What a refit found. `held_out_accuracy` is None while too few labels are held out.
+
+    held_out: P(first is better) of each comparison, [N], as foretold by what did not learn from it; NaN where all did
+    """
 
     version: int
     comparisons: int
@@ -170,6 +183,7 @@ class FitReport:
     held_out_loss: float | None
     held_out_accuracy: float | None
     weight_decay: float
+    held_out: Array | None = field(default=None, compare=False, repr=False)
 
 
 class RewardFunction(Protocol):

@@ -17,6 +17,7 @@ HOUSE = Path(rltrainer.__file__).parent
 
 LADDER = [
     "core",
+    "diagnostics",
     "seams",
     "seeds",
     "config",
@@ -27,7 +28,10 @@ LADDER = [
     "guard",
     "wrapper",
     "store",
+    "labels",
+    "sizes",
     "rewards",
+    "refit",
     "queries",
     "teachers",
     "loop",

@@ -173,13 +173,18 @@ class EnsembleLearner:
                 data[n, side, : len(rows)] = self._scale(rows)
                 mask[n, side, : len(rows)] = 1
                 over[n, side, : len(rows)] = rows[:, -1] == 1
-        bags = np.array([self._bag(c.key) for c in comparisons]).T
+        bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
         target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
         return Batch(torch.from_numpy(data), torch.from_numpy(mask), torch.from_numpy(over), target, bags)
 
-    def _bag(self, key: tuple[str, str]) -> Array:
-        """How often each member's bootstrap holds a label, [M]: drawn once, so what is held out stays held out."""
+    def _bag(self, comparison: Comparison) -> Array:
+        """How often each member's bootstrap holds a label, [M]: drawn once for a pair, so what is held out stays held out.
+
+        A pair asked again, or of two labelers, is in a bootstrap with all of its answers or with none.
+        """
+        one, two = comparison.first.id, comparison.second.id
+        key = (min(one, two), max(one, two))
         if key not in self._bags:
             counts = self._rng.poisson(1.0, self._settings.members)
             if not counts.any():
@@ -245,7 +250,8 @@ class EnsembleLearner:
         if held_out is not None and len(batch) >= 10:
             self._regularise(held_out / max(train, 1e-9))
         accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.target))
-        return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay)
+        foretold = _held_out_probability(np.asarray(logits), batch.bags, self._settings.label_noise)
+        return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay, foretold)
 
     @property
     def weight_decay(self) -> float:
@@ -317,3 +323,12 @@ def _held_out_accuracy(logits: Array, bags: Array, target: Array) -> float | Non
         return None
     votes = (logits * outside).sum(axis=0)[judged]
     return float(((votes > 0) == (target[judged] > 0.5)).mean())
+
+
+def _held_out_probability(logits: Array, bags: Array, noise: float) -> Array:
+    """P̃(first is better), [N], at the mean logit of the members that did not learn from it; NaN where all did."""
+    outside = bags == 0
+    count = outside.sum(axis=0)
+    mean = (logits * outside).sum(axis=0) / np.maximum(count, 1)
+    probability = (1 - noise) * (1 + np.tanh(mean / 2)) / 2 + noise / 2
+    return np.where(count > 0, probability, np.nan)
