@@ -414,10 +414,10 @@ def test_a_run_folder_that_cannot_be_made_is_one_sentence(rltrainer: Command, tm
 def test_a_store_of_another_version_is_refused(rltrainer: Command, tmp_path: Path, command: str) -> None:
     Store.create(tmp_path / "run", env={"id": "Pendulum-v1", "options": {}}, config=Config().model_dump(mode="json")).close()
     connection = sqlite3.connect(tmp_path / "run" / "store.db")
-    connection.execute("UPDATE meta SET value = '2' WHERE key = 'version'")
+    connection.execute("UPDATE meta SET value = '9' WHERE key = 'version'")
     connection.commit()
     connection.close()
-    refused(rltrainer(command, tmp_path / "run"), "is a store of version 2 and this rltrainer reads version 1")
+    refused(rltrainer(command, tmp_path / "run"), "is a store of version 9 and this rltrainer reads version 2")
     assert not (tmp_path / "run" / "labels.jsonl").exists()
 
 

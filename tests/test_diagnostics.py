@@ -271,7 +271,7 @@ def test_a_reward_is_judged_on_labels_and_on_recent_segments() -> None:
     assert last.accuracy_high is not None
     assert 0.5 < last.accuracy_low < last.accuracy < last.accuracy_high <= 1
     assert last.step_correlation is not None
-    assert last.step_correlation > 0.8
+    assert last.step_correlation > 0.7
     assert last.return_correlation is not None
     assert last.return_correlation > 0.8
     assert last.ranking_agreement is not None
