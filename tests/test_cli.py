@@ -341,11 +341,11 @@ BAD = {
         ["actions are Tuple"],
     ),
     "an env that cannot be shown": (
-        ["train", "--env", "toys:dict_env", "--segments.steps", "8"],
+        ["train", "--env", "toys:dict_env", "--segments.steps", "8", "--port", "0"],
         ["toys:dict_env", "cannot be shown"],
     ),
     "an env that takes no render_mode where its factory takes anything": (
-        ["train", "--env", "toys:ledger", "--segments.steps", "8"],
+        ["train", "--env", "toys:ledger", "--segments.steps", "8", "--port", "0"],
         ["toys:ledger", "render_mode"],
     ),
     "a config that is not there": ([*TRAIN, "--config", "none.yaml"], ["cannot read the config 'none.yaml'"]),
