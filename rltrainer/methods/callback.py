@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from rltrainer.core import UserError
 from rltrainer.loop import PreferenceLoop
 
 
@@ -33,6 +35,8 @@ class PreferenceCallback(BaseCallback):
             self._thread.shutdown()
 
     def _on_training_start(self) -> None:
+        if isinstance(self.model, OffPolicyAlgorithm):
+            raise UserError(f"{type(self.model).__name__} learns from a replay buffer; pass RelabellingCallback(loop) instead")
         env = self.training_env
         if self.loop.steps == 0:
             self.model.num_timesteps += self.loop.warm_up(env)

@@ -1,0 +1,47 @@
+"""SAC (Haarnoja et al. 2018) from Stable-Baselines3 as the way from reward to policy."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3 import SAC
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.vec_env import VecEnv
+
+from rltrainer.config import Config
+from rltrainer.core import UserError
+from rltrainer.fancy import is_black_box_id
+
+TAU = 0.02
+"""How fast the target critic follows: quicker than SB3's 0.005, since there are fewer gradient steps than env steps."""
+MOST_TRANSITIONS = 1_000_000
+
+
+def make_sac(env: VecEnv, config: Config, seed: int | None) -> SAC:
+    """An untrained SAC with the settings of the config's `sac` section. Raises UserError as `check_sac` does."""
+    check_sac(config, env.observation_space, env.action_space)
+    return SAC(
+        "MultiInputPolicy" if isinstance(env.observation_space, gym.spaces.Dict) else "MlpPolicy",
+        env,
+        seed=seed,
+        device="cpu",
+        tau=TAU,
+        buffer_size=min(config.steps + env.num_envs, MOST_TRANSITIONS),
+        policy_kwargs={"optimizer_kwargs": {"fused": True}},
+        **config.sac.model_dump(exclude={"exploration_steps"}),
+    )
+
+
+def check_sac(config: Config, observation_space: gym.Space[object], action_space: gym.Space[object]) -> None:
+    """Raises UserError for envs in which SAC can't act, or whose transitions can't be relabelled."""
+    if not isinstance(action_space, gym.spaces.Box) or not np.isfinite([action_space.low, action_space.high]).all():
+        _refuse(config, f"takes actions from a Box with finite bounds, and those of {config.env!r} are {action_space}")
+    parts = observation_space.values() if isinstance(observation_space, gym.spaces.Dict) else [observation_space]
+    if any(is_image_space(part) for part in parts):
+        _refuse(config, f"learns from numbers, and {config.env!r} shows pictures")
+    if is_black_box_id(config.env):
+        _refuse(config, f"pays for single steps, and an action of {config.env!r} is a whole trajectory of them")
+
+
+def _refuse(config: Config, why: str) -> None:
+    raise UserError(f"method is {config.method!r}, which {why}; set method to ppo, or choose another env")
