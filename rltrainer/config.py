@@ -108,12 +108,8 @@ class SAC(Section):
     batch_size: Several = Field(128, description="transitions in one gradient step")
     learning_rate: Positive = Field(7.3e-4, description="Adam's step size")
     gamma: Share = Field(0.98, description="discount")
-    learning_starts: Count = Field(
-        1000, description="env steps before the first gradient step, the warm-up's random ones included"
-    )
-    exploration_steps: Count = Field(
-        0, description="env steps after the random ones that seek new states, before the first labels; 0: none (PEBBLE: 9000)"
-    )
+    learning_starts: Count = Field(1000, description="env steps before the first gradient step, the warm-up's among them")
+    exploration_steps: Count = Field(0, description="env steps spent on finding new states before the first labels")
 
 
 class Labeling(Section):

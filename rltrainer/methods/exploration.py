@@ -24,7 +24,7 @@ class ParticleEntropy:
     def __init__(self, particles: Array) -> None:
         """particles: raw flattened observations, [P, O]"""
         self.particles = particles
-        self._spread = RunningMeanStd(shape=())
+        self._spread = RunningMeanStd(epsilon=1e-8, shape=())
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         distances = neighbour_distances(observations, self.particles)

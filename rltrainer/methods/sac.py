@@ -26,7 +26,7 @@ def make_sac(env: VecEnv, config: Config, seed: int | None) -> SAC:
         seed=seed,
         device="cpu",
         tau=TAU,
-        buffer_size=min(config.steps + env.num_envs, MOST_TRANSITIONS),
+        buffer_size=min(config.steps + config.sac.train_freq * env.num_envs, MOST_TRANSITIONS),
         policy_kwargs={"optimizer_kwargs": {"fused": True}},
         **config.sac.model_dump(exclude={"exploration_steps"}),
     )
