@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from rltrainer.config import Config
+from rltrainer.config import Config, Reward
 from rltrainer.core import Array, Label, UserError
 from rltrainer.store import Store
 
@@ -92,6 +93,21 @@ class RunFolder:
     def save_reward(self, state: Mapping[str, Array]) -> None:
         """The reward model, as `Learner.state` gives it."""
         self.write("reward.safetensors", save(_contiguous(state)))
+
+    def add_reward(self, state: Mapping[str, Array], settings: Reward, file: Path | None = None) -> Path:
+        """Another reward model of the run, beside the trained one, with the settings to load it by. Gives its file.
+
+        file: where to; without one, the first `reward-fit-N.safetensors` that is free
+        Raises UserError where something lies there already.
+        """
+        place = file or next(path for n in count(1) if not (path := self.path / f"reward-fit-{n}.safetensors").exists())
+        if place.exists():
+            raise UserError(f"out is {str(place)!r}, which exists already; pass another --out FILE")
+        try:
+            RunFolder(place.parent).write(place.name, save(_contiguous(state), {"reward": settings.model_dump_json()}))
+        except OSError as error:
+            raise UserError(f"out is {str(place)!r}, which cannot be written: {error.strerror}; pass another FILE") from None
+        return place
 
     def load_reward(self) -> dict[str, Array]:
         """What `save_reward` wrote. Raises UserError."""

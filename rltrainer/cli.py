@@ -1,4 +1,4 @@
-"""`rltrainer train · label · evaluate · enjoy · export · doctor`."""
+"""`rltrainer train · label · bot · evaluate · enjoy · fit · export · import · doctor`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,12 @@ def group() -> None:
 
 
 class SettingsCommand(click.Command):
-    """A command with a flag for every setting of the config, shown section by section."""
+    """A command with a flag for settings of the config, shown section by section."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, settings: tuple[str, ...] = ("",), unset: str | None = None, **kwargs: Any) -> None:
+        """settings: how the names of those start that have a flag; unset: what holds without it, if not the default"""
         super().__init__(*args, **kwargs)
-        self.params += [_option(name, field) for name, field in settings_of()]
+        self.params += [_option(name, field, unset) for name, field in settings_of() if name.startswith(settings)]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -82,14 +83,14 @@ class SettingOption(click.Option):
     section = ""
 
 
-def _option(name: str, field: FieldInfo) -> SettingOption:
+def _option(name: str, field: FieldInfo, unset: str | None) -> SettingOption:
     section, _, word = name.rpartition(".")
     flags = [f"--{name.replace('_', '-')}", *([SHORT[name]] if name in SHORT else [])]
     default = field.get_default(call_default_factory=True)
     shown = {True: "on", False: "off"}.get(default, default) if isinstance(default, bool) else default
     option = SettingOption(
         [*flags, name.replace(".", "__")],
-        help=f"{field.description}  [{_shown(shown)}]",
+        help=f"{field.description}  [{unset or _shown(shown)}]",
         metavar=_metavar(word, default),
     )
     option.section = section
@@ -122,9 +123,7 @@ def train(config_file: Path | None, run: Path | None, no_open: bool, **flags: st
     from rltrainer.progress import Dashboard
     from rltrainer.training import train as run_training
 
-    changes = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
-    base = Config.read(config_file) if config_file is not None else Config()
-    config = base.but({name: _value(name, text) for name, text in changes.items()})
+    config = _changed(Config.read(config_file) if config_file is not None else Config(), flags)
     path = run or Path("runs") / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', config.env)}-{time.strftime('%Y%m%d-%H%M%S')}"
     dashboard = Dashboard(config.steps)
 
@@ -139,6 +138,12 @@ def train(config_file: Path | None, run: Path | None, no_open: bool, **flags: st
     finally:
         dashboard.close()
     dashboard.say(f"Saved in {path} · see it: rltrainer enjoy {path} · measure it: rltrainer evaluate {path}")
+
+
+def _changed(config: Config, flags: Mapping[str, str | None]) -> Config:
+    """The config with the flags that were given."""
+    given = {name.replace("__", "."): text for name, text in flags.items() if text is not None}
+    return config.but({name: _value(name, text) for name, text in given.items()})
 
 
 def _value(name: str, text: str) -> Any:
@@ -186,6 +191,21 @@ def label(run: Path, host: str | None, port: int | None, no_open: bool, with_par
     serve(run, host=host, port=port, announce=announce, until=_gone(with_parent))
 
 
+@group.command()
+@RUN
+@click.option("--host", help="address of the label service  [the run's labeling.host]")
+@click.option("--port", type=click.IntRange(1, 65_535), help="port of the label service  [the run's labeling.port]")
+@click.option("--pace", type=click.FloatRange(0), default=0.0, show_default=True, help="seconds between two answers")
+def bot(run: Path, host: str | None, port: int | None, pace: float) -> None:
+    """Answer the pairs of a run like a person, by the true reward and the run's teacher settings.
+
+    For a run of --labeler browser whose label service is up. Ends with the service, or with Ctrl-C.
+    """
+    from rltrainer.labeling.bot import answer
+
+    print(f"{answer(run, host=host, port=port, pace=pace)} labels saved")
+
+
 def _gone(parent: int | None) -> Callable[[], bool] | None:
     return None if parent is None else lambda: os.getppid() != parent
 
@@ -229,6 +249,37 @@ def enjoy(run: Path, out: Path | None, seed: int, size: int) -> None:
     print(f"{file}: {steps} steps, true return {true_return:.1f}")
 
 
+@group.command(cls=SettingsCommand, settings=("seed", "reward."), unset="the run's")
+@RUN
+@click.option("--out", type=click.Path(path_type=Path), help="a new file for it  [RUN/reward-fit-N.safetensors]")
+def fit(run: Path, out: Path | None, **flags: str | None) -> None:
+    """Learn a reward model anew from a run's labels, with other settings.
+
+    Takes seconds and needs no env: the steps lie in the run's folder. What was trained stays as it is. The true reward, where
+    there is one, is compared on the segments that were asked about last, which the model has seen.
+    """
+    import torch
+
+    from rltrainer.checkpoint import RunFolder
+    from rltrainer.progress import Dashboard
+    from rltrainer.refit import refit, table
+    from rltrainer.store import Store
+
+    torch.set_num_threads(1)  # several times quicker on nets as small as these
+    dashboard = Dashboard(1)
+    store = Store.open(run)
+    try:
+        config = _changed(Config.of(store.fact("config"), str(run)), flags)
+        found = refit(store, config.reward, config.seed, dashboard.fitting)
+    finally:
+        store.close()
+        dashboard.close()
+    file = RunFolder(run).add_reward(found.learner.state(), config.reward, out)
+    for name, value in table(found):
+        print(f"{name:34}{value}")
+    print(f"{'reward model':34}{file}")
+
+
 @group.command()
 @RUN
 @click.argument("file", type=click.Path(path_type=Path), required=False)
@@ -243,6 +294,25 @@ def export(run: Path, file: Path | None) -> None:
     finally:
         store.close()
     print(f"{file or run / 'labels.jsonl'}: {count} labels")
+
+
+@group.command(name="import")
+@RUN
+@click.argument("file", type=click.Path(path_type=Path))
+def import_(run: Path, file: Path) -> None:
+    """Take labels back into a run: FILE is what `rltrainer export` wrote, of that run or a copy of it.
+
+    A label that is there already stays as it is, so importing twice is importing once. All of FILE is taken, or nothing.
+    """
+    from rltrainer.labels import import_labels
+    from rltrainer.store import Store
+
+    store = Store.open(run)
+    try:
+        count, new = import_labels(store, file)
+    finally:
+        store.close()
+    print(f"{run}: {count} labels in {file}, {new} of them new")
 
 
 @group.command()

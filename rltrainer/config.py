@@ -58,18 +58,22 @@ class Segments(Section):
     steps: Size | None = Field(
         None, description="env steps in a segment; unset: a second of the env's own time, of 50 steps or more"
     )
-    recent_steps: Size = Field(16_000, description="newest env steps that segments are cut from")
+    recent_steps: Size = Field(
+        16_000, description="newest env steps that segments are cut from: pairs show the policy as it is now"
+    )
 
 
 class Queries(Section):
     """Which pairs are asked, and when."""
 
-    strategy: str = Field("disagreement", description="uniform, disagreement, or package.module:name")
+    strategy: str = Field("disagreement", description="uniform, disagreement, information_gain, or package.module:name")
     candidates: Size = Field(10, description="pairs drawn for each pair asked")
     batch: Size = Field(5, description="pairs asked in one go when an oracle answers")
     warmup_share: Share = Field(0.25, description="share of the label budget asked before training starts")
     warmup_labels: Count = Field(10, description="answers that a person gives before training starts")
-    decay: Positive = Field(0.2, description="the rate falls as C / (T + C); C as a share of the run")
+    decay: Positive = Field(
+        0.2, description="the rate falls as C / (T + C); C as a share of the run: 0.01 is most early, 100 even"
+    )
 
 
 class Reward(Section):
@@ -82,6 +86,18 @@ class Reward(Section):
     batch: Size = Field(16, description="comparisons in one gradient step")
     fit_steps: Size = Field(10, description="gradient steps of a refit, at most")
     label_noise: Annotated[Share, Field(lt=1)] = Field(0.1, description="share of answers taken to be chance")
+
+
+class Teacher(Section):
+    """The oracle's answers (B-Pref, Lee et al. 2021). As it stands it never errs."""
+
+    beta: Annotated[Number, Field(ge=0)] | None = Field(
+        None, description="rationality: P = sigmoid(beta * difference of true returns); unset: always right, 0: a coin"
+    )
+    gamma: Share = Field(1.0, description="myopia: each step weighs this share of the one after it")
+    mistake: Annotated[Share, Field(le=0.5)] = Field(0.0, description="share of preferences turned round; 0.5: chance answers")
+    skip: Share = Field(0.0, description="skips where neither segment is worth this share of the recent mean return")
+    equal: Share = Field(0.0, description="says equal where returns differ by less than this share of that mean")
 
 
 class PPO(Section):
@@ -103,12 +119,10 @@ class PPO(Section):
 class SAC(Section):
     """Stable-Baselines3's SAC, its replay buffer relabelled at each refit. `--labeler none` trains with the same settings."""
 
-    train_freq: Size = Field(8, description="steps in each env between two rounds of gradient steps")
-    gradient_steps: Size = Field(16, description="gradient steps of a round")
-    batch_size: Several = Field(128, description="transitions in one gradient step")
+    replay_ratio: Positive = Field(1.0, description="gradient steps for each env step")
+    batch_size: Several = Field(256, description="transitions in one gradient step")
     learning_rate: Positive = Field(7.3e-4, description="Adam's step size")
     gamma: Share = Field(0.98, description="discount")
-    learning_starts: Count = Field(1000, description="env steps before the first gradient step, the warm-up's among them")
     exploration_steps: Count = Field(0, description="env steps spent on finding new states before the first labels")
 
 
@@ -154,6 +168,7 @@ class Config(Section):
     segments: Segments = Segments()
     queries: Queries = Queries()
     reward: Reward = Reward()
+    teacher: Teacher = Teacher()
     ppo: PPO = PPO()
     sac: SAC = SAC()
     labeling: Labeling = Labeling()

@@ -6,7 +6,7 @@ What an answer means is written here and nowhere else.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -41,6 +41,7 @@ class Segment:
     env_rewards:  the env's own reward, [T]: for oracles and evaluation only
     episode_seed: `reset(seed=...)` that began the episode
     lead_in:      actions from that reset to this segment's first step, [S, *action shape]
+    after:        steps after the episode's end in which nothing happens any more: K of them, so that T counts none of these
     frames:       encoded pictures, T + 1 of them, only where the env had to be captured as it stepped
     """
 
@@ -51,16 +52,18 @@ class Segment:
     lead_in: Array
     terminated: bool = False
     truncated: bool = False
+    after: int = 0
     policy_step: int = 0
     frames: tuple[bytes, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.actions)
+        """T + K: two segments of one length are judged over the same time, also where an episode ended in one."""
+        return len(self.actions) + self.after
 
     @cached_property
     def id(self) -> str:
         """Name of the content: a hash of what was seen and done."""
-        digest = hashlib.sha256(f"{self.episode_seed}:{len(self.lead_in)}:".encode())
+        digest = hashlib.sha256(f"{self.episode_seed}:{len(self.lead_in)}:{self.after}:".encode())
         for part in (self.observations, self.actions, self.env_rewards, self.lead_in):
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()[:32]
@@ -151,6 +154,16 @@ class Comparison:
     query_id: str = ""
     labeler: str = ""
 
+    @classmethod
+    def of(cls, label: Label, query: Query, find: Callable[[str], Segment]) -> Comparison | None:
+        """What a label teaches of the segments that `find` gives by their ids; None where that is nothing."""
+        target = label.answer.target(query)
+        if target is None:
+            return None
+        first, second = find(query.first), find(query.second)
+        ranges = [label.answer.trims.get(segment.id, segment.whole) for segment in (first, second)]
+        return cls(first, second, target, ranges[0], ranges[1], query.id, label.labeler)
+
     @property
     def key(self) -> tuple[str, str]:
         """What a newer revision replaces."""
@@ -159,7 +172,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class FitReport:
-    """What a refit found. `held_out_accuracy` is None while too few labels are held out."""
+    """What a refit found. `held_out_accuracy` is None while too few labels are held out.
+
+    held_out: P(first is better) of each comparison, [N], as foretold by what did not learn from it; NaN where all did
+    """
 
     version: int
     comparisons: int
@@ -167,6 +183,7 @@ class FitReport:
     held_out_loss: float | None
     held_out_accuracy: float | None
     weight_decay: float
+    held_out: Array | None = field(default=None, compare=False, repr=False)
 
 
 class RewardFunction(Protocol):
@@ -176,6 +193,10 @@ class RewardFunction(Protocol):
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         """Rewards [N] of flattened observations [N, O], actions [N, *action shape] and next observations [N, O]."""
+        ...
+
+    def at_end(self, observations: Array) -> Array:
+        """Rewards [N] for having ended in these terminal observations [N, O], on top of the last step's."""
         ...
 
 

@@ -22,6 +22,7 @@ from rltrainer.rewards import LEARNERS
 from rltrainer.schedule import Schedule
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds
+from rltrainer.sizes import Sizes
 from rltrainer.store import Store
 from rltrainer.teachers import OracleTeacher
 from rltrainer.wrapper import RewardSeat
@@ -86,7 +87,8 @@ class PreferenceLoop:
         if run is not None:
             _check_env(env, self.config)
         self.recorder = env.seat.recorder
-        self.teacher = teacher or (OracleTeacher() if self.config.labeler == "oracle" else None)
+        oracle = OracleTeacher(**self.config.teacher.model_dump()) if self.config.labeler == "oracle" else None
+        self.teacher = teacher or oracle
         self.schedule = Schedule(self.config.labels, self.config.steps, self.config.queries)
         self.steps = 0
         self.last_fit: FitReport | None = None
@@ -102,9 +104,9 @@ class PreferenceLoop:
         self._teacher_rng = np.random.default_rng(seeds.teacher)
         self._explore_rng = np.random.default_rng(seeds.exploration)
         make_learner: Any = named(LEARNERS, self.config.reward.learner, "reward.learner")
-        space = env.seat.action_space
-        self.learner: Learner = make_learner(self.recorder.current.shape[1], space, self.config.reward, seeds.learner)
-        self.store, self._temporary = _open_store(run, self.config)
+        sizes = Sizes.of(self.recorder.current.shape[1], env.seat.action_space)
+        self.learner: Learner = make_learner(sizes.observation, env.seat.action_space, self.config.reward, seeds.learner)
+        self.store, self._temporary = _open_store(run, self.config, sizes)
         self.cursor = 0
         self._comparisons: dict[tuple[str, str], Comparison] = {}
         self._learned = 0  # labels read when the last refit began
@@ -263,13 +265,12 @@ class PreferenceLoop:
         query = self.store.query(label.query_id)
         if query is None:
             raise LookupError(f"label {label.id!r} answers query {label.query_id!r}, which is not in the store")
-        key, target = (label.query_id, label.labeler), label.answer.target(query)
-        if target is None:
-            self._comparisons.pop(key, None)
-            return
-        first, second = self._asked.get(query.id) or (self.store.segment(query.first), self.store.segment(query.second))
-        ranges = [label.answer.trims.get(segment.id, segment.whole) for segment in (first, second)]
-        self._comparisons[key] = Comparison(first, second, target, ranges[0], ranges[1], *key)
+        known = {segment.id: segment for segment in self._asked.get(query.id, ())}
+        comparison = Comparison.of(label, query, lambda name: known[name] if name in known else self.store.segment(name))
+        if comparison is None:
+            self._comparisons.pop((label.query_id, label.labeler), None)
+        else:
+            self._comparisons[comparison.key] = comparison
 
     def _wait_for(self, answers: int) -> None:
         """The configured warm-up: the one time that training waits for a person."""
@@ -346,12 +347,13 @@ def _seeded_space(space: gym.Space[Any], rng: np.random.Generator) -> gym.Space[
     return mine
 
 
-def _open_store(run: Path | str | None, config: Config) -> tuple[Store, tempfile.TemporaryDirectory[str] | None]:
+def _open_store(run: Path | str | None, config: Config, sizes: Sizes) -> tuple[Store, tempfile.TemporaryDirectory[str] | None]:
     temporary = tempfile.TemporaryDirectory(prefix="rltrainer-") if run is None else None
     folder = Path(temporary.name) / "run" if temporary else Path(run)  # type: ignore[arg-type]
     facts: Mapping[str, Any] = {
         "env": {"id": config.env, "options": config.env_options},
         "config": config.model_dump(mode="json"),
+        "sizes": sizes.fact,
     }
     store = Store.open(folder) if (folder / "store.db").exists() else Store.create(folder, **facts)
     return store, temporary

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from rltrainer.core import FitReport
+
 LINE_SECONDS = 10.0
 
 
@@ -41,6 +43,12 @@ class Dashboard:
         if now - self._told >= LINE_SECONDS and text != self._last:
             self._told, self._last = now, text
             self.say(f"{facts['phase']}: step {facts['step']:,} of {facts['steps']:,} · {text}")
+
+    def fitting(self, done: int, fits: int, report: FitReport) -> None:
+        """A reward model is learned with no env: `done` of so many fits."""
+        if self._bar is not None:
+            facts = words({"held_out_accuracy": report.held_out_accuracy})
+            self._bar.update(self._task, completed=done, total=fits, description="fitting", facts=facts)
 
     def say(self, line: str) -> None:
         """A line that stays, markup and wrapping off: URLs must survive."""

@@ -107,7 +107,9 @@ class Recorder:
     def sample(self, count: int, steps: int, rng: np.random.Generator) -> list[Segment]:
         """`count` segments of `steps` steps, each window of the newest `recent_steps` as likely as any other.
 
-        An episode that ended sooner than that is one segment as a whole. Empty while there is nothing to cut from.
+        A window may reach over the step that terminated an episode: what comes after it is time in which nothing happens.
+        Pairs of these are near-on-policy queries, whatever the strategy (QPA: Hu et al. 2024, section 5.1).
+        Empty while there is nothing to cut from.
         """
         sources = [source for env in range(self.n_envs) for source in self._sources(env, steps)]
         if not sources:
@@ -132,17 +134,17 @@ class Recorder:
                 continue
             if self._captures and not self._frames[env]:
                 continue
-            length = min(steps, episode.steps) if episode.terminated else steps
-            last = episode.steps - length
+            last = episode.steps - (1 if episode.terminated else steps)
             first = min(max(0, oldest - episode.start), last)
-            if 0 < length <= episode.steps and episode.start + last + length >= oldest:
-                found.append((env, episode, first, last, length))
+            if last >= 0 and episode.start + min(last + steps, episode.steps) >= oldest:
+                found.append((env, episode, first, last, steps))
         return found
 
     def _cut(self, source: tuple[int, Episode, int, int, int], rng: np.random.Generator) -> Segment:
         """A copy of the slice: later steps overwrite the ring, never the segment."""
-        env, episode, first, last, length = source
+        env, episode, first, last, steps = source
         start = int(rng.integers(first, last + 1))
+        length = min(steps, episode.steps - start)
         reset, begin, end = episode.start, episode.start + start, episode.start + start + length
         whole = start + length == episode.steps
         return Segment(
@@ -153,6 +155,7 @@ class Recorder:
             lead_in=self._slice(self._actions[env], reset, begin),
             terminated=whole and episode.terminated,
             truncated=whole and episode.truncated,
+            after=steps - length,
             policy_step=self.steps,
             frames=tuple(self._frames[env][row] for row in range(begin, end + 1)) if self._frames[env] else (),
         )

@@ -15,6 +15,8 @@ LAST_QUERY = 0.9
 class Schedule:
     """Most early: a share of the budget before training, then at a rate ∝ C / (T + C) (Christiano et al. 2017, appendix A).
 
+    One number, `queries.decay`, is the C of every schedule: a small one asks nearly all early, a large one at a constant rate.
+
     labels: the budget, 0 for no limit; steps: env steps of the run
     """
 

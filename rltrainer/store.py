@@ -25,7 +25,7 @@ from safetensors.numpy import save
 
 from rltrainer.core import Answer, Label, Query, Range, Segment, UserError, Verdict
 
-VERSION = 1
+VERSION = 2
 FILE = "store.db"
 
 _tables = sa.MetaData()
@@ -189,6 +189,18 @@ class Store:
         with self._writer.begin() as connection:
             return [_insert_label(connection, labeler, source, *answer) for answer in answers]
 
+    def admit(self, queries: Iterable[Query], labels: Iterable[Label]) -> int:
+        """Take queries and labels as they stood elsewhere, with their ids, revisions and times: all of them, or none.
+
+        What is here stays: a label of the same id, and an answer of the same labeler that is as new. Gives how many were new.
+
+        Raises ValueError where one does not fit what is here; the segments must be here (`lacking`).
+        """
+        with self._writer.begin() as connection:
+            for query in queries:
+                _admit_query(connection, query)
+            return sum(_admit_label(connection, label) for label in labels)
+
     def lease(self, query_ids: Sequence[str], labeler: str, expires_at: float) -> None:
         """Keep pairs for one labeler until `expires_at` (Unix seconds)."""
         with self._writer.begin() as connection:
@@ -230,6 +242,19 @@ class Store:
     def segment(self, segment_id: str) -> Segment:
         """The segment of that id, from its file. Raises UserError where the file is damaged."""
         return _read_segment(self._path(segment_id))
+
+    def labelled(self) -> list[str]:
+        """Ids of the segments that somebody answered about."""
+        pair = sa.union(sa.select(_queries.c.first, _queries.c.id), sa.select(_queries.c.second, _queries.c.id)).subquery()
+        with self._engine.begin() as connection:
+            return list(
+                connection.scalars(sa.select(pair.c.first).where(pair.c.id.in_(sa.select(_labels.c.query_id))).distinct())
+            )
+
+    def lacking(self, segment_ids: Iterable[str]) -> set[str]:
+        """Those of the segments that are not in this store."""
+        with self._engine.begin() as connection:
+            return set(segment_ids) - set(connection.scalars(sa.select(_segments.c.id)))
 
     def query(self, query_id: str) -> Query | None:
         with self._engine.begin() as connection:
@@ -331,22 +356,52 @@ def _insert_label(connection: sa.Connection, labeler: str, source: str, label_id
     query = connection.execute(_queries.select().where(_queries.c.id == query_id)).one_or_none()
     if query is None:
         raise LookupError(f"no query {query_id!r} in this run")
-    pair = _segments.c.id.in_([query.first, query.second])
-    _check_answer(answer, {row.id: row.steps for row in connection.execute(_segments.select().where(pair))})
+    _check_answer(answer, _steps(connection, query))
     mine = (_labels.c.query_id == query_id) & (_labels.c.labeler == labeler)
     newest = connection.scalar(sa.select(sa.func.max(_labels.c.revision)).where(mine))
-    row = {
-        "id": label_id,
-        "query_id": query_id,
-        "labeler": labeler,
-        "revision": 0 if newest is None else newest + 1,
-        "verdict": answer.verdict.value,
-        "preferred": answer.preferred,
-        "trims": {segment: list(steps) for segment, steps in answer.trims.items()},
-        "created_at": time.time(),
-        "source": source,
+    revision = 0 if newest is None else newest + 1
+    label = Label(label_id, query_id, labeler, answer, revision, created_at=time.time(), source=source)
+    return _label(connection.execute(_labels.insert().values(**_row(label)).returning(_labels)).one())
+
+
+def _admit_query(connection: sa.Connection, query: Query) -> None:
+    there = connection.execute(_queries.select().where(_queries.c.id == query.id)).one_or_none()
+    if there is None:
+        connection.execute(_queries.insert().values(**asdict(query), withdrawn=False))
+    elif {there.first, there.second} != {query.first, query.second}:
+        raise ValueError(f"query {query.id!r} asks about other segments in this run")
+
+
+def _admit_label(connection: sa.Connection, label: Label) -> bool:
+    mine = (_labels.c.query_id == label.query_id) & (_labels.c.labeler == label.labeler)
+    stands = (_labels.c.id == label.id) | (mine & (_labels.c.revision >= label.revision))
+    if connection.execute(sa.select(_labels.c.seq).where(stands).limit(1)).first() is not None:
+        return False
+    query = connection.execute(_queries.select().where(_queries.c.id == label.query_id)).one()
+    _check_answer(label.answer, _steps(connection, query))
+    connection.execute(_labels.insert().values(**_row(label)))
+    return True
+
+
+def _steps(connection: sa.Connection, query: Any) -> dict[str, int]:
+    """The length of each segment of a query, by its id."""
+    pair = _segments.c.id.in_([query.first, query.second])
+    return {row.id: row.steps for row in connection.execute(_segments.select().where(pair))}
+
+
+def _row(label: Label) -> dict[str, Any]:
+    """A label as a new row: the store gives it its place."""
+    return {
+        "id": label.id,
+        "query_id": label.query_id,
+        "labeler": label.labeler,
+        "revision": label.revision,
+        "verdict": label.answer.verdict.value,
+        "preferred": label.answer.preferred,
+        "trims": {segment: list(steps) for segment, steps in label.answer.trims.items()},
+        "created_at": label.created_at,
+        "source": label.source,
     }
-    return _label(connection.execute(_labels.insert().values(**row).returning(_labels)).one())
 
 
 def _check_answer(answer: Answer, steps: Mapping[str, int]) -> None:
@@ -383,6 +438,7 @@ def _write_segment(path: Path, segment: Segment) -> None:
         "episode_seed": segment.episode_seed,
         "terminated": segment.terminated,
         "truncated": segment.truncated,
+        "after": segment.after,
         "policy_step": segment.policy_step,
     }
     beside = path.with_suffix(f".{os.getpid()}.tmp")

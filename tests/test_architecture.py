@@ -17,6 +17,7 @@ HOUSE = Path(rltrainer.__file__).parent
 
 LADDER = [
     "core",
+    "diagnostics",
     "seams",
     "seeds",
     "config",
@@ -27,7 +28,10 @@ LADDER = [
     "guard",
     "wrapper",
     "store",
+    "labels",
+    "sizes",
     "rewards",
+    "refit",
     "queries",
     "teachers",
     "loop",
@@ -46,7 +50,7 @@ LADDER = [
 
 LABELING = [
     "messages", "rules", "gate", "effects", "shelf", "dealing", "watch", "session", "replay", "camera", "drawing", "gl",
-    "clips", "worker", "desk", "server", "process",
+    "clips", "worker", "desk", "server", "process", "bot",
 ]  # fmt: skip
 """The same inside the label service."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -16,10 +17,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import toys
+from safetensors import safe_open
 
 from rltrainer import cli
-from rltrainer.config import Config, settings_of
+from rltrainer.config import Config, Reward, settings_of
 from rltrainer.core import Answer, Verdict
+from rltrainer.rewards import EnsembleLearner
 from rltrainer.store import Store
 
 TESTS = Path(__file__).parent
@@ -161,6 +164,55 @@ def test_export_writes_the_labels_where_it_is_told(rltrainer: Command, finished:
     assert (finished / "labels.jsonl").read_text() == (tmp_path / "mine.jsonl").read_text()
 
 
+def test_fit_learns_anew_with_other_settings_and_leaves_what_was_trained(rltrainer: Command, finished: Path) -> None:
+    trained = (finished / "reward.safetensors").read_bytes()
+    for number in (1, 2):
+        result = rltrainer("fit", finished, "--reward.members", "5")
+        assert result.code == 0, result.err
+        assert "labels" in result.out
+        assert f"reward-fit-{number}.safetensors" in result.out
+    assert (finished / "reward.safetensors").read_bytes() == trained
+    with safe_open(finished / "reward-fit-1.safetensors", framework="numpy") as file:
+        settings = Reward.model_validate_json(file.metadata()["reward"])
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open has no __iter__
+    assert (settings.members, settings.hidden, settings.fit_steps) == (5, (8,), 3)  # the run's, and the one that was changed
+    learner = EnsembleLearner(2, toys.PUSH, settings, np.random.SeedSequence(0))
+    learner.restore(state)
+    assert np.isfinite(learner.snapshot()(np.zeros((1, 2)), np.zeros((1, 1)), np.zeros((1, 2)))).all()
+
+
+def test_fit_writes_where_it_is_told_and_over_nothing(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
+    assert rltrainer("fit", finished, "--out", tmp_path / "mine.safetensors").code == 0
+    before = (tmp_path / "mine.safetensors").read_bytes()
+    for file in (tmp_path / "mine.safetensors", finished / "reward.safetensors"):
+        refused(rltrainer("fit", finished, "--seed", 9, "--out", file), str(file), "exists already", "--out FILE")
+    assert (tmp_path / "mine.safetensors").read_bytes() == before
+    refused(rltrainer("fit", finished, "--out", tmp_path / "no" / "x.safetensors"), "cannot be written")
+
+
+def test_fit_says_whose_its_unset_settings_are(rltrainer: Command) -> None:
+    text = rltrainer("fit", "--help").out
+    assert "--reward.members N" in text
+    assert "[the run's]" in text
+    assert "--env" not in text
+
+
+def test_import_takes_back_what_export_wrote(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
+    assert rltrainer("export", finished, tmp_path / "mine.jsonl").code == 0
+    shutil.copytree(finished, tmp_path / "copy")
+    connection = sqlite3.connect(tmp_path / "copy" / "store.db")
+    connection.execute("DELETE FROM labels")
+    connection.commit()
+    connection.close()
+    result = rltrainer("import", tmp_path / "copy", tmp_path / "mine.jsonl")
+    assert (result.code, result.err) == (0, "")
+    assert "12 labels" in result.out
+    assert "12 of them new" in result.out
+    assert rltrainer("export", tmp_path / "copy", tmp_path / "again.jsonl").code == 0
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "mine.jsonl").read_bytes()
+    refused(rltrainer("import", tmp_path / "copy", tmp_path / "none.jsonl"), "none.jsonl", "pass another FILE")
+
+
 def test_export_works_while_somebody_labels(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
     store = Store.create(tmp_path / "run")
     first, second = toys.random_segments(2, np.random.default_rng(0))
@@ -214,7 +266,7 @@ def test_env_options_are_yaml(rltrainer: Command, tmp_path: Path) -> None:
 def test_help_teaches(rltrainer: Command) -> None:
     overview = rltrainer("--help")
     assert overview.code == 0
-    for command in ("train", "label", "evaluate", "enjoy", "export", "doctor"):
+    for command in ("train", "label", "bot", "evaluate", "enjoy", "fit", "export", "import", "doctor"):
         assert command in overview.out
         assert rltrainer(command, "--help").code == 0
     assert "rltrainer train" in overview.out
@@ -289,11 +341,11 @@ BAD = {
         ["actions are Tuple"],
     ),
     "an env that cannot be shown": (
-        ["train", "--env", "toys:dict_env", "--segments.steps", "8"],
+        ["train", "--env", "toys:dict_env", "--segments.steps", "8", "--port", "0"],
         ["toys:dict_env", "cannot be shown"],
     ),
     "an env that takes no render_mode where its factory takes anything": (
-        ["train", "--env", "toys:ledger", "--segments.steps", "8"],
+        ["train", "--env", "toys:ledger", "--segments.steps", "8", "--port", "0"],
         ["toys:ledger", "render_mode"],
     ),
     "a config that is not there": ([*TRAIN, "--config", "none.yaml"], ["cannot read the config 'none.yaml'"]),
@@ -312,7 +364,10 @@ BAD = {
     "a run that is not there, to evaluate": (["evaluate", "nowhere"], ["'nowhere' is not a run folder"]),
     "a run that is not there, to enjoy": (["enjoy", "nowhere"], ["'nowhere' is not a run folder"]),
     "a run that is not there, to export": (["export", "nowhere"], ["'nowhere' is not a run folder"]),
+    "a run that is not there, to fit": (["fit", "nowhere"], ["'nowhere' is not a run folder"]),
+    "a run that is not there, to import into": (["import", "nowhere", "x.jsonl"], ["'nowhere' is not a run folder"]),
     "a run that is not there, to label": (["label", "nowhere"], ["'nowhere' is not a run folder"]),
+    "a run that is not there, to a bot": (["bot", "nowhere"], ["'nowhere' is not a run folder"]),
     "no episodes": (["evaluate", ".", "--episodes", "0"], ["--episodes"]),
     "no command of ours": (["trian"], ["trian"]),
 }
@@ -359,10 +414,10 @@ def test_a_run_folder_that_cannot_be_made_is_one_sentence(rltrainer: Command, tm
 def test_a_store_of_another_version_is_refused(rltrainer: Command, tmp_path: Path, command: str) -> None:
     Store.create(tmp_path / "run", env={"id": "Pendulum-v1", "options": {}}, config=Config().model_dump(mode="json")).close()
     connection = sqlite3.connect(tmp_path / "run" / "store.db")
-    connection.execute("UPDATE meta SET value = '2' WHERE key = 'version'")
+    connection.execute("UPDATE meta SET value = '9' WHERE key = 'version'")
     connection.commit()
     connection.close()
-    refused(rltrainer(command, tmp_path / "run"), "is a store of version 2 and this rltrainer reads version 1")
+    refused(rltrainer(command, tmp_path / "run"), "is a store of version 9 and this rltrainer reads version 2")
     assert not (tmp_path / "run" / "labels.jsonl").exists()
 
 
@@ -396,6 +451,12 @@ def test_a_port_in_use_is_refused_and_leaves_nothing_behind(rltrainer: Command, 
 def test_a_run_cannot_be_labelled_at_a_port_in_use(rltrainer: Command, tmp_path: Path, taken_port: int) -> None:
     Store.create(tmp_path / "run", env={"id": "Pendulum-v1", "options": {}}, config=Config().model_dump(mode="json")).close()
     refused(rltrainer("label", "run", "--port", taken_port, "--no-open"), str(taken_port), "--port")
+
+
+def test_a_bot_says_where_it_found_no_label_service(rltrainer: Command, finished: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    refused(rltrainer("bot", finished, "--port", port), f"labeling.port is {port}", "`rltrainer label RUN`")
 
 
 @pytest.mark.parametrize("labeler", ["oracle", "none"])

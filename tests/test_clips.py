@@ -244,6 +244,18 @@ def test_the_runner_stays_in_the_middle_of_the_picture() -> None:
     close(env)
 
 
+def test_time_after_an_end_shows_the_last_picture_darkened() -> None:
+    """So both clips of a pair are of one length, and nobody takes the end for a clip that hangs."""
+    segment = dataclasses.replace(rolled("CartPole-v1", 4, 6), terminated=True, after=5)
+    maker = ClipMaker("CartPole-v1", {}, Clips(size=64))
+    clip = maker.make(segment)
+    maker.close()
+    assert (clip.frames, clip.steps) == (11, 11)
+    shown = decoded(clip.video).astype(float)
+    assert shown[5].mean() > 1.8 * shown[6].mean() > 20
+    np.testing.assert_allclose(shown[6:].mean(axis=(1, 2, 3)), shown[6].mean(), rtol=0.02)
+
+
 def test_captured_frames_are_shown_as_they_are() -> None:
     """No replay could match this segment."""
     frames = []

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from rltrainer.config import Config, Queries
 from rltrainer.core import Answer, Array, Comparison, Query, Segment, Teacher, UserError, Verdict
 from rltrainer.loop import PreferenceLoop, Progress
+from rltrainer.queries import STRATEGIES
 from rltrainer.schedule import Schedule
 from rltrainer.store import Store
 from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper
@@ -139,6 +140,18 @@ def test_the_schedule_only_ever_rises_and_ever_more_slowly() -> None:
     assert (rates > 0).all()
     assert (np.diff(rates) < 1e-9).all()
     assert schedule.asked_by(4_500) > 0.25 * 200 + 0.75 * 200 * 0.6  # more than evenly spread
+
+
+def late_share(decay: float) -> float:
+    """What a decay has asked, of all that is not asked up front, half-way through the asking."""
+    return Schedule(1000, 1000, Queries(warmup_share=0.0, decay=decay)).asked_by(450) / 1000
+
+
+def test_one_number_makes_the_schedule_even_falling_or_nearly_all_early() -> None:
+    """log(1 + 0.5 / C) / log(1 + 1 / C): half for a C without bounds; log 3.5 / log 6; log 51 / log 101."""
+    assert late_share(decay=1e6) == pytest.approx(0.5, abs=1e-4)
+    assert late_share(decay=0.2) == pytest.approx(0.6992, abs=1e-4)
+    assert late_share(decay=0.01) == pytest.approx(0.8519, abs=1e-4)
 
 
 def test_no_budget_is_no_limit() -> None:
@@ -555,7 +568,7 @@ class ByPlace:
         )
 
 
-@pytest.mark.parametrize("strategy", ["uniform", "disagreement"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_true_reward_never_leaks_into_what_is_learned(rigs: Callable[..., Rig], strategy: str) -> None:
     """The same labels, and noise in place of the true reward: the learned weights are the same to the bit."""
     settings = config(
@@ -626,6 +639,12 @@ def test_a_teacher_that_was_passed_wins_over_the_config(rigs: Callable[..., Rig]
     rig.loop.warm_up()
     assert {label.answer.verdict for label in rig.loop.store.labels()} == {Verdict.EQUAL}
     assert all(comparison.target == 0.5 for comparison in rig.learner.fits[-1])
+
+
+def test_the_oracle_errs_as_the_config_says(rigs: Callable[..., Rig]) -> None:
+    settings = {"beta": 2.0, "gamma": 0.9, "mistake": 0.1, "skip": 0.2, "equal": 0.3}
+    rig = rigs(config(**{f"teacher__{name}": value for name, value in settings.items()}))
+    assert {name: getattr(rig.loop.teacher, name) for name in settings} == settings
 
 
 # ------------------------------------------------------------------ the store that it keeps

@@ -59,6 +59,11 @@ def test_what_the_service_sends_is_not_taken_from_a_page(name: str) -> None:
         wire.read(example(name))
 
 
+@pytest.mark.parametrize("name", sorted({*KINDS} - {*FROM_PAGES, "pair_header", "pair_header_watched"}))
+def test_what_the_service_says_is_known_by_its_type(name: str) -> None:
+    assert wire.heard(example(name)) == KINDS[name].model_validate_json(example(name))
+
+
 @pytest.mark.parametrize("name", FROM_PAGES)
 def test_a_field_too_many_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="labeler"):

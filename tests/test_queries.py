@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import toys
 
-from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment
-from rltrainer.queries import STRATEGIES, disagreement, uniform
+from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment, Strategy
+from rltrainer.queries import STRATEGIES, disagreement, information_gain, uniform
+from rltrainer.queries.diversity import best_apart
+from rltrainer.queries.information_gain import mutual_information
 
 
 class KnownReturns:
@@ -110,17 +114,108 @@ def test_disagreement_is_of_probabilities_and_not_of_returns() -> None:
     assert [{0, 1}, {2, 3}] not in found
 
 
-def test_disagreement_orders_by_the_spread_over_the_members() -> None:
-    members = learner(40)
-    many = disagreement(candidates(40), members, 20, np.random.default_rng(5))
-    probabilities = 1 / (1 + np.exp(-(members.returns[:, many[:, 0]] - members.returns[:, many[:, 1]])))
-    spread = probabilities.std(axis=0)
-    assert (np.diff(spread) <= 1e-9).all()
-
-
-def test_huge_returns_overflow_nothing() -> None:
+@pytest.mark.parametrize("strategy", [disagreement, information_gain])
+def test_huge_returns_overflow_nothing(strategy: Strategy) -> None:
+    """Members that are sure of opposite things contradict each other most; the pair of 2 and 3 says nothing."""
     members = KnownReturns([[1e6, -1e6, 0, 0], [-1e6, 1e6, 0, 0]])
-    assert len(disagreement(candidates(4), members, 2, np.random.default_rng(0))) == 2
+    orders = [strategy(candidates(4), members, 2, np.random.default_rng(seed)).tolist() for seed in range(20)]
+    found = [[set(pair) for pair in pairs] for pairs in orders]
+    assert [{0, 1}, {2, 3}] in found
+    assert [{2, 3}, {0, 1}] not in found
+
+
+def logit(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
+
+
+def test_the_information_gain_is_the_entropy_of_the_mean_less_the_mean_entropy() -> None:
+    """In nats, one column a pair.
+
+    0.9 and 0.1: H(0.5) - H(0.9) = 0.6931 - 0.3251 = 0.3681
+    0.5 and 0.5: nobody knows, and no answer tells who is right: 0
+    0.9 and 0.9: 0
+    0.9 and 0.5: H(0.7) - (0.3251 + 0.6931) / 2 = 0.6109 - 0.5091 = 0.1018
+    0 and 1, to the last bit: ln 2
+    """
+    logits = [[logit(0.9), 0.0, logit(0.9), logit(0.9), -1e4], [logit(0.1), 0.0, logit(0.9), 0.0, 1e4]]
+    np.testing.assert_allclose(mutual_information(np.array(logits)), [0.3681, 0, 0, 0.1018, np.log(2)], atol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", [disagreement, information_gain])
+def test_segments_that_are_all_alike_are_asked_about_in_the_order_of_their_scores(strategy: Strategy) -> None:
+    """Nothing is gained by asking something else: there is nothing else."""
+    alike = [toys.segment(np.ones((3, 2)), np.ones((2, 1)), seed=number) for number in range(40)]
+    members = learner(40)
+    pairs = strategy(alike, members, 20, np.random.default_rng(5))
+    first = members.returns[:, pairs[:, 0]] - members.returns[:, pairs[:, 1]]
+    scores = {disagreement: (1 / (1 + np.exp(-first))).std(axis=0), information_gain: mutual_information(first)}[strategy]
+    assert (np.diff(scores) <= 1e-9).all()
+    assert len({frozenset(pair) for pair in pairs.tolist()}) == 20
+
+
+# ------------------------------------------------------------------ diversity
+
+
+def places(*numbers: float) -> list[Segment]:
+    """Segments of one step, each seen at one place all the time."""
+    return [toys.segment(np.full((2, 1), number), np.zeros((1, 1)), seed=seed) for seed, number in enumerate(numbers)]
+
+
+PAIRS = np.arange(10).reshape(5, 2)
+
+
+def test_a_near_duplicate_of_a_chosen_pair_is_not_asked() -> None:
+    """Differences 9, 9, -9, 3 and -3: after the best, the second and third are it again, from either side."""
+    segments = places(9, 0, 10, 1, 1, 10, 3, 0, 4, 7)
+    chosen = best_apart(PAIRS, np.array([0.5, 0.49, 0.48, 0.2, 0.1]), segments, 2)
+    np.testing.assert_array_equal(chosen, [[0, 1], [6, 7]])
+
+
+def test_of_pairs_as_far_away_the_higher_score_is_asked() -> None:
+    """Differences 0 and 10, chosen first; then 5 and 5, which are both 5 away."""
+    chosen = best_apart(PAIRS[:4], np.array([0.5, 0.5, 0.3, 0.4]), places(1, 1, 10, 0, 5, 0, 6, 1), 3)
+    np.testing.assert_array_equal(chosen, [[0, 1], [2, 3], [6, 7]])
+
+
+def test_a_pair_far_away_is_asked_for_half_the_score() -> None:
+    """After the difference 0: 0.4 * 4 = 1.6 against 0.3 * 6 = 1.8."""
+    chosen = best_apart(PAIRS[:3], np.array([0.5, 0.4, 0.3]), places(2, 2, 4, 0, 6, 0), 2)
+    np.testing.assert_array_equal(chosen, [[0, 1], [4, 5]])
+
+
+def test_each_number_seen_counts_on_its_own_scale() -> None:
+    """The place in metres or in millimetres: the same pairs are asked."""
+    segments = toys.random_segments(40, np.random.default_rng(0))
+    pairs, scores = np.arange(40).reshape(-1, 2), np.random.default_rng(1).random(20)
+    large = [replace(s, observations=s.observations * np.array([1000, 1], np.float32)) for s in segments]
+    np.testing.assert_array_equal(best_apart(pairs, scores, segments, 8), best_apart(pairs, scores, large, 8))
+
+
+@pytest.mark.parametrize("strategy", [disagreement, information_gain])
+def test_a_batch_is_not_the_same_query_again_and_again(strategy: Strategy) -> None:
+    """Of 40 candidates, 30 show either of two behaviours that the members dispute most: one such pair is enough."""
+    noise = np.random.default_rng(0)
+    kinds = [0, 1] * 15 + list(range(2, 12))
+    seen = [toys.segment(noise.normal(10.0 * kind % 7, 0.01, (3, 2)), np.zeros((2, 1)), seed=n) for n, kind in enumerate(kinds)]
+    disputed = [[2.0 * (kind == 0) + 0.1 * kind for kind in kinds], [2.0 * (kind == 1) - 0.1 * kind for kind in kinds]]
+    most = 0
+    for seed in range(20):
+        pairs = strategy(seen, KnownReturns(disputed), 4, np.random.default_rng(seed))
+        most = max(most, sum({kinds[a], kinds[b]} == {0, 1} for a, b in pairs))
+    assert most == 1
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_choosing_five_of_fifty_pairs_takes_under_ten_milliseconds(name: str) -> None:
+    """Of this thread's own time, HalfCheetah's segments, without the learner's; the quickest of five."""
+    rng = np.random.default_rng(0)
+    segments = [toys.segment(rng.normal(size=(51, 17)), rng.normal(size=(50, 6)), seed=number) for number in range(100)]
+    taken = []
+    for _ in range(5):
+        began = time.thread_time()
+        STRATEGIES[name](segments, learner(100), 5, rng)
+        taken.append(time.thread_time() - began)
+    assert min(taken) < 0.010
 
 
 def test_uniform_draws_every_pair_alike() -> None:

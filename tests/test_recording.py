@@ -68,7 +68,7 @@ class Play:
     def check(self, segment: Segment) -> None:
         """The segment is what was played: consecutive steps of one episode, and what led to them."""
         env, episode, start = (int(x) for x in segment.observations[0])
-        steps = len(segment)
+        steps = len(segment.actions)
         expected = [[env, episode, start + t] for t in range(steps + 1)]
         np.testing.assert_array_equal(segment.observations, np.array(expected, np.float32))
         actions = [self.action_of[env, episode, t] for t in range(start + steps)]
@@ -79,6 +79,7 @@ class Play:
         length, how = self.ended.get((env, episode), (-1, ""))
         at_end = start + steps == length
         assert segment.terminated == (at_end and how == "terminated")
+        assert not segment.after or segment.terminated
         assert segment.truncated == (at_end and how == "truncated")
 
 
@@ -126,16 +127,20 @@ def test_terminated_and_truncated_stay_apart_and_belong_to_the_last_step() -> No
     seen = {
         (int(s.observations[0, 1]), int(s.observations[0, 2])): (s.terminated, s.truncated)
         for s in sample(play.recorder, steps=5)
+        if not s.after
     }
     assert seen == {(0, 0): (False, False), (0, 1): (True, False), (1, 0): (False, False), (1, 1): (False, True)}
 
 
-def test_an_episode_that_fell_early_is_one_segment_as_a_whole() -> None:
+def test_a_window_reaches_over_the_step_that_terminated_an_episode() -> None:
+    """All windows are of one length; one that was cut off by a time limit ends there, since it would have gone on."""
     play = Play()
     play.episode(3, how="terminated")
     play.episode(8)
-    lengths = {(int(s.observations[0, 1])): len(s) for s in sample(play.recorder, steps=5)}
-    assert lengths == {0: 3, 1: 5}
+    segments = sample(play.recorder, steps=5)
+    assert {len(s) for s in segments} == {5}
+    after = {(int(s.observations[0, 1]), int(s.observations[0, 2])): s.after for s in segments}
+    assert after == {(0, 0): 2, (0, 1): 3, (0, 2): 4, (1, 0): 0, (1, 1): 0, (1, 2): 0, (1, 3): 0}
 
 
 def test_an_episode_that_was_cut_off_or_left_early_is_no_segment() -> None:

@@ -32,6 +32,19 @@ class Sum:
         parts = (np.asarray(part, float).reshape(len(observations), -1) for part in (observations, actions, next_observations))
         return np.asarray(sum(part.sum(axis=1) for part in parts))
 
+    def at_end(self, observations: Array) -> Array:
+        return np.zeros(len(observations))
+
+
+class Ending(Sum):
+    """Pays 1 a step, and 100 and what is seen there for having ended."""
+
+    def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
+        return np.ones(len(observations))
+
+    def at_end(self, observations: Array) -> Array:
+        return np.asarray(100.0 + observations.sum(axis=1, dtype=float))
+
 
 class Constant(Sum):
     """Pays the same for every step."""
@@ -131,6 +144,39 @@ def test_the_learned_return_is_told_at_the_end_and_begins_anew() -> None:
         assert info["learned_return"] == 10.0
 
 
+def until_done(env: gym.Env[Any, Any]) -> list[tuple[Any, ...]]:
+    """The steps of one episode in which CartPole is pushed to the right."""
+    env.reset(seed=3)
+    steps = [env.step(1)]
+    while not (steps[-1][2] or steps[-1][3]):
+        steps.append(env.step(1))
+    return steps
+
+
+def test_the_step_that_ends_an_episode_pays_for_what_comes_after_it() -> None:
+    *before, last = until_done(wrap(gym.make("CartPole-v1"), Ending()))
+    assert [reward for _, reward, *_ in before] == [1.0] * len(before)
+    assert last[1] == pytest.approx(101.0 + float(last[0].sum()))
+    assert last[4]["learned_return"] == pytest.approx(len(before) + last[1])
+
+
+def test_a_time_limit_ends_nothing_so_nothing_is_paid_for_it() -> None:
+    *_, last = until_done(wrap(gym.make("CartPole-v1", max_episode_steps=5), Ending()))
+    assert (last[1], last[2], last[3]) == (1.0, False, True)
+
+
+def test_in_a_vector_each_env_is_paid_for_its_own_end() -> None:
+    venv = wrap_vec(*[lambda: gym.make("CartPole-v1"), lambda: gym.make("CartPole-v1", max_episode_steps=5)], reward=Ending())
+    venv.reset()
+    ends: dict[int, tuple[float, float]] = {}
+    for _ in range(12):
+        _, rewards, dones, infos = venv.step(np.array([1, 1]))
+        for env in np.flatnonzero(dones):
+            ends.setdefault(int(env), (rewards[env], infos[env]["terminal_observation"].sum()))
+    assert ends[0][0] == pytest.approx(101.0 + ends[0][1], rel=1e-5)
+    assert ends[1][0] == 1.0
+
+
 def test_the_reward_that_is_set_counts_from_the_next_step_on() -> None:
     env = wrap(toys.ledger(), Constant(1.0))
     env.reset(seed=1)
@@ -177,7 +223,8 @@ def test_the_terminal_observation_is_recorded_and_not_the_reset_one() -> None:
     assert infos[5][0]["learned_return"] == sum(row[0] for row in paid[:6])
     for segment in venv.recorder.sample(200, 4, np.random.default_rng(0)):
         episode, step = segment.observations[0]
-        np.testing.assert_array_equal(segment.observations, [[episode, step + t] for t in range(5)])
+        seen = [[episode, step + t] for t in range(len(segment.actions) + 1)]
+        np.testing.assert_array_equal(segment.observations, seen)
 
 
 def test_an_end_by_time_is_truncated_and_an_end_by_falling_is_terminated() -> None:
@@ -186,9 +233,8 @@ def test_an_end_by_time_is_truncated_and_an_end_by_falling_is_terminated() -> No
     venv.reset()
     for _ in range(12):
         venv.step(np.zeros((2, 1), np.float32))
-    ends = {
-        (s.terminated, s.truncated, len(s.lead_in) + len(s)) for s in venv.recorder.sample(200, 4, np.random.default_rng(0))
-    }
+    segments = venv.recorder.sample(200, 4, np.random.default_rng(0))
+    ends = {(s.terminated, s.truncated, len(s.lead_in) + len(s.actions)) for s in segments}
     assert {end for end in ends if end[0] or end[1]} == {(True, False, 4), (False, True, 6)}
 
 

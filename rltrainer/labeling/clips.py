@@ -85,9 +85,13 @@ class ClipMaker:
         """Raises Mismatch where the replay is not what was recorded: then there is no clip."""
         frame_rate = self._settings.frame_rate or self._env_rate
         shown = steps_shown(len(segment), self._env_rate, frame_rate)
-        pictures = _captured(segment, set(shown)) if segment.frames else self._replayed(segment, set(shown))
+        last = len(segment.actions) - 1
+        taken = {min(step, last) for step in shown}
+        pictures = _captured(segment, taken) if segment.frames else self._replayed(segment, taken)
         fitted = {step: fit(seen, self._settings.size) for step, seen in pictures.items()}
-        height, width, _ = fitted[shown[0]].shape
+        height, width, _ = fitted[min(taken)].shape
+        if segment.after:
+            fitted |= dict.fromkeys(range(last + 1, len(segment)), over(fitted[last]))
         video = encode([fitted[step] for step in shown], frame_rate)
         return Clip(video, len(shown), len(segment), frame_rate, width, height)
 
@@ -134,6 +138,15 @@ def fit(seen: Array, size: int) -> Array:
     if (even_width, even_height) == (width, height):
         return seen
     return np.asarray(Image.fromarray(seen).resize((even_width, even_height), Image.Resampling.BILINEAR))
+
+
+def over(seen: Array) -> Array:
+    """The last picture of an episode, darkened and grey: the time after it, in which nothing happens."""
+    grey = seen.mean(axis=2, keepdims=True)
+    return np.asarray(DARKNESS * (0.3 * seen + 0.7 * grey), np.uint8)
+
+
+DARKNESS = 0.45
 
 
 # ------------------------------------------------------------------ video

@@ -158,6 +158,10 @@ class Status(Message):
     reward_version: int
 
 
+Outbound = Annotated[Welcome | Rules | Status | Ack | Refused | Withdrawn, Field(discriminator="type")]
+_OUTBOUND: TypeAdapter[Welcome | Rules | Status | Ack | Refused | Withdrawn] = TypeAdapter(Outbound)
+
+
 def read(text: str) -> Hello | LabelMessage | SettingsMessage:
     """A message from a page. Raises ValueError with a sentence fit to send back."""
     try:
@@ -166,6 +170,11 @@ def read(text: str) -> Hello | LabelMessage | SettingsMessage:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "message"
         raise ValueError(f"message not understood: {place}: {first['msg']}") from None
+
+
+def heard(text: str) -> Welcome | Rules | Status | Ack | Refused | Withdrawn:
+    """A text message from the service. Raises ValidationError."""
+    return _OUTBOUND.validate_json(text)
 
 
 def pack_pair(header: PairHeader, videos: tuple[bytes, bytes]) -> bytes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
 import numpy as np
@@ -15,24 +15,16 @@ from rltrainer.loop import PreferenceLoop
 
 
 class PreferenceCallback(BaseCallback):
-    """`model.learn(total, callback=PreferenceCallback(loop))`: warms up, then updates the loop between rollouts.
+    """`model.learn(total, callback=PreferenceCallback(loop))`: warms up, then updates the loop at each rollout's start.
 
-    An update asks and learns in a thread of its own while the policy is optimised, which touches neither recorder nor
-    reward; the next rollout waits for its end, so the run stays as repeatable as without threads. The warm-up's random
-    steps count as env steps of the model, so that `total` is what the env was stepped in all.
+    The warm-up's random steps count as env steps of the model, so that `total` is what the env was stepped in all.
     """
 
     def __init__(self, loop: PreferenceLoop) -> None:
         super().__init__()
         self.loop = loop
         self._learned_returns: deque[float] = deque(maxlen=100)
-        self._thread: ThreadPoolExecutor | None = None
-        self._update: Future[Any] | None = None
-
-    def close(self) -> None:
-        """Wait for an update that is under way; for runs that end before their time."""
-        if self._thread is not None:
-            self._thread.shutdown()
+        self._began = (0.0, 0)
 
     def _on_training_start(self) -> None:
         if isinstance(self.model, OffPolicyAlgorithm):
@@ -42,12 +34,12 @@ class PreferenceCallback(BaseCallback):
             self.model.num_timesteps += self.loop.warm_up(env)
         self.model._last_obs = cast(Any, env.reset())  # SB3 resets before this call, and the warm-up stepped since
         self.model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="preferences")
+        self._began = (time.monotonic(), self.model.num_timesteps)
 
     def _on_rollout_start(self) -> None:
-        """From here on the reward stays as it is: no rollout sees two."""
-        if self._update is not None:
-            self._update.result()
+        """The one place where the reward changes: no rollout sees two."""
+        self.loop.steps = self.model.num_timesteps
+        self.loop.update()
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
@@ -56,17 +48,6 @@ class PreferenceCallback(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        self._record()
-        self.loop.steps = self.model.num_timesteps
-        assert self._thread is not None  # made when the training began
-        self._update = self._thread.submit(self.loop.update)
-
-    def _on_training_end(self) -> None:
-        self._on_rollout_start()
-        self.close()
-
-    def _record(self) -> None:
-        """What was learned from so far, to the model's log."""
         fit = self.loop.last_fit
         record = self.logger.record
         if self._learned_returns:

@@ -15,6 +15,9 @@ from rltrainer.methods.replay import Kept, Replay
 GROWTH = 1.1
 """While exploring, states are compared anew each time the buffer has grown by a tenth: all of them cost P² distances."""
 
+RESET_STEPS = 100
+"""Gradient steps that a critic which began again takes at once, as in PEBBLE's code."""
+
 
 class RelabellingCallback(PreferenceCallback):
     """The same for SAC, TD3 and DDPG: `model.learn(total, callback=RelabellingCallback(loop))`.
@@ -45,7 +48,7 @@ class RelabellingCallback(PreferenceCallback):
         """Nothing runs beside the training here."""
 
     def _on_rollout_end(self) -> None:
-        self._record()
+        super()._on_rollout_end()
         steps = self.model.num_timesteps
         if self._entropy is None:
             before = self.loop.env.seat.reward
@@ -59,6 +62,8 @@ class RelabellingCallback(PreferenceCallback):
             self.loop.steps = steps
             self._ask_first()
             reset_critic(self.model)
+            model = cast(OffPolicyAlgorithm, self.model)
+            model.train(RESET_STEPS, model.batch_size)
 
     def _explore(self) -> None:
         """Pay for states unlike those in the buffer."""

@@ -12,7 +12,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from rltrainer.core import Array, UserError
+from rltrainer.core import Array, RewardFunction, UserError
 from rltrainer.envs import flat_observations
 from rltrainer.wrapper import RewardSeat
 
@@ -39,6 +39,8 @@ class Replay:
             raise UserError("this env shows pictures, which SB3's replay buffer stores transposed; use PPO")
         if self._buffer.optimize_memory_usage:
             raise UserError("optimize_memory_usage is on, so terminal observations are not stored; leave it off")
+        if not self._buffer.handle_timeout_termination:
+            raise UserError("handle_timeout_termination is off, so time limits would pay as terminations do; leave it on")
 
     def __len__(self) -> int:
         """Transitions stored, those of all envs counted."""
@@ -52,11 +54,19 @@ class Replay:
     def relabel(self) -> None:
         """Every stored transition pays what the reward in use says of it (PEBBLE, Lee et al. 2021, §4.3)."""
         rewards = self._buffer.rewards.reshape(-1)  # a view
-        reward = self._seat.reward
         for begin in range(0, len(self), CHUNK):
             rows = slice(begin, min(begin + CHUNK, len(self)))
-            before, after = (self._flat(seen, rows) for seen in (self._buffer.observations, self._buffer.next_observations))
-            rewards[rows] = 0.0 if reward is None else reward(before, self._actions(rows), after)
+            rewards[rows] = 0.0 if self._seat.reward is None else self._due(self._seat.reward, rows)
+
+    def _due(self, reward: RewardFunction, rows: slice) -> Array:
+        """What the wrapper would pay today for these transitions, [n]: the time after a termination with the last step."""
+        before, after = (self._flat(seen, rows) for seen in (self._buffer.observations, self._buffer.next_observations))
+        due = reward(before, self._actions(rows), after)
+        dones, timeouts = (_rows(flags, rows, ()) for flags in (self._buffer.dones, self._buffer.timeouts))
+        terminated = (dones == 1) & (timeouts == 0)
+        if terminated.any():
+            due[terminated] += reward.at_end(after[terminated])
+        return due
 
     def _flat(self, stored: Any, rows: slice) -> Array:
         """Rows [n, O] of observations stored as [B, N, ...], each part of a Dict by itself."""

@@ -12,23 +12,34 @@ from rltrainer.config import Config
 from rltrainer.core import UserError
 from rltrainer.fancy import is_black_box_id
 
-TAU = 0.02
-"""How fast the target critic follows: quicker than SB3's 0.005, since there are fewer gradient steps than env steps."""
+ROUND = 64
+"""Env steps between two rounds of gradient steps, those of all envs counted: a round's first step costs as much as its env steps."""
+RANDOM_STEPS = 1000
+"""Env steps before the first gradient step, and at most a tenth of the run."""
+ENTROPY_WEIGHT = "auto_0.1"
+"""Adapted from 0.1 on, as in PEBBLE's code: SB3's 1.0 outweighs a reward of std 1 for thousands of gradient steps."""
 MOST_TRANSITIONS = 1_000_000
 
 
 def make_sac(env: VecEnv, config: Config, seed: int | None) -> SAC:
     """An untrained SAC with the settings of the config's `sac` section. Raises UserError as `check_sac` does."""
     check_sac(config, env.observation_space, env.action_space)
+    round_steps = max(1, ROUND // env.num_envs)  # in each env
+    collected = round_steps * env.num_envs
     return SAC(
         "MultiInputPolicy" if isinstance(env.observation_space, gym.spaces.Dict) else "MlpPolicy",
         env,
         seed=seed,
         device="cpu",
-        tau=TAU,
-        buffer_size=min(config.steps + config.sac.train_freq * env.num_envs, MOST_TRANSITIONS),
+        learning_rate=config.sac.learning_rate,
+        gamma=config.sac.gamma,
+        batch_size=config.sac.batch_size,
+        train_freq=round_steps,
+        gradient_steps=max(1, round(config.sac.replay_ratio * collected)),
+        learning_starts=min(RANDOM_STEPS, config.steps // 10),
+        ent_coef=ENTROPY_WEIGHT,
+        buffer_size=min(config.steps + collected, MOST_TRANSITIONS),
         policy_kwargs={"optimizer_kwargs": {"fused": True}},
-        **config.sac.model_dump(exclude={"exploration_steps"}),
     )
 
 

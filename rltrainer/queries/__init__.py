@@ -2,8 +2,9 @@
 
 from rltrainer.core import Strategy
 from rltrainer.queries.disagreement import disagreement
+from rltrainer.queries.information_gain import information_gain
 from rltrainer.queries.uniform import uniform
 
-STRATEGIES: dict[str, Strategy] = {"disagreement": disagreement, "uniform": uniform}
+STRATEGIES: dict[str, Strategy] = {"disagreement": disagreement, "information_gain": information_gain, "uniform": uniform}
 
-__all__ = ["STRATEGIES", "disagreement", "uniform"]
+__all__ = ["STRATEGIES", "disagreement", "information_gain", "uniform"]

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from rltrainer.core import Array, Learner, Segment
+from rltrainer.queries.diversity import best_apart
+from rltrainer.queries.uniform import random_pairs
 
 
 def disagreement(segments: Sequence[Segment], learner: Learner, count: int, rng: np.random.Generator) -> Array:
-    """The `count` pairs [count, 2] whose P(first is better) varies most over the members (Christiano et al. 2017, 2.2.4).
+    """`count` pairs [count, 2], no two alike, whose P(first is better) varies most over the members.
 
-    The candidates are paired at random, so no segment is in two pairs.
+    The standard deviation of P (Christiano et al. 2017, section 2.2.4).
     """
-    pairs = rng.permutation(len(segments))[: len(segments) // 2 * 2].reshape(-1, 2)
+    pairs = random_pairs(len(segments), rng)
     returns = learner.member_returns(segments)  # [M, N]
     spread = np.tanh((returns[:, pairs[:, 0]] - returns[:, pairs[:, 1]]) / 2).std(axis=0)  # σ(x) = (1 + tanh(x / 2)) / 2
-    return pairs[np.argsort(-spread, kind="stable")[:count]]
+    return best_apart(pairs, spread, segments, count)

@@ -11,5 +11,9 @@ from rltrainer.core import Array, Learner, Segment
 
 def uniform(segments: Sequence[Segment], learner: Learner, count: int, rng: np.random.Generator) -> Array:
     """`count` pairs [count, 2] of the candidates, no segment in two pairs."""
-    pairs = rng.permutation(len(segments))[: len(segments) // 2 * 2].reshape(-1, 2)
-    return pairs[:count]
+    return random_pairs(len(segments), rng)[:count]
+
+
+def random_pairs(segments: int, rng: np.random.Generator) -> Array:
+    """All of the candidates paired at random, [segments // 2, 2]; no segment is in two pairs."""
+    return rng.permutation(segments)[: segments // 2 * 2].reshape(-1, 2)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, Segment
-from rltrainer.rewards.features import Scale, features, segment_features
+from rltrainer.rewards.features import Scale, end_features, features, segment_features
 
 SLOPE = 0.01
 MAX_GRADIENT = 10.0
@@ -41,22 +41,43 @@ class EnsembleReward:
     In NumPy and with few calls: for the few rows of one step that is several times quicker than torch.
     """
 
-    def __init__(self, version: int, action_space: gym.Space[Any], scale: Scale, layers: Sequence[tuple[Array, Array]]) -> None:
-        """layers: (weight [M, in, out], bias [M, 1, out]) of each layer, the last one to [M, in, 1]."""
+    def __init__(
+        self,
+        version: int,
+        action_space: gym.Space[Any],
+        scale: Scale,
+        layers: Sequence[tuple[Array, Array]],
+        steps_after: int,
+    ) -> None:
+        """
+        layers:      (weight [M, in, out], bias [M, 1, out]) of each layer, the last one to [M, in, 1]
+        steps_after: how many steps of being over are paid for at once, where an episode terminates
+        """
         self.version = version
         self._space = action_space
-        self._low, self._high = scale.bounds
+        self._steps_after = steps_after
+        low, high = scale.bounds
+        self._low, self._high = low[:-1], high[:-1]
         weight, bias = layers[0]
-        self._first = np.concatenate(list(weight / scale.std[:, None]), axis=1)  # [D, M · H]
-        self._first_bias = (bias.reshape(-1) - scale.mean @ self._first).astype(np.float32)
+        first = np.concatenate(list(weight / scale.std[:, None]), axis=1)  # [D, M · H]
+        self._first, over = np.ascontiguousarray(first[:-1], np.float32), first[-1]
+        self._bias = (bias.reshape(-1) - scale.mean @ first).astype(np.float32)
+        self._bias_over = (self._bias + over).astype(np.float32)
         self._rest = [(weight, bias.reshape(-1)) for weight, bias in layers[1:]]
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
-        rows = features(self._space, observations, actions, next_observations)
+        return self._rewards(features(self._space, observations, actions, next_observations), self._bias)
+
+    def at_end(self, observations: Array) -> Array:
+        """What the steps after the end would pay, one by one, in these terminal observations [N, O]."""
+        rows = end_features(observations, gym.spaces.flatdim(self._space))
+        return self._steps_after * self._rewards(rows, self._bias_over)
+
+    def _rewards(self, rows: Array, first_bias: Array) -> Array:
         np.maximum(rows, self._low, out=rows)
         np.minimum(rows, self._high, out=rows)
         hidden = rows @ self._first  # [N, M · H]
-        hidden += self._first_bias
+        hidden += first_bias
         for weight, bias in self._rest:
             np.maximum(hidden, SLOPE * hidden, out=hidden)
             members = hidden.reshape(len(rows), len(weight), -1).transpose(1, 0, 2) @ weight  # [M, N, H]
@@ -87,10 +108,11 @@ class Nets(torch.nn.Module):
 
 @dataclass
 class Batch:
-    """All comparisons as tensors: rows [N, 2, T, D] (scaled), mask [N, 2, T], target [N], bags [M, N]."""
+    """All comparisons as tensors: rows [N, 2, T, D] (scaled), mask and over [N, 2, T], target [N], bags [M, N]."""
 
     rows: Tensor
     mask: Tensor
+    over: Tensor
     target: Tensor
     bags: Array
 
@@ -108,13 +130,14 @@ class EnsembleLearner:
         self._settings = settings
         self._space = action_space
         self._rng = np.random.default_rng(seed)
-        sizes = (2 * observation_size + gym.spaces.flatdim(action_space), *settings.hidden, 1)
+        sizes = (2 * observation_size + gym.spaces.flatdim(action_space) + 1, *settings.hidden, 1)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**63)))
         self._nets = Nets(settings.members, sizes, generator)
         self._optimizer = torch.optim.AdamW(self._nets.parameters(), settings.learning_rate, weight_decay=1e-2, fused=True)
         self._scale = Scale(np.zeros(sizes[0], np.float32), np.ones(sizes[0], np.float32))
         self._output = (np.zeros(settings.members), np.ones(settings.members))  # mean and std of each member
         self._overall = 1.0  # std of the members' mean
+        self._steps_after = 1  # a clip's length: how far anyone has judged what comes after an end
         self._bags: dict[tuple[str, str], Array] = {}
 
     # ------------------------------------------------------------------ learning
@@ -127,7 +150,7 @@ class EnsembleLearner:
         most = self._settings.fit_steps * (FIRST_FIT if self.version == 0 else 1)
         for indices in self._minibatches(batch.bags, most):
             self._descend(batch, indices)
-        self._anchor(rows)
+        self._anchor(np.concatenate(rows), batch)
         self.version += 1
         return self._report(batch)
 
@@ -141,20 +164,27 @@ class EnsembleLearner:
             for c in comparisons
         ]
         self._scale = Scale.of([*reference, *(rows for pair in sides for rows in pair)])
-        longest = max(len(rows) for pair in sides for rows in pair)
+        longest = self._steps_after = max(len(rows) for pair in sides for rows in pair)
         data = np.zeros((len(sides), 2, longest, len(self._scale.mean)), np.float32)
         mask = np.zeros((len(sides), 2, longest), np.float32)
+        over = np.zeros((len(sides), 2, longest), bool)
         for n, pair in enumerate(sides):
             for side, rows in enumerate(pair):
                 data[n, side, : len(rows)] = self._scale(rows)
                 mask[n, side, : len(rows)] = 1
-        bags = np.array([self._bag(c.key) for c in comparisons]).T
+                over[n, side, : len(rows)] = rows[:, -1] == 1
+        bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
         target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
-        return Batch(torch.from_numpy(data), torch.from_numpy(mask), target, bags)
+        return Batch(torch.from_numpy(data), torch.from_numpy(mask), torch.from_numpy(over), target, bags)
 
-    def _bag(self, key: tuple[str, str]) -> Array:
-        """How often each member's bootstrap holds a label, [M]: drawn once, so what is held out stays held out."""
+    def _bag(self, comparison: Comparison) -> Array:
+        """How often each member's bootstrap holds a label, [M]: drawn once for a pair, so what is held out stays held out.
+
+        A pair asked again, or of two labelers, is in a bootstrap with all of its answers or with none.
+        """
+        one, two = comparison.first.id, comparison.second.id
+        key = (min(one, two), max(one, two))
         if key not in self._bags:
             counts = self._rng.poisson(1.0, self._settings.members)
             if not counts.any():
@@ -188,13 +218,18 @@ class EnsembleLearner:
         returns: Tensor = (self._nets(flat).reshape(mask.shape) * mask).sum(dim=-1)
         return returns
 
-    @torch.no_grad()
-    def _anchor(self, reference: Sequence[Array]) -> None:
-        """Mean and std of each member on the reference batch, and of their mean: frozen until the next refit."""
-        rewards = self._rewards(self._scale(np.concatenate(reference)))  # [M, N]
-        self._output = (rewards.mean(axis=1), np.maximum(rewards.std(axis=1), 1e-6))
-        mean, std = self._output
-        self._overall = max(float(((rewards - mean[:, None]) / std[:, None]).mean(axis=0).std()), 1e-6)
+    def _anchor(self, reference: Array, batch: Batch) -> None:
+        """Offset and scale of each member, and the scale of their mean: frozen until the next refit.
+
+        Preferences between segments of one length leave the offset open, and PPO takes what an episode pays after its end
+        for 0. So 0 is what being over pays on average, once a labeler has judged an end: an offset from elsewhere would pay
+        for surviving, or for dying. Before that, and in envs without ends, 0 is the mean of the reference batch [N, D].
+        """
+        rewards = self._rewards(self._scale(reference))  # [M, N]
+        ends = np.asarray(batch.rows[batch.over])
+        zero = self._rewards(ends).mean(axis=1) if len(ends) else rewards.mean(axis=1)
+        self._output = (zero, np.maximum(rewards.std(axis=1), 1e-6))
+        self._overall = max(float((rewards / self._output[1][:, None]).mean(axis=0).std()), 1e-6)
 
     def _rewards(self, rows: Array) -> Array:
         """Raw rewards [M, N] of scaled rows [N, D]."""
@@ -215,7 +250,8 @@ class EnsembleLearner:
         if held_out is not None and len(batch) >= 10:
             self._regularise(held_out / max(train, 1e-9))
         accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.target))
-        return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay)
+        foretold = _held_out_probability(np.asarray(logits), batch.bags, self._settings.label_noise)
+        return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay, foretold)
 
     @property
     def weight_decay(self) -> float:
@@ -245,7 +281,9 @@ class EnsembleLearner:
         gain = 1 / (std * self._overall)
         weights[-1] = (weights[-1] * gain[:, None, None]).astype(np.float32)
         biases[-1] = ((biases[-1] - mean[:, None, None]) * gain[:, None, None]).astype(np.float32)
-        return EnsembleReward(self.version, self._space, self._scale, list(zip(weights, biases, strict=True)))
+        return EnsembleReward(
+            self.version, self._space, self._scale, list(zip(weights, biases, strict=True)), self._steps_after
+        )
 
     def state(self) -> dict[str, Array]:
         """Nets, scales and the regularisation, as named arrays."""
@@ -256,6 +294,7 @@ class EnsembleLearner:
             "output.mean": self._output[0],
             "output.std": self._output[1],
             "output.overall": np.array([self._overall]),
+            "steps_after": np.array([self._steps_after]),
             "version": np.array([self.version]),
             "weight_decay": np.array([self.weight_decay]),
         }
@@ -267,6 +306,7 @@ class EnsembleLearner:
         self._scale = Scale(np.asarray(state["scale.mean"]), np.asarray(state["scale.std"]))
         self._output = (np.asarray(state["output.mean"]), np.asarray(state["output.std"]))
         self._overall = float(state["output.overall"][0])
+        self._steps_after = int(state["steps_after"][0])
         self.version = int(state["version"][0])
         for group in self._optimizer.param_groups:
             group["weight_decay"] = float(state["weight_decay"][0])
@@ -283,3 +323,12 @@ def _held_out_accuracy(logits: Array, bags: Array, target: Array) -> float | Non
         return None
     votes = (logits * outside).sum(axis=0)[judged]
     return float(((votes > 0) == (target[judged] > 0.5)).mean())
+
+
+def _held_out_probability(logits: Array, bags: Array, noise: float) -> Array:
+    """P̃(first is better), [N], at the mean logit of the members that did not learn from it; NaN where all did."""
+    outside = bags == 0
+    count = outside.sum(axis=0)
+    mean = (logits * outside).sum(axis=0) / np.maximum(count, 1)
+    probability = (1 - noise) * (1 + np.tanh(mean / 2)) / 2 + noise / 2
+    return np.where(count > 0, probability, np.nan)

@@ -1,0 +1,95 @@
+"""Labels that come from elsewhere: out of a file of JSON lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rltrainer.core import Answer, Label, Query, Range, UserError, Verdict
+from rltrainer.store import Store
+
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Line(BaseModel):
+    """One label of an exported file (docs/labels.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    label_id: Text
+    query_id: Text
+    segments: tuple[Text, Text]
+    verdict: Literal["prefer", "equal", "skip"]
+    preferred: Text | None
+    trims: dict[Text, Range]
+    labeler: Text
+    source: Text
+    revision: Count
+    created_at: float
+    asked_at_step: Count
+    strategy: Text
+
+    @property
+    def query(self) -> Query:
+        """The pair that was asked about."""
+        return Query(self.query_id, *self.segments, self.asked_at_step, self.strategy)
+
+    @property
+    def label(self) -> Label:
+        """What was answered. Raises ValueError where verdict and `preferred` contradict each other."""
+        answer = Answer(Verdict(self.verdict), self.preferred, self.trims)
+        return Label(
+            self.label_id,
+            self.query_id,
+            self.labeler,
+            answer,
+            self.revision,
+            created_at=self.created_at,
+            source=self.source,
+        )
+
+
+def import_labels(store: Store, file: Path) -> tuple[int, int]:
+    """Take the labels of an exported file into the store of the run that they are about. Gives (labels, new ones).
+
+    Raises UserError, with nothing taken, where a line is no label, or is about segments that the store lacks.
+    """
+    lines = _lines(file)
+    lacking = store.lacking({segment for line in lines for segment in line.segments})
+    foreign = sum(not lacking.isdisjoint(line.segments) for line in lines)
+    if foreign:
+        raise UserError(
+            f"{str(file)!r} holds {foreign} labels about segments that {str(store.folder)!r} lacks; "
+            "import them into the run that they were given in, or into a copy of it"
+        )
+    try:
+        return len(lines), store.admit([line.query for line in lines], [line.label for line in lines])
+    except ValueError as error:
+        raise UserError(f"{str(file)!r} cannot be imported: {error}; export it again") from None
+
+
+def _lines(file: Path) -> list[Line]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"the labels cannot be read from {str(file)!r}: {error.strerror}; pass another FILE") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{str(file)!r} is not UTF-8 text; pass a file that `rltrainer export` wrote") from None
+    return [_line(line, f"{str(file)!r}, line {number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+
+
+def _line(text: str, where: str) -> Line:
+    """Raises UserError with the line's number."""
+    try:
+        return Line.model_validate(json.loads(text))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        found = f"{where}: {name or 'it'} is no part of a label" + f": {first['msg'][0].lower()}{first['msg'][1:]}"
+        raise UserError(f"{found}; pass a file that `rltrainer export` wrote") from None
+    except (json.JSONDecodeError, RecursionError):
+        raise UserError(f"{where} is not JSON; pass a file that `rltrainer export` wrote") from None

@@ -1,0 +1,52 @@
+"""A batch of pairs that are worth asking each beside the others: ten queries aren't ten times the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rltrainer.core import Array, Segment
+
+LEAST = 1e-6
+"""Distance of pairs that are the same: where nothing else is left, their scores decide."""
+
+
+def best_apart(pairs: Array, scores: Array, segments: Sequence[Segment], count: int) -> Array:
+    """`count` of the pairs [B, 2], the highest score first, then each time the highest score · distance to the chosen ones.
+
+    A greedy k-center (Sener & Savarese 2018; with uncertainty: Lee et al. 2021, section 5.1) in which a high score makes up for
+    nearness, though never for being the same.
+
+    scores: what each pair is worth by itself, [B], ≥ 0
+    """
+    differences = pair_differences(pairs, segments)  # [B, D]
+    chosen = [int(np.argmax(scores))]
+    nearest = distances(differences, differences[chosen[0]])
+    while len(chosen) < min(count, len(pairs)):
+        worth = scores * (nearest + LEAST)
+        worth[chosen] = -1.0
+        chosen.append(int(np.argmax(worth)))
+        nearest = np.minimum(nearest, distances(differences, differences[chosen[-1]]))
+    return pairs[chosen]
+
+
+def pair_differences(pairs: Array, segments: Sequence[Segment]) -> Array:
+    """How the two segments of each pair differ in the means of their steps, [B, D], on the scale of the candidates.
+
+    A label of a reward that is linear in observations and actions speaks of this difference, and of nothing else.
+    """
+    means = np.array([np.concatenate((_mean(segment.observations), _mean(segment.actions))) for segment in segments])  # [N, D]
+    scale = means.std(axis=0)
+    means /= np.where(scale > 0, scale, 1.0)
+    return np.asarray(means[pairs[:, 0]] - means[pairs[:, 1]])
+
+
+def distances(differences: Array, chosen: Array) -> Array:
+    """Of each pair [B, D] to one [D]; which segment stands first makes no difference."""
+    there, turned = (np.linalg.norm(differences + side, axis=1) for side in (-chosen, chosen))
+    return np.asarray(np.minimum(there, turned))
+
+
+def _mean(steps: Array) -> Array:
+    return np.atleast_1d(steps.mean(axis=0)).ravel()

@@ -1,0 +1,204 @@
+"""Facts about labels that come from elsewhere: out of a file, out of another run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toys
+
+from rltrainer.checkpoint import label_rows
+from rltrainer.core import Answer, Query, UserError, Verdict
+from rltrainer.labels import import_labels
+from rltrainer.store import FILE, Store
+
+EQUAL, SKIP, UNDO = Answer(Verdict.EQUAL), Answer(Verdict.SKIP), Answer(Verdict.UNDO)
+
+
+@pytest.fixture
+def stores() -> Iterator[Callable[[Path], Store]]:
+    """Opens stores, and closes them."""
+    opened: list[Store] = []
+
+    def get(folder: Path) -> Store:
+        opened.append(Store.open(folder) if (folder / FILE).exists() else Store.create(folder))
+        return opened[-1]
+
+    yield get
+    for store in opened:
+        store.close()
+
+
+def labelled(store: Store) -> list[Query]:
+    """Five pairs, answered in every way: changed, tied, skipped, taken back, and trimmed by two people."""
+    segments = toys.random_segments(10, np.random.default_rng(0))
+    queries = store.ask(list(zip(segments[::2], segments[1::2], strict=True)), 100, "uniform")
+    changed, tied, skipped, undone, shared = queries
+    store.save_label("a", changed.id, "ada", Answer(Verdict.PREFER, changed.first))
+    store.save_label("b", tied.id, "ada", EQUAL)
+    store.save_label("c", skipped.id, "ada", SKIP)
+    store.save_label("d", undone.id, "ada", EQUAL)
+    store.save_label("e", undone.id, "ada", UNDO)
+    store.save_label("f", shared.id, "ada", Answer(Verdict.PREFER, shared.second, {shared.first: (2, 7)}))
+    store.save_label("g", shared.id, "bob", Answer(Verdict.PREFER, shared.first))
+    store.save_label("h", changed.id, "ada", Answer(Verdict.PREFER, changed.second))
+    return queries
+
+
+def exported(store: Store, file: Path) -> Path:
+    file.write_text("".join(json.dumps(row) + "\n" for row in label_rows(store)))
+    return file
+
+
+def without_labels(run: Path, copy: Path, *, queries: bool = True) -> Path:
+    """A copy of a run that has its segments still, but no labels, and, where asked, no queries."""
+    shutil.copytree(run, copy)
+    connection = sqlite3.connect(copy / FILE)
+    connection.execute("DELETE FROM labels")
+    if not queries:
+        connection.execute("DELETE FROM queries")
+    connection.commit()
+    connection.close()
+    return copy
+
+
+# ------------------------------------------------------------------ from a file
+
+
+@pytest.mark.parametrize("queries", [True, False])
+def test_exported_imported_and_exported_again_is_the_same_file(
+    stores: Callable[[Path], Store], tmp_path: Path, queries: bool
+) -> None:
+    store = stores(tmp_path / "run")
+    labelled(store)
+    file = exported(store, tmp_path / "one.jsonl")
+    copy = stores(without_labels(tmp_path / "run", tmp_path / "copy", queries=queries))
+    assert import_labels(copy, file) == (5, 5)
+    assert exported(copy, tmp_path / "two.jsonl").read_bytes() == file.read_bytes()
+    assert [label.answer for label in copy.standing_labels()] == [label.answer for label in store.standing_labels()]
+
+
+def test_importing_twice_is_importing_once(stores: Callable[[Path], Store], tmp_path: Path) -> None:
+    store = stores(tmp_path / "run")
+    labelled(store)
+    file = exported(store, tmp_path / "one.jsonl")
+    copy = stores(without_labels(tmp_path / "run", tmp_path / "copy"))
+    import_labels(copy, file)
+    before = copy.labels()
+    assert import_labels(copy, file) == (5, 0)
+    assert copy.labels() == before
+    assert import_labels(store, file) == (5, 0)  # nor does a run take its own labels twice
+
+
+def test_an_answer_that_was_changed_or_taken_back_since_the_export_stays_so(
+    stores: Callable[[Path], Store], tmp_path: Path
+) -> None:
+    store = stores(tmp_path / "run")
+    queries = labelled(store)
+    file = exported(store, tmp_path / "one.jsonl")
+    store.save_label("i", queries[1].id, "ada", UNDO)
+    store.save_label("j", queries[0].id, "ada", EQUAL)
+    import_labels(store, file)
+    standing = {label.query_id: label.answer for label in store.standing_labels() if label.labeler == "ada"}
+    assert queries[1].id not in standing
+    assert standing[queries[0].id] == EQUAL
+
+
+def test_an_older_answer_of_the_file_does_not_win_over_one_given_in_the_copy(
+    stores: Callable[[Path], Store], tmp_path: Path
+) -> None:
+    store = stores(tmp_path / "run")
+    queries = labelled(store)
+    file = exported(store, tmp_path / "one.jsonl")
+    copy = stores(without_labels(tmp_path / "run", tmp_path / "copy"))
+    copy.save_label("mine", queries[1].id, "ada", SKIP)
+    assert import_labels(copy, file) == (5, 4)
+    assert next(label for label in copy.standing_labels() if label.query_id == queries[1].id).id == "mine"
+
+
+def test_imported_labels_are_news_to_who_reads_by_cursor(stores: Callable[[Path], Store], tmp_path: Path) -> None:
+    store = stores(tmp_path / "run")
+    labelled(store)
+    file = exported(store, tmp_path / "one.jsonl")
+    copy = stores(without_labels(tmp_path / "run", tmp_path / "copy"))
+    (query,) = copy.ask([toys.random_segments(2, np.random.default_rng(1))], 0, "uniform")  # type: ignore[list-item]
+    cursor = copy.save_label("first", query.id, "ada", EQUAL).seq
+    import_labels(copy, file)
+    assert len(copy.labels(since=cursor)) == 5
+
+
+def test_labels_about_foreign_segments_are_refused_with_their_number_and_nothing_is_taken(
+    stores: Callable[[Path], Store], tmp_path: Path
+) -> None:
+    store, other = stores(tmp_path / "run"), stores(tmp_path / "other")
+    queries = labelled(store)
+    kept = {segment: store.segment(segment) for query in queries[1:2] for segment in (query.first, query.second)}
+    other.ask([(kept[queries[1].first], kept[queries[1].second])], 0, "uniform")
+    file = exported(store, tmp_path / "one.jsonl")
+    with pytest.raises(UserError, match=r"holds 4 labels about segments that '.*other' lacks"):
+        import_labels(other, file)
+    assert other.labels() == []
+
+
+def line(**changes: Any) -> dict[str, Any]:
+    return {
+        "label_id": "x",
+        "query_id": "q",
+        "segments": ["one", "two"],
+        "verdict": "equal",
+        "preferred": None,
+        "trims": {},
+        "labeler": "ada",
+        "source": "browser",
+        "revision": 0,
+        "created_at": 1.5,
+        "asked_at_step": 3,
+        "strategy": "uniform",
+    } | changes
+
+
+BAD = {
+    "no JSON": ("{", "line 2 is not JSON"),
+    "no object": ("3", "line 2"),
+    "a verdict that is none": (json.dumps(line(verdict="better")), "line 2: verdict"),
+    "a field that is none": (json.dumps(line(note="nice")), "line 2: note"),
+    "one segment": (json.dumps(line(segments=["one"])), "line 2: segments"),
+    "a preference for nothing": (json.dumps(line(verdict="prefer")), "only 'prefer' names a segment"),
+    "a preference for another segment": (json.dumps(line(verdict="prefer", preferred="three")), "is not in this query"),
+    "a trim that is too long": (json.dumps(line(trims={"one": [0, 999]})), r"trim \[0, 999\)"),
+    "another pair's query": (json.dumps(line(query_id="known")), "query 'known' asks about other segments"),
+}
+"""A second line → what the sentence holds."""
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_file_with_one_bad_line_is_one_sentence_and_nothing_is_taken(
+    stores: Callable[[Path], Store], tmp_path: Path, case: str
+) -> None:
+    store = stores(tmp_path / "run")
+    one, two, three, four = toys.random_segments(4, np.random.default_rng(0))
+    query, _ = store.ask([(one, two), (three, four)], 0, "uniform")
+    text, sentence = BAD[case]
+    for name, real in (("one", one.id), ("two", two.id), ("known", store.waiting()[1].id)):
+        text, sentence = text.replace(f'"{name}"', f'"{real}"'), sentence.replace(f"'{name}'", f"'{real}'")
+    good = json.dumps(line(label_id="good", query_id=query.id, segments=[one.id, two.id]))
+    (tmp_path / "bad.jsonl").write_text(f"{good}\n{text}\n")
+    with pytest.raises(UserError, match=sentence):
+        import_labels(store, tmp_path / "bad.jsonl")
+    assert store.labels() == []
+    assert len(store.waiting()) == 2
+
+
+def test_a_file_that_is_not_there_or_no_text_is_one_sentence(stores: Callable[[Path], Store], tmp_path: Path) -> None:
+    store = stores(tmp_path / "run")
+    with pytest.raises(UserError, match="cannot be read from"):
+        import_labels(store, tmp_path / "none.jsonl")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="is not UTF-8"):
+        import_labels(store, tmp_path / "bytes")
