@@ -36,7 +36,12 @@ def learned(config: Config) -> dict[str, float]:
     loop = PreferenceLoop(venv, config)
     model = make_ppo(normalised(venv, config), config, config.seed)
     loop.warm_up(model.get_env(), fit=False)
-    figures = _timed(config, lambda: model.learn(config.steps, callback=PreferenceCallback(loop)), model)
+
+    def learn() -> None:
+        loop.update()
+        model.learn(config.steps, callback=PreferenceCallback(loop))
+
+    figures = _timed(config, learn, model)
     figures["labels"] = loop.progress().labels
     figures["refits"] = loop.progress().reward_version
     loop.close()
