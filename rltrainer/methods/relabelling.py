@@ -48,7 +48,7 @@ class RelabellingCallback(PreferenceCallback):
         """Nothing runs beside the training here."""
 
     def _on_rollout_end(self) -> None:
-        super()._on_rollout_end()
+        self._record()
         steps = self.model.num_timesteps
         if self._entropy is None:
             before = self.loop.env.seat.reward
