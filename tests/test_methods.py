@@ -36,10 +36,8 @@ def config(**changes: Any) -> Config:
         "ppo.n_steps": 32,
         "ppo.batch_size": 32,
         "ppo.n_epochs": 1,
-        "sac.train_freq": 8,
-        "sac.gradient_steps": 1,
+        "sac.replay_ratio": 0.01,
         "sac.batch_size": 32,
-        "sac.learning_starts": 16,
     }
     return Config().but(small | {name.replace("__", "."): value for name, value in changes.items()})
 
@@ -74,7 +72,7 @@ class TestMethod:
             return
         model = METHODS[name](venv, config(), 0)
         before = weights(model)
-        model.learn(64)
+        model.learn(200)
         assert any(not np.array_equal(then, now) for then, now in zip(before, weights(model), strict=True))
         assert all(np.isfinite(now).all() for now in weights(model))
         action, _ = model.predict(venv.reset(), deterministic=True)
@@ -86,7 +84,7 @@ class TestMethod:
             venv = DummyVecEnv([toys.drift] * 2)
             venv.seed(5)
             model = METHODS[name](venv, config(), seed)
-            model.learn(128)
+            model.learn(200)
             return weights(model)
 
         first, same, other = trained(3), trained(3), trained(4)
@@ -96,7 +94,7 @@ class TestMethod:
 
     def test_a_rollout_smaller_than_the_batch_is_no_mistake(self, name: str) -> None:
         venv = DummyVecEnv([toys.drift])
-        METHODS[name](venv, config(ppo__n_steps=8, ppo__batch_size=4096, sac__batch_size=4096), 0).learn(32)
+        METHODS[name](venv, config(ppo__n_steps=8, ppo__batch_size=4096, sac__batch_size=4096), 0).learn(200)
 
 
 # ------------------------------------------------------------------ the callback

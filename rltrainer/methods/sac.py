@@ -12,8 +12,10 @@ from rltrainer.config import Config
 from rltrainer.core import UserError
 from rltrainer.fancy import is_black_box_id
 
+TAU = 0.02
+"""How fast the target critic follows. Pendulum-v1, mean true return of all of 8,000 steps: -509, of SB3's 0.005: -739."""
 ROUND = 64
-"""Env steps between two rounds of gradient steps, those of all envs counted: a round's first step costs as much as its env steps."""
+"""Env steps between two rounds of gradient steps, those of all envs counted."""
 RANDOM_STEPS = 1000
 """Env steps before the first gradient step, and at most a tenth of the run."""
 ENTROPY_WEIGHT = "auto_0.1"
@@ -37,6 +39,7 @@ def make_sac(env: VecEnv, config: Config, seed: int | None) -> SAC:
         train_freq=round_steps,
         gradient_steps=max(1, round(config.sac.replay_ratio * collected)),
         learning_starts=min(RANDOM_STEPS, config.steps // 10),
+        tau=TAU,
         ent_coef=ENTROPY_WEIGHT,
         buffer_size=min(config.steps + collected, MOST_TRANSITIONS),
         policy_kwargs={"optimizer_kwargs": {"fused": True}},
