@@ -116,6 +116,16 @@ class PPO(Section):
     log_std_init: Number = Field(-1.0, description="log of the first exploration noise, as a share of half the action range")
 
 
+class SAC(Section):
+    """Stable-Baselines3's SAC, its replay buffer relabelled at each refit. `--labeler none` trains with the same settings."""
+
+    replay_ratio: Positive = Field(1.0, description="gradient steps for each env step")
+    batch_size: Several = Field(128, description="transitions in one gradient step")
+    learning_rate: Positive = Field(7.3e-4, description="Adam's step size")
+    gamma: Share = Field(0.98, description="discount")
+    exploration_steps: Count = Field(0, description="env steps spent on finding new states before the first labels")
+
+
 class Labeling(Section):
     """The label service and its page."""
 
@@ -148,7 +158,7 @@ class Config(Section):
 
     env: str = Field("HalfCheetah-v5", min_length=1, description="Gymnasium or fancy_gym id, or package.module:factory")
     env_options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments for making the env")
-    method: str = Field("ppo", description="ppo, or package.module:name")
+    method: str = Field("ppo", description="ppo, sac (fewer env steps, longer for each), or package.module:name")
     labeler: Labeler = Field("browser", description="who answers: browser, oracle, or none (trains on the env's own reward)")
     steps: Size = Field(1_000_000, description="env steps of the run, warm-up included")
     labels: Count = Field(300, description="label budget of the run, 0 for no limit (MAX_ENTRIES)")
@@ -160,6 +170,7 @@ class Config(Section):
     reward: Reward = Reward()
     teacher: Teacher = Teacher()
     ppo: PPO = PPO()
+    sac: SAC = SAC()
     labeling: Labeling = Labeling()
     clips: Clips = Clips()
 

@@ -140,21 +140,30 @@ class PreferenceLoop:
         env: the outermost env, where wrappers such as VecNormalize are around the rewarded one
         fit: learn from the answers now, rather than at the first boundary
         """
-        pairs = self.schedule.warmup_labels
-        wanted = 2 * self.segment_steps * max(pairs, 2 * self.recorder.n_envs)
+        taken = self.act_at_random(env)
+        self.first_answers(fit=fit)
+        return taken
+
+    def act_at_random(self, env: Any = None) -> int:
+        """The first half of `warm_up`: enough random steps to ask about. Gives the steps taken."""
+        wanted = 2 * self.segment_steps * max(self.schedule.warmup_labels, 2 * self.recorder.n_envs)
         if not self.env.seat.black_box:
             wanted = min(wanted, max(self.config.steps // 4, 2 * self.segment_steps * self.recorder.n_envs))
         taken = explore(env if env is not None else self.env, self.recorder, wanted, self._explore_rng, self.config.steps)
         self.steps += taken
-        self._updated_at = self.steps
         if not self.recorder.sample(1, self.segment_steps, np.random.default_rng(0)):
             raise UserError(f"segments.steps is {self.segment_steps}, and no episode of the warm-up lasted as long; set fewer")
+        return taken
+
+    def first_answers(self, *, fit: bool = True) -> None:
+        """The second half of `warm_up`: ask about the steps so far, wait for a person's answers, learn from them."""
+        self._updated_at = self.steps
+        pairs = self.schedule.warmup_labels
         self._ask(first=pairs)
         self._wait_for(pairs if self.teacher else min(pairs, self.config.queries.warmup_labels))
         self._read()
         if fit:
             self._fit(at_once=True)
-        return taken
 
     def progress(self) -> Progress:
         """Where the run stands."""

@@ -7,7 +7,9 @@ from typing import Any, cast
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from rltrainer.core import UserError
 from rltrainer.loop import PreferenceLoop
 from rltrainer.methods.beside import Beside
 
@@ -33,6 +35,8 @@ class PreferenceCallback(BaseCallback):
             beside.close()
 
     def _on_training_start(self) -> None:
+        if isinstance(self.model, OffPolicyAlgorithm):
+            raise UserError(f"{type(self.model).__name__} learns from a replay buffer; pass RelabellingCallback(loop) instead")
         self._beside = Beside("preferences")
         env = self.training_env
         if self.loop.steps == 0:
