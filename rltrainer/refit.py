@@ -21,6 +21,7 @@ LEAST_FITS = 12
 """Online a label is gone through about as often; the held-out loss is flat from there on (Pendulum-v1, 75 labels)."""
 REFERENCE_SEGMENTS = 64
 RECENT_SEGMENTS = 32
+"""Segments of the newest policy on which a reward is judged."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import { commandOf } from "./keys.js";
 import { Delivery, Outbox } from "./outbox.js";
 import { Player } from "./player.js";
 import { SettingsPanel, changesOf } from "./settings.js";
-import { initialState, mayAnswer, onScreen, ownerOf, rangeOf, reduce, stage, watching } from "./state.js";
+import { flipOf, initialState, mayAnswer, onScreen, ownerOf, rangeOf, reduce, stage, watching } from "./state.js";
 import { View } from "./view.js";
 import { settings } from "./wire.js";
 
@@ -109,7 +109,7 @@ async function take(message) {
 /** @param {import("./wire.js").PairHeader} header @param {[Uint8Array, Uint8Array]} videos */
 function takePair(header, videos) {
   shelf.add(header, videos);
-  dispatch({ type: "pair", header, flip: Math.random() < 0.5 });
+  dispatch({ type: "pair", header, flip: flipOf(header) });
   settleShelf(); // a pair that was not taken is forgotten
 }
 

@@ -20,6 +20,16 @@ const CLOSED = { open: false, pending: false, error: "" };
 const ANSWERED = 500;
 
 /**
+ * Whether a pair's sides are swapped: a toss that falls the same each time the same two clips are shown. So a pair that is
+ * asked again with its sides swapped is shown with its sides swapped.
+ * @param {import("./wire.js").PairHeader} header @returns {boolean}
+ */
+export function flipOf({ clips }) {
+  const [one, two] = clips.map((clip) => clip.segment_id.charCodeAt(clip.segment_id.length - 1));
+  return (one + two) % 2 === 1;
+}
+
+/**
  * @typedef {import("./wire.js").Label} Label
  * @typedef {import("./wire.js").Range} Range
  * @typedef {"left" | "right" | "equal" | "skip"} Choice

@@ -269,7 +269,7 @@ class Session:
     def _note(self, label: Label) -> None:
         self._label_ids.add(label.id)
         self._verdicts[label.query_id, label.labeler] = label.answer.verdict
-        if label.answer.verdict is not Verdict.UNDO:
+        if label.answer.verdict is not Verdict.UNDO and not label.inherited:  # this env may not show another run's clips
             self._watch.newest = label
 
     # ------------------------------------------------------------------ settings

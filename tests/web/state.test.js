@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { HISTORY, LOCK_MS, WATCH_MS, WATCH_QUEUE, initialState, mayAnswer, onScreen, rangeOf, reduce, stage } from "../../web/state.js";
+import { HISTORY, LOCK_MS, WATCH_MS, WATCH_QUEUE, flipOf, initialState, mayAnswer, onScreen, rangeOf, reduce, stage } from "../../web/state.js";
 import { label } from "../../web/wire.js";
 
 const example = (name) => JSON.parse(readFileSync(new URL(`../wire/${name}.json`, import.meta.url), "utf8"));
@@ -200,4 +200,21 @@ test("an event from nowhere changes nothing", () => {
   const state = ready();
   assert.equal(reduce(state, { type: "constructor" }), state);
   assert.equal(reduce(state, { type: "nonsense" }), state);
+});
+
+test("the same two clips asked about again with their sides swapped are shown with their sides swapped", () => {
+  const left = (one, two) => {
+    const clips = [clip(one), clip(two)];
+    return run(initialState(), welcome(), { ...pair("q"), header: { ...pair("q").header, clips }, flip: flipOf({ clips }) }, shown("q"));
+  };
+  const ids = ["3a90", "07c1", "77f2", "1b0e", "52dd", "9004"];
+  const tosses = new Set();
+  for (const one of ids) {
+    for (const two of ids.filter((id) => id !== one)) {
+      const [first, again] = [left(one, two), left(two, one)].map((state) => onScreen(state).clips.map((shown) => shown.segment_id));
+      assert.deepEqual(first, again.toReversed());
+      tosses.add(first[0] === one);
+    }
+  }
+  assert.equal(tosses.size, 2);
 });
