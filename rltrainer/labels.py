@@ -57,10 +57,13 @@ class Line(BaseModel):
 
 def check_heritage(run: Path, sizes: Sizes) -> None:
     """Raises UserError where the labels of that run cannot be learned from in an env of these sizes."""
-    old = Store.open(run)
     try:
-        if not old.standing_labels():
-            raise UserError(f"labels_from is {str(run)!r}, which holds no labels; pass a run that was labelled")
+        old = Store.open(run)
+    except UserError as error:
+        raise UserError(f"labels_from: {error}") from None
+    try:
+        if not _teaching(old):
+            raise UserError(f"labels_from is {str(run)!r}, which holds no labels to learn from; pass a run that was labelled")
         found = Sizes.stored(old)
     finally:
         old.close()
@@ -79,12 +82,17 @@ def inherit(store: Store, run: Path) -> int:
     old = Store.open(run)
     try:
         source = f"{INHERITED}{old.fact('run')}"
-        labels = [label for label in old.standing_labels() if label.answer.verdict is not Verdict.SKIP]
+        labels = _teaching(old)
         queries = [query for label in labels if (query := old.query(label.query_id)) is not None]
         store.keep(old.segment(name) for query in queries for name in (query.first, query.second))
         return store.admit(queries, [label if label.inherited else replace(label, source=source) for label in labels])
     finally:
         old.close()
+
+
+def _teaching(store: Store) -> list[Label]:
+    """What stands now, without the skipped pairs."""
+    return [label for label in store.standing_labels() if label.answer.verdict is not Verdict.SKIP]
 
 
 def import_labels(store: Store, file: Path) -> tuple[int, int]:

@@ -21,6 +21,8 @@ from rltrainer.labels import check_heritage, inherit
 from rltrainer.queries import STRATEGIES
 from rltrainer.recording import Recorder
 from rltrainer.refit import RECENT_SEGMENTS, fit_through
+from rltrainer.repeats import STRATEGY as REPEAT
+from rltrainer.repeats import Repeats
 from rltrainer.rewards import LEARNERS
 from rltrainer.schedule import Schedule
 from rltrainer.seams import named
@@ -38,11 +40,6 @@ LEAST_STEPS = 50
 REFIT_SHARE = 1 / 30
 """A refit waits until this share of the labels is new: late in a run one label more moves little and costs as much."""
 POLL_SECONDS = 0.2
-REPEAT = "repeat"
-REPEAT_SHARE = 0.05
-"""Share of the pairs shown to people that they have judged before: their answers' agreement bounds what can be learned."""
-REMEMBERED = 10
-"""Newest answers that nobody is asked to repeat: they would be remembered."""
 
 
 class Rewarded(Protocol):
@@ -128,8 +125,7 @@ class PreferenceLoop:
         self._asked: dict[str, tuple[Segment, Segment]] = {}
         self._reference: list[Segment] = []
         self._ranking = RankingHistory()
-        self._pairs = 0  # put before people
-        self._repeated: set[str] = set()  # queries shown again, and those that show them
+        self._repeats = Repeats(self._diagnosis_rng)
 
     # ------------------------------------------------------------------ the clock
 
@@ -173,7 +169,7 @@ class PreferenceLoop:
         if self._inherited:
             self._fit(at_once=True)
         self._ask(first=pairs)
-        self._wait_for(pairs if self.teacher else min(pairs, self.config.queries.warmup_labels))
+        self._wait_for(pairs if self.teacher else min(pairs, self.schedule.awaited))
         self._read()
         if fit:
             self._fit(at_once=True)
@@ -242,7 +238,6 @@ class PreferenceLoop:
         pairs = [(candidates[i], candidates[j]) for i, j in chosen]
         queries = self.store.ask(pairs, self.steps, self.config.queries.strategy)
         self._asked |= {query.id: pair for query, pair in zip(queries, pairs, strict=True)}
-        self._pairs += len(pairs)
         if self.teacher is not None:
             answers = [
                 (uuid.uuid4().hex, q.id, self.teacher(a, b, self._teacher_rng))
@@ -252,15 +247,13 @@ class PreferenceLoop:
 
     def _ask_again(self) -> int:
         """Where it is time, show people a pair that was answered, sides swapped. Gives how many: 1 or 0."""
-        answered = [c for c in self._comparisons.values() if c.query_id not in self._inherited][:-REMEMBERED]
-        fresh = [comparison for comparison in answered if comparison.query_id not in self._repeated]
-        if not fresh or len(self._repeated) / 2 + 1 > REPEAT_SHARE * self._pairs:
+        chosen = self._repeats.due([c for c in self._comparisons.values() if c.query_id not in self._inherited])
+        if chosen is None:
             return 0
-        chosen = fresh[self._diagnosis_rng.integers(len(fresh))]
         pair = (chosen.second, chosen.first)
         (query,) = self.store.ask([pair], self.steps, REPEAT)
         self._asked[query.id] = pair
-        self._repeated |= {chosen.query_id, query.id}
+        self._repeats.asked(chosen, query)
         return 1
 
     def _make_room(self, waiting: list[Query]) -> list[Query]:

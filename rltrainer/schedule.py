@@ -40,3 +40,8 @@ class Schedule:
         """Pairs asked before training starts."""
         wanted = max(1, math.ceil(self.labels * self.queries.warmup_share)) if self.labels else self.queries.warmup_labels
         return max(0, wanted - self.known)
+
+    @property
+    def awaited(self) -> int:
+        """How many of their answers training waits for, where people give them."""
+        return min(self.warmup_labels, max(0, self.queries.warmup_labels - self.known))

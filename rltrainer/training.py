@@ -71,7 +71,7 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     run = Run(config, folder, dashboard, film=unrepeatable is not None)
     try:
         if config.labels_from is not None and run.loop is not None:
-            dashboard.say(f"Learns first from {run.loop.inherited} labels of {config.labels_from}")
+            dashboard.say(f"Learns first from the labels of {run.loop.inherited} pairs in {config.labels_from}")
         if shows_page(config):
             run.open_page(announce)
         run.learn()

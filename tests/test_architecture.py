@@ -32,6 +32,7 @@ LADDER = [
     "labels",
     "rewards",
     "refit",
+    "repeats",
     "queries",
     "teachers",
     "loop",

@@ -168,7 +168,7 @@ def test_a_run_starts_from_the_labels_of_another(rltrainer: Command, finished: P
     old = ("train", "--env", "toys:drift", "--labels-from", finished, *SMALL)
     alone = rltrainer(*old, "--labeler", "none", "--seed", "4", "--run", "alone")
     assert alone.code == 0, alone.err
-    assert "12 labels" in alone.err
+    assert "12 pairs" in alone.err
     rows = [json.loads(line) for line in (tmp_path / "alone" / "labels.jsonl").read_text().splitlines()]
     assert len(rows) == 12
     assert all(row["source"].startswith("run:") for row in rows)
@@ -187,7 +187,7 @@ def test_labels_of_other_sizes_are_refused_and_leave_nothing_behind(rltrainer: C
         "2 observed numbers",
         "this env has 3 observed numbers",
     )
-    refused(rltrainer(*pendulum, "--labels-from", "nowhere"), "'nowhere' is not a run folder")
+    refused(rltrainer(*pendulum, "--labels-from", "nowhere"), "labels_from: 'nowhere' is not a run folder")
     assert not list(tmp_path.iterdir())
 
 

@@ -8,7 +8,7 @@ import { commandOf } from "./keys.js";
 import { Delivery, Outbox } from "./outbox.js";
 import { Player } from "./player.js";
 import { SettingsPanel, changesOf } from "./settings.js";
-import { flipOf, initialState, mayAnswer, onScreen, ownerOf, rangeOf, reduce, stage, watching } from "./state.js";
+import { initialState, mayAnswer, onScreen, ownerOf, rangeOf, reduce, stage, watching } from "./state.js";
 import { View } from "./view.js";
 import { settings } from "./wire.js";
 
@@ -106,10 +106,10 @@ async function take(message) {
   if (!outbox.durable) dispatch({ type: "forgetful" });
 }
 
-/** @param {import("./wire.js").PairHeader} header @param {[Uint8Array, Uint8Array]} videos */
+/** @type {Shelf["add"]} */
 function takePair(header, videos) {
   shelf.add(header, videos);
-  dispatch({ type: "pair", header, flip: flipOf(header) });
+  dispatch({ type: "pair", header });
   settleShelf(); // a pair that was not taken is forgotten
 }
 
