@@ -464,8 +464,9 @@ def test_an_oracle_is_watched_and_not_answered(service: StandIn, open_page: Open
     assert service.labels == []
 
 
-def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open) -> None:
-    service.status = wire.Status(
+def status(verdict: str) -> wire.Status:
+    """How a run stands, in the midst of its training."""
+    return wire.Status(
         phase="training",
         message="The agent is learning.",
         labels=12,
@@ -476,10 +477,14 @@ def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open
         steps=200_000,
         steps_per_second=2100.4,
         held_out_accuracy=0.82,
-        verdict="More labels of this kind no longer change the ranking.",
+        verdict=verdict,
         true_return=None,
         reward_version=4,
     )
+
+
+def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open) -> None:
+    service.status = status(verdict="More labels of this kind no longer change the ranking.")
     page = open_page(width=390)
     seen(page)
     assert text(page, "#budget-words") == "12 of 100 labels"
@@ -496,6 +501,18 @@ def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open
     page.wait_for_selector("text=You are up to date")
     service.send(service.status.model_copy(update={"phase": "finished", "message": "All done."}))
     page.wait_for_selector("text=Training has finished")
+
+
+@pytest.mark.parametrize("width", [800, 390])
+def test_the_longest_verdict_takes_no_room_from_the_clips(service: StandIn, open_page: Open, width: int) -> None:
+    page = open_page(width=width)
+    seen(page)
+    heights = []
+    for words in ("", "The reward does not foretell answers better than chance yet."):
+        service.send(status(verdict=words))
+        until(page, f"document.querySelector('#insight-words').textContent.endsWith('right · {words}')")
+        heights.append(page.evaluate("document.documentElement.scrollHeight"))
+    assert heights[0] == heights[1]
 
 
 def test_the_page_weighs_little(service: StandIn, open_page: Open) -> None:
