@@ -93,6 +93,9 @@ _settings = sa.Table(
     sa.Column("labeler", sa.String, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
 )
+_newest = sa.select(sa.func.max(_labels.c.seq)).group_by(_labels.c.query_id, _labels.c.labeler)
+_standing = _labels.select().where(_labels.c.seq.in_(_newest), _labels.c.verdict != Verdict.UNDO.value).subquery("standing")
+"""The newest revision of each (query, labeler), undone ones left out."""
 
 
 class Store:
@@ -278,28 +281,14 @@ class Store:
 
     def standing_labels(self) -> list[Label]:
         """What stands now: the newest revision of each (query, labeler), undone ones left out."""
-        newest = {(label.query_id, label.labeler): label for label in self.labels()}
-        return sorted(
-            (label for label in newest.values() if label.answer.verdict is not Verdict.UNDO),
-            key=lambda label: label.seq,
-        )
+        with self._engine.begin() as connection:
+            return [_label(row) for row in connection.execute(sa.select(_standing).order_by(_standing.c.seq))]
 
     def waiting(self) -> list[Query]:
         """Queries that nobody has answered, oldest first, without the withdrawn ones."""
-        newest = (
-            sa.select(_labels.c.query_id, _labels.c.labeler, sa.func.max(_labels.c.seq).label("seq"))
-            .group_by(_labels.c.query_id, _labels.c.labeler)
-            .subquery()
-        )
-        answered = (
-            sa.select(_labels.c.query_id)
-            .join(newest, _labels.c.seq == newest.c.seq)
-            .where(_labels.c.verdict != Verdict.UNDO.value)
-        )
+        unanswered = ~_queries.c.withdrawn & _queries.c.id.not_in(sa.select(_standing.c.query_id))
         with self._engine.begin() as connection:
-            rows = connection.execute(
-                _queries.select().where(~_queries.c.withdrawn & _queries.c.id.not_in(answered)).order_by(_queries.c.place)
-            ).all()
+            rows = connection.execute(_queries.select().where(unanswered).order_by(_queries.c.place)).all()
         return [_query(row) for row in rows]
 
     def leased(self, now: float) -> dict[str, str]:
@@ -313,13 +302,16 @@ class Store:
 
         Inherited labels and their pairs are not among them.
         """
-        standing = [label for label in self.standing_labels() if not label.inherited]
-        skipped = sum(label.answer.verdict is Verdict.SKIP for label in standing)
+        how_many = sa.func.count()
+        inherited = sa.select(_labels.c.query_id).where(_labels.c.source.startswith(INHERITED))
+        asked = sa.select(how_many).where(~_queries.c.withdrawn, _queries.c.id.not_in(inherited))
+        waiting = asked.where(_queries.c.id.not_in(sa.select(_standing.c.query_id)))
+        own = sa.select(_standing.c.verdict, how_many).where(~_standing.c.source.startswith(INHERITED))
         with self._engine.begin() as connection:
-            inherited = sa.select(_labels.c.query_id).where(_labels.c.source.startswith(INHERITED))
-            own = ~_queries.c.withdrawn & _queries.c.id.not_in(inherited)
-            asked = connection.scalar(sa.select(sa.func.count()).select_from(_queries).where(own)) or 0
-        return {"asked": asked, "waiting": len(self.waiting()), "labels": len(standing) - skipped, "skipped": skipped}
+            verdicts = {verdict: int(number) for verdict, number in connection.execute(own.group_by(_standing.c.verdict))}
+            skipped = verdicts.pop(Verdict.SKIP.value, 0)
+            numbers = {"asked": connection.scalar(asked) or 0, "waiting": connection.scalar(waiting) or 0}
+        return {**numbers, "labels": sum(verdicts.values()), "skipped": skipped}
 
     def newest_event(self, kind: str) -> dict[str, Any] | None:
         """The content of the last event of that kind, with its time as `at` (Unix seconds)."""

@@ -125,12 +125,14 @@ class Run:
         self.config, self.folder, self.dashboard = config, folder, dashboard
         self.service: LabelService | None = None
         self.loop: PreferenceLoop | None = None
+        self.callback: PreferenceCallback | None = None
         self._told_at = 0.0
         seeds = Seeds.of(config.seed)
         venv = make_vec_env(config, number(seeds.envs), film=film)
         if config.learns_reward:
             venv = PreferenceRewardVecWrapper(venv, config.segments.recent_steps)
             self.loop = PreferenceLoop(venv, config, run=folder.path, watch=self._watch)
+            self.callback = PreferenceCallback(self.loop)
         self.model: BaseAlgorithm = named(METHODS, config.method, "method")(
             normalised(venv, config), config, number(seeds.policy)
         )
@@ -146,14 +148,16 @@ class Run:
         """The one `learn` of the run: schedules are never started twice."""
         watcher = RolloutWatch(self._tell, self.service)
         callbacks: list[BaseCallback] = [watcher]
-        if self.loop is not None:
-            callbacks.insert(0, PreferenceCallback(self.loop))
+        if self.callback is not None:
+            callbacks.append(self.callback)
         with _interrupted(self.dashboard):
             self.model.learn(self.config.steps, callback=CallbackList(callbacks))
             self._finish("finished", "Training has finished.")
 
     def save(self) -> None:
         """Everything that was learned, to the run folder."""
+        if self.callback is not None:
+            self.callback.close()
         self.folder.save_policy(self.model)
         if self.loop is not None:
             if self.loop.phase != "finished":

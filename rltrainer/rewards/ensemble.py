@@ -58,12 +58,18 @@ class EnsembleReward:
         self._steps_after = steps_after
         low, high = scale.bounds
         self._low, self._high = low[:-1], high[:-1]
-        weight, bias = layers[0]
-        first = np.concatenate(list(weight / scale.std[:, None]), axis=1)  # [D, M · H]
-        self._first, over = np.ascontiguousarray(first[:-1], np.float32), first[-1]
-        self._bias = (bias.reshape(-1) - scale.mean @ first).astype(np.float32)
-        self._bias_over = (self._bias + over).astype(np.float32)
-        self._rest = [(weight, bias.reshape(-1)) for weight, bias in layers[1:]]
+        first, *others = (weight for weight, _ in layers)
+        weights = [np.concatenate(list(first / scale.std[:, None]), axis=1), *map(_block_diagonal, others)]
+        biases = [bias.reshape(-1) for _, bias in layers]
+        shift, over = scale.mean @ weights[0], weights[0][-1]
+        weights[0] = weights[0][:-1]  # without the row of the feature that says whether all is over
+        weights[-1], biases[-1] = weights[-1].mean(axis=1), biases[-1].mean()  # the mean of the members is linear, too
+        if not others:
+            shift, over = shift.mean(), over.mean()
+        self._first = np.ascontiguousarray(weights[0], np.float32)  # [D - 1, M · H]
+        self._bias = np.asarray(biases[0] - shift, np.float32)
+        self._bias_over = np.asarray(biases[0] - shift + over, np.float32)
+        self._rest = list(zip(weights[1:], biases[1:], strict=True))
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         return self._rewards(features(self._space, observations, actions, next_observations), self._bias)
@@ -80,10 +86,17 @@ class EnsembleReward:
         hidden += first_bias
         for weight, bias in self._rest:
             np.maximum(hidden, SLOPE * hidden, out=hidden)
-            members = hidden.reshape(len(rows), len(weight), -1).transpose(1, 0, 2) @ weight  # [M, N, H]
-            hidden = members.transpose(1, 0, 2).reshape(len(rows), -1)
+            hidden = hidden @ weight
             hidden += bias
-        return np.asarray(hidden.mean(axis=1, dtype=np.float64))  # [N]
+        return hidden.astype(np.float64)  # [N]
+
+
+def _block_diagonal(weight: Array) -> Array:
+    """One matrix [M · H, M · H'] in place of M of them: more products, one call."""
+    members, fan_in, fan_out = weight.shape
+    whole = np.zeros((members, fan_in, members, fan_out), np.float32)
+    whole[np.arange(members), :, np.arange(members)] = weight
+    return whole.reshape(members * fan_in, members * fan_out)
 
 
 class Nets(torch.nn.Module):
