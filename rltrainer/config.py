@@ -159,9 +159,14 @@ class Config(Section):
     env: str = Field("HalfCheetah-v5", min_length=1, description="Gymnasium or fancy_gym id, or package.module:factory")
     env_options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments for making the env")
     method: str = Field("ppo", description="ppo, sac (fewer env steps, longer for each), or package.module:name")
-    labeler: Labeler = Field("browser", description="who answers: browser, oracle, or none (trains on the env's own reward)")
+    labeler: Labeler = Field(
+        "browser", description="who answers: browser, oracle, or none (trains on the env's own reward, or on labels_from alone)"
+    )
     steps: Size = Field(1_000_000, description="env steps of the run, warm-up included")
     labels: Count = Field(300, description="label budget of the run, 0 for no limit (MAX_ENTRIES)")
+    labels_from: str | None = Field(
+        None, description="folder of an earlier run, whose labels are learned from first and use up none of this budget"
+    )
     seed: Count = Field(0, description="the one seed, from which every component gets its own")
     n_envs: Size = Field(8, description="envs stepped side by side")
     subprocesses: bool = Field(False, description="step each env in a process of its own")
@@ -173,6 +178,11 @@ class Config(Section):
     sac: SAC = SAC()
     labeling: Labeling = Labeling()
     clips: Clips = Clips()
+
+    @property
+    def learns_reward(self) -> bool:
+        """Whether the reward comes from preferences, rather than from the env."""
+        return self.labeler != "none" or self.labels_from is not None
 
     @field_validator("env_options")
     @classmethod

@@ -34,6 +34,7 @@ from rltrainer.labeling.gate import check_address
 from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
 from rltrainer.labeling.replay import replays_exactly
+from rltrainer.labels import check_heritage
 from rltrainer.loop import PreferenceLoop, Progress, segment_steps
 from rltrainer.methods import METHODS, PreferenceCallback, RelabellingCallback
 from rltrainer.methods.ppo import rollout_steps
@@ -43,6 +44,7 @@ from rltrainer.queries import STRATEGIES
 from rltrainer.rewards import LEARNERS
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds, number
+from rltrainer.sizes import Sizes
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
 EVENT_SECONDS = 1.0
@@ -64,7 +66,7 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     threadpool_limits(1)
     config = resolved(config, path)
     unrepeatable = None
-    if config.labeler != "none" and shows_page(config):
+    if config.learns_reward and shows_page(config):
         unrepeatable = replays_exactly(config.env, config.env_options, REPLAYED_STEPS, config.seed)
     if unrepeatable is not None:
         dashboard.say(f"{unrepeatable}. {_cost_of_filming(config)}")
@@ -72,6 +74,8 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     dashboard.say(f"Run folder: {path}")
     run = Run(config, folder, dashboard, film=unrepeatable is not None)
     try:
+        if config.labels_from is not None and run.loop is not None:
+            dashboard.say(f"Learns first from the labels of {run.loop.inherited} pairs in {config.labels_from}")
         if shows_page(config):
             run.open_page(announce)
         run.learn()
@@ -94,12 +98,15 @@ def resolved(config: Config, path: Path) -> Config:
     if config.method == "sac":
         check_sac(config, env.observation_space, env.action_space)
     settings: dict[str, Any] = {"ppo.n_steps": rollout_steps(config)}
-    if config.labeler == "none":
+    if not config.learns_reward:
         check_spaces(env.observation_space, env.action_space)
         return config.but(settings)
     named(LEARNERS, config.reward.learner, "reward.learner")
     named(STRATEGIES, config.queries.strategy, "queries.strategy")
-    check_spaces(env.get_wrapper_attr("recorded_observation_space"), env.get_wrapper_attr("recorded_action_space"))
+    seen, done = env.get_wrapper_attr("recorded_observation_space"), env.get_wrapper_attr("recorded_action_space")
+    check_spaces(seen, done)
+    if config.labels_from is not None:
+        check_heritage(Path(config.labels_from), Sizes.of(gym.spaces.flatdim(seen), done))
     settings["segments.steps"] = segment_steps(config, episode_limit(env), frames_per_second(env))
     least = 2 * settings["segments.steps"] * config.n_envs
     if config.steps < least and not is_black_box_id(config.env):
@@ -133,7 +140,7 @@ class Run:
         self._told_at = 0.0
         seeds = Seeds.of(config.seed)
         venv = make_vec_env(config, number(seeds.envs), film=film)
-        if config.labeler != "none":
+        if config.learns_reward:
             venv = PreferenceRewardVecWrapper(venv, config.segments.recent_steps)
             self.loop = PreferenceLoop(venv, config, run=folder.path, watch=self._watch, update_every=UPDATE_STEPS)
         self.model: BaseAlgorithm = named(METHODS, config.method, "method")(
@@ -253,7 +260,7 @@ def make_vec_env(config: Config, seed: int, *, film: bool = False) -> VecEnv:
     makers = [first, *[plain] * (config.n_envs - 1)]
     venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
     venv.seed(seed)
-    return GuardedVecEnv(venv, rewards_learned=config.labeler == "none")
+    return GuardedVecEnv(venv, rewards_learned=not config.learns_reward)
 
 
 class EnvMaker:

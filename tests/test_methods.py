@@ -194,6 +194,9 @@ def test_labels_are_asked_and_learned_while_ppo_trains(run: Run) -> None:
 
 def test_the_log_names_the_reward_and_its_quality(run: Run) -> None:
     assert {"reward/version", "reward/comparisons", "reward/train_loss", "reward/held_out_accuracy"} <= run.spy.logged
+    assert {"reward/accuracy_low", "reward/calibration_error", "reward/disagreement"} <= run.spy.logged
+    assert {"reward/step_correlation", "reward/return_correlation", "reward/ranking_agreement"} <= run.spy.logged
+    assert "reward/verdict" in run.spy.logged
     assert "rollout/ep_learned_rew_mean" in run.spy.logged
 
 

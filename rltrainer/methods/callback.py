@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
@@ -10,6 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from rltrainer.core import UserError
+from rltrainer.diagnostics import Diagnosis
 from rltrainer.loop import PreferenceLoop
 from rltrainer.methods.beside import Beside
 
@@ -26,6 +28,7 @@ class PreferenceCallback(BaseCallback):
         super().__init__()
         self.loop = loop
         self._learned_returns: deque[float] = deque(maxlen=100)
+        self._verdict = ""
         self._beside: Beside | None = None
 
     def close(self) -> None:
@@ -79,3 +82,15 @@ class PreferenceCallback(BaseCallback):
                 record("reward/held_out_loss", fit.held_out_loss)
             if fit.held_out_accuracy is not None:
                 record("reward/held_out_accuracy", fit.held_out_accuracy)
+        if self.loop.diagnosis is not None:
+            self._record_diagnosis(self.loop.diagnosis)
+
+    def _record_diagnosis(self, found: Diagnosis) -> None:
+        """Whether the labelling helps; the verdict where it is a new one."""
+        told = ("labels", "judged", "accuracy", "verdict")  # in other words already
+        for name, value in asdict(found).items():
+            if value is not None and name not in told:
+                self.logger.record(f"reward/{name}", value)
+        if found.verdict != self._verdict:
+            self._verdict = found.verdict
+            self.logger.record("reward/verdict", found.verdict, exclude=("stdout", "csv"))
