@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rltrainer.core import UserError
     from rltrainer.envs import SeededEpisodes, make_env
     from rltrainer.loop import PreferenceLoop
-    from rltrainer.methods import PreferenceCallback
+    from rltrainer.methods import PreferenceCallback, RelabellingCallback
     from rltrainer.teachers import OracleTeacher
     from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper
 
@@ -21,6 +21,7 @@ _HOMES = {
     "PreferenceLoop": "loop",
     "PreferenceRewardVecWrapper": "wrapper",
     "PreferenceRewardWrapper": "wrapper",
+    "RelabellingCallback": "methods",
     "SeededEpisodes": "envs",
     "UserError": "core",
     "make_env": "envs",
@@ -33,6 +34,7 @@ __all__ = [
     "PreferenceLoop",
     "PreferenceRewardVecWrapper",
     "PreferenceRewardWrapper",
+    "RelabellingCallback",
     "SeededEpisodes",
     "UserError",
     "make_env",

@@ -116,6 +116,16 @@ class PPO(Section):
     log_std_init: Number = Field(-1.0, description="log of the first exploration noise, as a share of half the action range")
 
 
+class SAC(Section):
+    """Stable-Baselines3's SAC, its replay buffer relabelled at each refit. `--labeler none` trains with the same settings."""
+
+    replay_ratio: Positive = Field(1.0, description="gradient steps for each env step")
+    batch_size: Several = Field(128, description="transitions in one gradient step")
+    learning_rate: Positive = Field(7.3e-4, description="Adam's step size")
+    gamma: Share = Field(0.98, description="discount")
+    exploration_steps: Count = Field(0, description="env steps spent on finding new states before the first labels")
+
+
 class Labeling(Section):
     """The label service and its page."""
 
@@ -151,10 +161,15 @@ class Config(Section):
         default_factory=dict,
         description="keyword arguments for making the env; fixed_horizon: on has episodes last until their time limit",
     )
-    method: str = Field("ppo", description="ppo, or package.module:name")
-    labeler: Labeler = Field("browser", description="who answers: browser, oracle, or none (trains on the env's own reward)")
+    method: str = Field("ppo", description="ppo, sac (fewer env steps, longer for each), or package.module:name")
+    labeler: Labeler = Field(
+        "browser", description="who answers: browser, oracle, or none (trains on the env's own reward, or on labels_from alone)"
+    )
     steps: Size = Field(1_000_000, description="env steps of the run, warm-up included")
     labels: Count = Field(300, description="label budget of the run, 0 for no limit (MAX_ENTRIES)")
+    labels_from: str | None = Field(
+        None, description="folder of an earlier run, whose labels are learned from first and use up none of this budget"
+    )
     seed: Count = Field(0, description="the one seed, from which every component gets its own")
     n_envs: Size = Field(8, description="envs stepped side by side")
     subprocesses: bool = Field(False, description="step each env in a process of its own")
@@ -163,8 +178,14 @@ class Config(Section):
     reward: Reward = Reward()
     teacher: Teacher = Teacher()
     ppo: PPO = PPO()
+    sac: SAC = SAC()
     labeling: Labeling = Labeling()
     clips: Clips = Clips()
+
+    @property
+    def learns_reward(self) -> bool:
+        """Whether the reward comes from preferences, rather than from the env."""
+        return self.labeler != "none" or self.labels_from is not None
 
     @field_validator("env_options")
     @classmethod

@@ -19,6 +19,10 @@ Array = NDArray[Any]
 Range = tuple[int, int]
 
 
+INHERITED = "run:"
+"""How the source of a label begins that another run's labeler gave; the run's name follows."""
+
+
 class UserError(Exception):
     """A mistake that the user can mend: one sentence with the setting, the value found and the way out."""
 
@@ -140,6 +144,11 @@ class Label:
     seq: int = 0
     created_at: float = 0.0
     source: str = "browser"
+
+    @property
+    def inherited(self) -> bool:
+        """Whether it was given in another run: learned from, and no part of this run's budget."""
+        return self.source.startswith(INHERITED)
 
 
 @dataclass(frozen=True)

@@ -260,7 +260,7 @@ def verdict(labels: int, accuracy_low: float | None, agreements: Sequence[float]
     its 95% interval lies above one half. A reward that ignores its labels is steady too.
     """
     if labels < LEAST_LABELS or len(agreements) < REFITS or accuracy_low is None:
-        return "Too few labels to tell yet."
+        return "Too few new labels to tell yet."
     if accuracy_low <= 0.5:
         return "The reward does not foretell answers better than chance yet."
     if min(agreements) >= SETTLED:

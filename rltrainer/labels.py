@@ -1,14 +1,16 @@
-"""Labels that come from elsewhere: out of a file of JSON lines."""
+"""Labels that come from elsewhere: out of a file of JSON lines, or from another run."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rltrainer.core import Answer, Label, Query, Range, UserError, Verdict
+from rltrainer.core import INHERITED, Answer, Label, Query, Range, UserError, Verdict
+from rltrainer.sizes import Sizes
 from rltrainer.store import Store
 
 Text = Annotated[str, Field(min_length=1)]
@@ -51,6 +53,46 @@ class Line(BaseModel):
             created_at=self.created_at,
             source=self.source,
         )
+
+
+def check_heritage(run: Path, sizes: Sizes) -> None:
+    """Raises UserError where the labels of that run cannot be learned from in an env of these sizes."""
+    try:
+        old = Store.open(run)
+    except UserError as error:
+        raise UserError(f"labels_from: {error}") from None
+    try:
+        if not _teaching(old):
+            raise UserError(f"labels_from is {str(run)!r}, which holds no labels to learn from; pass a run that was labelled")
+        found = Sizes.stored(old)
+    finally:
+        old.close()
+    if found != sizes:
+        raise UserError(
+            f"labels_from is {str(run)!r}, whose segments have {found}, and this env has {sizes}; "
+            "pass a run of an env of the same sizes"
+        )
+
+
+def inherit(store: Store, run: Path) -> int:
+    """Copy the standing labels of another run, with their ids, and their pairs. Gives how many are new.
+
+    Their source becomes the run where they were given. Skipped pairs, which teach nothing, stay behind.
+    """
+    old = Store.open(run)
+    try:
+        source = f"{INHERITED}{old.fact('run')}"
+        labels = _teaching(old)
+        queries = [query for label in labels if (query := old.query(label.query_id)) is not None]
+        store.keep(old.segment(name) for query in queries for name in (query.first, query.second))
+        return store.admit(queries, [label if label.inherited else replace(label, source=source) for label in labels])
+    finally:
+        old.close()
+
+
+def _teaching(store: Store) -> list[Label]:
+    """What stands now, without the skipped pairs."""
+    return [label for label in store.standing_labels() if label.answer.verdict is not Verdict.SKIP]
 
 
 def import_labels(store: Store, file: Path) -> tuple[int, int]:

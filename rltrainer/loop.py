@@ -16,8 +16,13 @@ import numpy as np
 
 from rltrainer.config import Config
 from rltrainer.core import Comparison, FitReport, Label, Learner, Query, Segment, Strategy, Teacher, UserError
+from rltrainer.diagnostics import Diagnosis, RankingHistory, diagnose
+from rltrainer.labels import check_heritage, inherit
 from rltrainer.queries import STRATEGIES
 from rltrainer.recording import Recorder
+from rltrainer.refit import RECENT_SEGMENTS, fit_through
+from rltrainer.repeats import STRATEGY as REPEAT
+from rltrainer.repeats import Repeats
 from rltrainer.rewards import LEARNERS
 from rltrainer.schedule import Schedule
 from rltrainer.seams import named
@@ -57,6 +62,7 @@ class Progress:
     wanted: int
     reward_version: int
     held_out_accuracy: float | None
+    diagnosis: Diagnosis | None = None
 
 
 class PreferenceLoop:
@@ -89,9 +95,9 @@ class PreferenceLoop:
         self.recorder = env.seat.recorder
         oracle = OracleTeacher(**self.config.teacher.model_dump()) if self.config.labeler == "oracle" else None
         self.teacher = teacher or oracle
-        self.schedule = Schedule(self.config.labels, self.config.steps, self.config.queries)
         self.steps = 0
         self.last_fit: FitReport | None = None
+        self.diagnosis: Diagnosis | None = None
         self.phase = "starting"
         self._message = ""
         self._watch = watch or (lambda progress: None)
@@ -103,15 +109,23 @@ class PreferenceLoop:
         self._query_rng = np.random.default_rng(seeds.queries)
         self._teacher_rng = np.random.default_rng(seeds.teacher)
         self._explore_rng = np.random.default_rng(seeds.exploration)
+        self._diagnosis_rng = np.random.default_rng(seeds.diagnosis)
         make_learner: Any = named(LEARNERS, self.config.reward.learner, "reward.learner")
         sizes = Sizes.of(self.recorder.current.shape[1], env.seat.action_space)
         self.learner: Learner = make_learner(sizes.observation, env.seat.action_space, self.config.reward, seeds.learner)
+        if self.config.labels_from is not None:
+            check_heritage(Path(self.config.labels_from), sizes)
         self.store, self._temporary = _open_store(run, self.config, sizes)
+        self._inherited = {label.query_id for label in self.store.labels() if label.inherited}
+        self._asks = self.teacher is not None or self.config.labeler != "none" or self.config.labels_from is None
+        self.schedule = Schedule(self.config.labels, self.config.steps, self.config.queries, self.inherited)
         self.cursor = 0
         self._comparisons: dict[tuple[str, str], Comparison] = {}
         self._learned = 0  # labels read when the last refit began
         self._asked: dict[str, tuple[Segment, Segment]] = {}
         self._reference: list[Segment] = []
+        self._ranking = RankingHistory()
+        self._repeats = Repeats(self._diagnosis_rng)
 
     # ------------------------------------------------------------------ the clock
 
@@ -137,24 +151,38 @@ class PreferenceLoop:
     def warm_up(self, env: Any = None, *, fit: bool = True) -> int:
         """Act at random, ask about it, and learn from the first answers, which a person is waited for. Gives the steps taken.
 
+        Labels of an earlier run are learned from before that, and as many answers fewer are asked for and waited for.
+
         env: the outermost env, where wrappers such as VecNormalize are around the rewarded one
         fit: learn from the answers now, rather than at the first boundary
         """
-        pairs = self.schedule.warmup_labels
-        wanted = 2 * self.segment_steps * max(pairs, 2 * self.recorder.n_envs)
+        taken = self.act_at_random(env)
+        self.first_answers(fit=fit)
+        return taken
+
+    def act_at_random(self, env: Any = None) -> int:
+        """The first half of `warm_up`: enough random steps to ask about. Gives the steps taken."""
+        wanted = 2 * self.segment_steps * max(self._first_pairs, 2 * self.recorder.n_envs)
         if not self.env.seat.black_box:
             wanted = min(wanted, max(self.config.steps // 4, 2 * self.segment_steps * self.recorder.n_envs))
         taken = explore(env if env is not None else self.env, self.recorder, wanted, self._explore_rng, self.config.steps)
         self.steps += taken
-        self._updated_at = self.steps
         if not self.recorder.sample(1, self.segment_steps, np.random.default_rng(0)):
             raise UserError(f"segments.steps is {self.segment_steps}, and no episode of the warm-up lasted as long; set fewer")
+        return taken
+
+    def first_answers(self, *, fit: bool = True) -> None:
+        """The second half of `warm_up`: ask about the steps so far, wait for a person's answers, learn from them."""
+        self._updated_at = self.steps
+        pairs = self._first_pairs
+        self._read()
+        if self._inherited:
+            self._fit(at_once=True)
         self._ask(first=pairs)
-        self._wait_for(pairs if self.teacher else min(pairs, self.config.queries.warmup_labels))
+        self._wait_for(pairs if self.teacher else min(pairs, self.schedule.awaited))
         self._read()
         if fit:
             self._fit(at_once=True)
-        return taken
 
     def progress(self) -> Progress:
         """Where the run stands."""
@@ -171,7 +199,17 @@ class PreferenceLoop:
             wanted=self.config.labels,
             reward_version=fit.version if fit else 0,
             held_out_accuracy=fit.held_out_accuracy if fit else None,
+            diagnosis=self.diagnosis,
         )
+
+    @property
+    def inherited(self) -> int:
+        """Pairs that an earlier run's labels are about."""
+        return len(self._inherited)
+
+    @property
+    def _first_pairs(self) -> int:
+        return self.schedule.warmup_labels if self._asks else 0
 
     def close(self) -> None:
         """Close the store, and remove it if it was temporary."""
@@ -183,18 +221,23 @@ class PreferenceLoop:
 
     def _ask(self, first: int = 0) -> None:
         """Top the queue up to what the schedule allows and the queue holds. An oracle is asked in batches, after `first`."""
+        if not self._asks:
+            return
         waiting = self.store.waiting()
+        given = sum(query_id not in self._inherited for query_id, _ in self._comparisons)
         if self.teacher is None:
             waiting = self._make_room(waiting)
-        allowed = self.schedule.asked_by(self.steps) - len(self._comparisons) - len(waiting)
+        allowed = self.schedule.asked_by(self.steps) - given - len(waiting)
         if self.teacher is None:
             allowed = min(allowed, self._queue_size() - len(waiting))
         elif first:
             allowed = first
         elif not self.config.labels:
             allowed = self.config.queries.batch
-        elif allowed < min(self.config.queries.batch, self.config.labels - len(self._comparisons)):
+        elif allowed < min(self.config.queries.batch, self.config.labels - given):
             return
+        if self.teacher is None and allowed >= 1:
+            allowed -= self._ask_again()
         if allowed >= 1:
             self._put(int(allowed))
 
@@ -215,10 +258,22 @@ class PreferenceLoop:
             ]
             self.store.save_labels("oracle", answers, source="oracle")
 
+    def _ask_again(self) -> int:
+        """Where it is time, show people a pair that was answered, sides swapped. Gives how many: 1 or 0."""
+        chosen = self._repeats.due([c for c in self._comparisons.values() if c.query_id not in self._inherited])
+        if chosen is None:
+            return 0
+        pair = (chosen.second, chosen.first)
+        (query,) = self.store.ask([pair], self.steps, REPEAT)
+        self._asked[query.id] = pair
+        self._repeats.asked(chosen, query)
+        return 1
+
     def _make_room(self, waiting: list[Query]) -> list[Query]:
         """Withdraw pairs about a policy long gone that nobody is looking at; fresh ones take their place."""
         oldest = self.recorder.steps - self.config.segments.recent_steps
-        stale = [q.id for q in waiting if q.id not in self._asked or self._asked[q.id][0].policy_step < oldest]
+        known = {q.id: self._asked[q.id][0].policy_step for q in waiting if q.id in self._asked}
+        stale = [q.id for q in waiting if q.strategy != REPEAT and known.get(q.id, -1) < oldest]
         if not stale:
             return waiting
         looked_at = self.store.leased(time.time())
@@ -246,9 +301,15 @@ class PreferenceLoop:
             return None
         if not self._reference:
             self._reference = self.recorder.sample(REFERENCE_SEGMENTS, self.segment_steps, self._query_rng)
-        self.last_fit = self.learner.fit(list(self._comparisons.values()), self._reference)
+        comparisons = list(self._comparisons.values())
+        if self._inherited and not self._learned:
+            self.last_fit = fit_through(self.learner, comparisons, self._reference, self.config.reward)
+        else:
+            self.last_fit = self.learner.fit(comparisons, self._reference)
         self.env.seat.reward = self.learner.snapshot()
         self._learned = self.cursor
+        recent = self.recorder.sample(RECENT_SEGMENTS, self.segment_steps, self._diagnosis_rng)
+        self.diagnosis = diagnose(comparisons, self.last_fit, self.learner, recent, self._ranking)
         return self.last_fit
 
     def _take(self, label: Label) -> None:
@@ -347,4 +408,6 @@ def _open_store(run: Path | str | None, config: Config, sizes: Sizes) -> tuple[S
         "sizes": sizes.fact,
     }
     store = Store.open(folder) if (folder / "store.db").exists() else Store.create(folder, **facts)
+    if config.labels_from is not None:
+        inherit(store, Path(config.labels_from))
     return store, temporary

@@ -21,6 +21,7 @@ LEAST_FITS = 12
 """Online a label is gone through about as often; the held-out loss is flat from there on (Pendulum-v1, 75 labels)."""
 REFERENCE_SEGMENTS = 64
 RECENT_SEGMENTS = 32
+"""Segments of the newest policy on which a reward is judged."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ def fit_through(
 def refit(store: Store, settings: Reward, seed: int, watch: Callable[[int, int, FitReport], None]) -> Refit:
     """A new reward model from a run's standing labels. Raises UserError where there is nothing to learn from.
 
-    It is normalised on the segments that were asked about first, as online on those of the warm-up, and compared with the
-    true reward on those asked about last.
+    It is normalised on the segments that were judged first, as online on those of the warm-up, and compared with the true
+    reward on those judged last. Not by the policy's age: another run's labels came first, of however old a policy.
     """
     comparisons = _comparisons(store)
     if not comparisons:
@@ -63,9 +64,9 @@ def refit(store: Store, settings: Reward, seed: int, watch: Callable[[int, int, 
     make_learner: Any = named(LEARNERS, settings.learner, "reward.learner")
     learner: Learner = make_learner(sizes.observation, sizes.action_space, settings, Seeds.of(seed).learner)
     shown = {segment.id: segment for comparison in comparisons for segment in (comparison.first, comparison.second)}
-    by_age = sorted(shown.values(), key=lambda segment: segment.policy_step)
-    report = fit_through(learner, comparisons, by_age[:REFERENCE_SEGMENTS], settings, watch)
-    return Refit(learner, report, diagnose(comparisons, report, learner, by_age[-RECENT_SEGMENTS:]))
+    judged = list(shown.values())
+    report = fit_through(learner, comparisons, judged[:REFERENCE_SEGMENTS], settings, watch)
+    return Refit(learner, report, diagnose(comparisons, report, learner, judged[-RECENT_SEGMENTS:]))
 
 
 def _comparisons(store: Store) -> list[Comparison]:

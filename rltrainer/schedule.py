@@ -18,17 +18,19 @@ class Schedule:
     One number, `queries.decay`, is the C of every schedule: a small one asks nearly all early, a large one at a constant rate.
 
     labels: the budget, 0 for no limit; steps: env steps of the run
+    known:  labels of an earlier run. They stand for as many of the warm-up's, which are kept for later then
     """
 
     labels: int
     steps: int
     queries: Queries
+    known: int = 0
 
     def asked_by(self, step: int) -> float:
         """How many pairs should have been asked by this env step."""
         if not self.labels:
             return math.inf
-        early = self.queries.warmup_share
+        early = min(self.queries.warmup_share, self.warmup_labels / self.labels)
         passed = min(1.0, step / (LAST_QUERY * self.steps))
         late = math.log1p(passed / self.queries.decay) / math.log1p(1 / self.queries.decay)
         return max(self.warmup_labels, self.labels * (early + (1 - early) * late))
@@ -36,4 +38,10 @@ class Schedule:
     @property
     def warmup_labels(self) -> int:
         """Pairs asked before training starts."""
-        return max(1, math.ceil(self.labels * self.queries.warmup_share)) if self.labels else self.queries.warmup_labels
+        wanted = max(1, math.ceil(self.labels * self.queries.warmup_share)) if self.labels else self.queries.warmup_labels
+        return max(0, wanted - self.known)
+
+    @property
+    def awaited(self) -> int:
+        """How many of their answers training waits for, where people give them."""
+        return min(self.warmup_labels, max(0, self.queries.warmup_labels - self.known))

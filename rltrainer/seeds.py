@@ -16,6 +16,7 @@ class Seeds(NamedTuple):
     learner: np.random.SeedSequence
     envs: np.random.SeedSequence
     policy: np.random.SeedSequence
+    diagnosis: np.random.SeedSequence
 
     @classmethod
     def of(cls, seed: int) -> Seeds:

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from rltrainer.core import Answer, Label, Query, Range, Segment, UserError, Verdict
+from rltrainer.core import INHERITED, Answer, Label, Query, Range, Segment, UserError, Verdict
 
 VERSION = 2
 FILE = "store.db"
@@ -93,6 +93,9 @@ _settings = sa.Table(
     sa.Column("labeler", sa.String, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
 )
+_newest = sa.select(sa.func.max(_labels.c.seq)).group_by(_labels.c.query_id, _labels.c.labeler)
+_standing = _labels.select().where(_labels.c.seq.in_(_newest), _labels.c.verdict != Verdict.UNDO.value).subquery("standing")
+"""The newest revision of each (query, labeler), undone ones left out."""
 
 
 class Store:
@@ -151,19 +154,28 @@ class Store:
     def ask(self, pairs: Iterable[tuple[Segment, Segment]], asked_at: int, strategy: str) -> list[Query]:
         """Put pairs before the labelers, in one transaction; their segments are on disk before."""
         pairs = list(pairs)
-        segments = {segment.id: segment for pair in pairs for segment in pair}
-        for segment in segments.values():
-            _write_segment(self._path(segment.id), segment)
-        _sync_folder(self.folder / "segments")
+        rows = self._write(segment for pair in pairs for segment in pair)
         queries = [Query(uuid.uuid4().hex, a.id, b.id, asked_at, strategy) for a, b in pairs]
         with self._writer.begin() as connection:
-            known = set(connection.scalars(sa.select(_segments.c.id).where(_segments.c.id.in_(segments))))
-            rows = [{"id": s.id, "steps": len(s), "policy_step": s.policy_step} for s in segments.values() if s.id not in known]
-            if rows:
-                connection.execute(_segments.insert(), rows)
+            _insert_segments(connection, rows)
             if queries:
                 connection.execute(_queries.insert(), [{**asdict(q), "withdrawn": False} for q in queries])
         return queries
+
+    def keep(self, segments: Iterable[Segment]) -> None:
+        """Make segments durable that nothing is asked about yet."""
+        rows = self._write(segments)
+        with self._writer.begin() as connection:
+            _insert_segments(connection, rows)
+
+    def _write(self, segments: Iterable[Segment]) -> dict[str, dict[str, Any]]:
+        """Segments to disk. Gives the rows that will name them, by id."""
+        rows = {}
+        for segment in segments:
+            _write_segment(self._path(segment.id), segment)
+            rows[segment.id] = {"id": segment.id, "steps": len(segment), "policy_step": segment.policy_step}
+        _sync_folder(self.folder / "segments")
+        return rows
 
     def withdraw(self, query_ids: Sequence[str]) -> None:
         """Take pairs that nobody has answered off the queue; an answer that still comes is kept."""
@@ -269,28 +281,14 @@ class Store:
 
     def standing_labels(self) -> list[Label]:
         """What stands now: the newest revision of each (query, labeler), undone ones left out."""
-        newest = {(label.query_id, label.labeler): label for label in self.labels()}
-        return sorted(
-            (label for label in newest.values() if label.answer.verdict is not Verdict.UNDO),
-            key=lambda label: label.seq,
-        )
+        with self._engine.begin() as connection:
+            return [_label(row) for row in connection.execute(sa.select(_standing).order_by(_standing.c.seq))]
 
     def waiting(self) -> list[Query]:
         """Queries that nobody has answered, oldest first, without the withdrawn ones."""
-        newest = (
-            sa.select(_labels.c.query_id, _labels.c.labeler, sa.func.max(_labels.c.seq).label("seq"))
-            .group_by(_labels.c.query_id, _labels.c.labeler)
-            .subquery()
-        )
-        answered = (
-            sa.select(_labels.c.query_id)
-            .join(newest, _labels.c.seq == newest.c.seq)
-            .where(_labels.c.verdict != Verdict.UNDO.value)
-        )
+        unanswered = ~_queries.c.withdrawn & _queries.c.id.not_in(sa.select(_standing.c.query_id))
         with self._engine.begin() as connection:
-            rows = connection.execute(
-                _queries.select().where(~_queries.c.withdrawn & _queries.c.id.not_in(answered)).order_by(_queries.c.place)
-            ).all()
+            rows = connection.execute(_queries.select().where(unanswered).order_by(_queries.c.place)).all()
         return [_query(row) for row in rows]
 
     def leased(self, now: float) -> dict[str, str]:
@@ -300,12 +298,20 @@ class Store:
             return {row.query_id: row.labeler for row in rows}
 
     def counts(self) -> dict[str, int]:
-        """Numbers of pairs `asked` (withdrawn ones left out), `waiting`, and of standing `labels` and `skipped`."""
-        standing = self.standing_labels()
-        skipped = sum(label.answer.verdict is Verdict.SKIP for label in standing)
+        """Numbers of pairs `asked` (withdrawn ones left out), `waiting`, and of standing `labels` and `skipped`.
+
+        Inherited labels and their pairs are not among them.
+        """
+        how_many = sa.func.count()
+        inherited = sa.select(_labels.c.query_id).where(_labels.c.source.startswith(INHERITED))
+        asked = sa.select(how_many).where(~_queries.c.withdrawn, _queries.c.id.not_in(inherited))
+        waiting = asked.where(_queries.c.id.not_in(sa.select(_standing.c.query_id)))
+        own = sa.select(_standing.c.verdict, how_many).where(~_standing.c.source.startswith(INHERITED))
         with self._engine.begin() as connection:
-            asked = connection.scalar(sa.select(sa.func.count()).select_from(_queries).where(~_queries.c.withdrawn)) or 0
-        return {"asked": asked, "waiting": len(self.waiting()), "labels": len(standing) - skipped, "skipped": skipped}
+            verdicts = {verdict: int(number) for verdict, number in connection.execute(own.group_by(_standing.c.verdict))}
+            skipped = verdicts.pop(Verdict.SKIP.value, 0)
+            numbers = {"asked": connection.scalar(asked) or 0, "waiting": connection.scalar(waiting) or 0}
+        return {**numbers, "labels": sum(verdicts.values()), "skipped": skipped}
 
     def newest_event(self, kind: str) -> dict[str, Any] | None:
         """The content of the last event of that kind, with its time as `at` (Unix seconds)."""
@@ -347,6 +353,13 @@ def _engine(path: Path) -> sa.Engine:
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
     return engine
+
+
+def _insert_segments(connection: sa.Connection, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    known = set(connection.scalars(sa.select(_segments.c.id).where(_segments.c.id.in_(rows))))
+    new = [row for name, row in rows.items() if name not in known]
+    if new:
+        connection.execute(_segments.insert(), new)
 
 
 def _insert_label(connection: sa.Connection, labeler: str, source: str, label_id: str, query_id: str, answer: Answer) -> Label:

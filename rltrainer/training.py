@@ -18,6 +18,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
@@ -33,19 +34,24 @@ from rltrainer.labeling.gate import check_address
 from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
 from rltrainer.labeling.replay import replays_exactly
+from rltrainer.labels import check_heritage
 from rltrainer.loop import PreferenceLoop, Progress, segment_steps
-from rltrainer.methods import METHODS, PreferenceCallback
+from rltrainer.methods import METHODS, PreferenceCallback, RelabellingCallback
 from rltrainer.methods.ppo import rollout_steps
+from rltrainer.methods.sac import check_sac
 from rltrainer.progress import Dashboard
 from rltrainer.queries import STRATEGIES
 from rltrainer.rewards import LEARNERS
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds, number
+from rltrainer.sizes import Sizes
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
 EVENT_SECONDS = 1.0
 REPLAYED_STEPS = 200
 """How much of an episode the self-test at the start shows again."""
+UPDATE_STEPS = 512
+"""Env steps between two updates of the loop where a method's own rollouts are too short to end with one."""
 SPEED_ROLLOUTS = 20
 """Steps per second are those of the last rollouts, their optimisation included."""
 
@@ -60,7 +66,7 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     threadpool_limits(1)
     config = resolved(config, path)
     unrepeatable = None
-    if config.labeler != "none" and shows_page(config):
+    if config.learns_reward and shows_page(config):
         unrepeatable = replays_exactly(config.env, config.env_options, REPLAYED_STEPS, config.seed)
     if unrepeatable is not None:
         dashboard.say(f"{unrepeatable}. {_cost_of_filming(config)}")
@@ -68,6 +74,8 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     dashboard.say(f"Run folder: {path}")
     run = Run(config, folder, dashboard, film=unrepeatable is not None)
     try:
+        if config.labels_from is not None and run.loop is not None:
+            dashboard.say(f"Learns first from the labels of {run.loop.inherited} pairs in {config.labels_from}")
         if shows_page(config):
             run.open_page(announce)
         run.learn()
@@ -87,17 +95,27 @@ def resolved(config: Config, path: Path) -> Config:
     named(METHODS, config.method, "method")
     env = make_env(config.env, config.env_options)
     env.close()
+    if config.method == "sac":
+        check_sac(config, env.observation_space, env.action_space)
     settings: dict[str, Any] = {"ppo.n_steps": rollout_steps(config)}
-    if config.labeler == "none":
+    if not config.learns_reward:
         check_spaces(env.observation_space, env.action_space)
         return config.but(settings)
     named(LEARNERS, config.reward.learner, "reward.learner")
     named(STRATEGIES, config.queries.strategy, "queries.strategy")
-    check_spaces(env.get_wrapper_attr("recorded_observation_space"), env.get_wrapper_attr("recorded_action_space"))
+    seen, done = env.get_wrapper_attr("recorded_observation_space"), env.get_wrapper_attr("recorded_action_space")
+    check_spaces(seen, done)
+    if config.labels_from is not None:
+        check_heritage(Path(config.labels_from), Sizes.of(gym.spaces.flatdim(seen), done))
     settings["segments.steps"] = segment_steps(config, episode_limit(env), frames_per_second(env))
     least = 2 * settings["segments.steps"] * config.n_envs
     if config.steps < least and not is_black_box_id(config.env):
         raise UserError(f"steps is {config.steps}, and the random warm-up alone takes {least}; set more steps, or fewer n_envs")
+    if config.method == "sac" and config.steps <= least + config.sac.exploration_steps:
+        raise UserError(
+            f"steps is {config.steps}, and the warm-up and sac.exploration_steps ({config.sac.exploration_steps}) leave "
+            "none to learn in; set more steps, or fewer sac.exploration_steps"
+        )
     if shows_page(config):
         check_address(config.labeling.host, config.labeling.port)
         reason = shows_pictures(config.env, config.env_options)
@@ -118,15 +136,19 @@ class Run:
         self.config, self.folder, self.dashboard = config, folder, dashboard
         self.service: LabelService | None = None
         self.loop: PreferenceLoop | None = None
+        self.callback: PreferenceCallback | None = None
         self._told_at = 0.0
         seeds = Seeds.of(config.seed)
         venv = make_vec_env(config, number(seeds.envs), film=film)
-        if config.labeler != "none":
+        if config.learns_reward:
             venv = PreferenceRewardVecWrapper(venv, config.segments.recent_steps)
-            self.loop = PreferenceLoop(venv, config, run=folder.path, watch=self._watch)
+            self.loop = PreferenceLoop(venv, config, run=folder.path, watch=self._watch, update_every=UPDATE_STEPS)
         self.model: BaseAlgorithm = named(METHODS, config.method, "method")(
             normalised(venv, config), config, number(seeds.policy)
         )
+        if self.loop is not None:
+            off_policy = isinstance(self.model, OffPolicyAlgorithm)
+            self.callback = RelabellingCallback(self.loop) if off_policy else PreferenceCallback(self.loop)
         self.model.set_logger(configure(str(folder.logs), ["tensorboard"]))
 
     def open_page(self, announce: Callable[[str], None]) -> None:
@@ -139,14 +161,16 @@ class Run:
         """The one `learn` of the run: schedules are never started twice."""
         watcher = RolloutWatch(self._tell, self.service)
         callbacks: list[BaseCallback] = [watcher]
-        if self.loop is not None:
-            callbacks.insert(0, PreferenceCallback(self.loop))
+        if self.callback is not None:
+            callbacks.append(self.callback)
         with _interrupted(self.dashboard):
             self.model.learn(self.config.steps, callback=CallbackList(callbacks))
             self._finish("finished", "Training has finished.")
 
     def save(self) -> None:
         """Everything that was learned, to the run folder."""
+        if self.callback is not None:
+            self.callback.close()
         self.folder.save_policy(self.model)
         if self.loop is not None:
             if self.loop.phase != "finished":
@@ -236,7 +260,7 @@ def make_vec_env(config: Config, seed: int, *, film: bool = False) -> VecEnv:
     makers = [first, *[plain] * (config.n_envs - 1)]
     venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
     venv.seed(seed)
-    return GuardedVecEnv(venv, rewards_learned=config.labeler == "none")
+    return GuardedVecEnv(venv, rewards_learned=not config.learns_reward)
 
 
 class EnvMaker:
@@ -268,13 +292,17 @@ def _cost_of_filming(config: Config) -> str:
 
 
 def normalised(venv: VecEnv, config: Config, *, training: bool = True) -> VecNormalize:
-    """Running scales around the rewarded env: the policy sees scaled observations, segments hold raw ones."""
+    """Running scales around the rewarded env: the policy sees scaled observations, segments hold raw ones.
+
+    SAC fits its temperature to the size of the rewards, and so takes them as they are.
+    """
     space = venv.observation_space
+    scales: dict[str, Any] = {"training": training, "gamma": config.ppo.gamma, "norm_reward": config.method != "sac"}
     if isinstance(space, gym.spaces.Dict):
         keys = [name for name, part in space.items() if isinstance(part, gym.spaces.Box) and not is_image_space(part)]
-        return VecNormalize(venv, training=training, norm_obs=bool(keys), gamma=config.ppo.gamma, norm_obs_keys=keys or None)
+        return VecNormalize(venv, norm_obs=bool(keys), norm_obs_keys=keys or None, **scales)
     scaled = isinstance(space, gym.spaces.Box) and not is_image_space(space)
-    return VecNormalize(venv, training=training, norm_obs=scaled, gamma=config.ppo.gamma)
+    return VecNormalize(venv, norm_obs=scaled, **scales)
 
 
 def load_policy(folder: RunFolder, env: VecNormalize) -> BaseAlgorithm:

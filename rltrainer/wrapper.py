@@ -198,23 +198,24 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, env_rewards, dones, infos = self.venv.step_wait()
+        ended: list[int] = dones.nonzero()[0].tolist()
         env_rewards = np.asarray(env_rewards, np.float32)  # as DummyVecEnv rounds them, and SubprocVecEnv does not
         if "inner_steps" in infos[0]:
             rewards = np.array([self.seat.pay_inner(env, info.pop("inner_steps")) for env, info in enumerate(infos)])
         else:
-            rewards = self._pay(observations, env_rewards, dones, infos)
+            rewards = self._pay(observations, env_rewards, ended, infos)
         for info, env_reward in zip(infos, env_rewards.tolist(), strict=True):
             info["env_reward"] = env_reward
-        for env in np.flatnonzero(dones):
-            rewards[env] += self._turn(int(env), observations, infos[env])
+        for env in ended:
+            rewards[env] += self._turn(env, observations, infos[env])
         return observations, rewards.astype(np.float32), dones, infos
 
-    def _pay(self, observations: VecEnvObs, env_rewards: Array, dones: Array, infos: list[dict[str, Any]]) -> Array:
+    def _pay(self, observations: VecEnvObs, env_rewards: Array, ended: list[int], infos: list[dict[str, Any]]) -> Array:
         space = self.seat.observation_space
         after = flat_observations(space, observations)  # [N, O]
-        if dones.any():
+        if ended:
             after = after.copy()
-            for env in np.flatnonzero(dones):
+            for env in ended:
                 after[env] = flat_observation(space, infos[env]["terminal_observation"])
         if not any("frame" in info for info in infos):
             return self.seat.pay(self._actions, env_rewards, after)

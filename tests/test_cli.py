@@ -165,6 +165,33 @@ def test_export_writes_the_labels_where_it_is_told(rltrainer: Command, finished:
     assert (finished / "labels.jsonl").read_text() == (tmp_path / "mine.jsonl").read_text()
 
 
+def test_a_run_starts_from_the_labels_of_another(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
+    old = ("train", "--env", "toys:drift", "--labels-from", finished, *SMALL)
+    alone = rltrainer(*old, "--labeler", "none", "--seed", "4", "--run", "alone")
+    assert alone.code == 0, alone.err
+    assert "12 pairs" in alone.err
+    rows = [json.loads(line) for line in (tmp_path / "alone" / "labels.jsonl").read_text().splitlines()]
+    assert len(rows) == 12
+    assert all(row["source"].startswith("run:") for row in rows)
+    assert (tmp_path / "alone" / "reward.safetensors").is_file()
+    assert rltrainer("evaluate", "alone", "--episodes", 1).code == 0
+    more = rltrainer(*old, "--labeler", "oracle", "--run", "more")
+    assert more.code == 0, more.err
+    assert len((tmp_path / "more" / "labels.jsonl").read_text().splitlines()) == 24
+
+
+def test_labels_of_other_sizes_are_refused_and_leave_nothing_behind(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
+    pendulum = ("train", "--env", "Pendulum-v1", "--labeler", "oracle", "--run", "run")
+    refused(
+        rltrainer(*pendulum, "--labels-from", finished),
+        f"labels_from is '{finished}'",
+        "2 observed numbers",
+        "this env has 3 observed numbers",
+    )
+    refused(rltrainer(*pendulum, "--labels-from", "nowhere"), "labels_from: 'nowhere' is not a run folder")
+    assert not list(tmp_path.iterdir())
+
+
 def test_fit_learns_anew_with_other_settings_and_leaves_what_was_trained(rltrainer: Command, finished: Path) -> None:
     trained = (finished / "reward.safetensors").read_bytes()
     for number in (1, 2):

@@ -278,7 +278,7 @@ def test_a_reward_is_judged_on_labels_and_on_recent_segments() -> None:
     assert last.ranking_agreement > 0.8
     assert last.disagreement is not None
     assert 0 < last.disagreement < 0.5
-    assert found[0].verdict == "Too few labels to tell yet."
+    assert found[0].verdict == "Too few new labels to tell yet."
     assert last.verdict
     assert all(value is None or isinstance(value, (str, int)) or math.isfinite(value) for value in asdict(last).values())
 

@@ -14,8 +14,9 @@ import pytest
 import toys
 
 from rltrainer.checkpoint import label_rows
-from rltrainer.core import Answer, Query, UserError, Verdict
-from rltrainer.labels import import_labels
+from rltrainer.core import INHERITED, Answer, Query, UserError, Verdict
+from rltrainer.labels import check_heritage, import_labels, inherit
+from rltrainer.sizes import Sizes
 from rltrainer.store import FILE, Store
 
 EQUAL, SKIP, UNDO = Answer(Verdict.EQUAL), Answer(Verdict.SKIP), Answer(Verdict.UNDO)
@@ -202,3 +203,54 @@ def test_a_file_that_is_not_there_or_no_text_is_one_sentence(stores: Callable[[P
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="is not UTF-8"):
         import_labels(store, tmp_path / "bytes")
+
+
+# ------------------------------------------------------------------ from another run
+
+
+def test_inherited_labels_keep_their_ids_and_name_the_run_that_they_are_from(
+    stores: Callable[[Path], Store], tmp_path: Path
+) -> None:
+    old, new = stores(tmp_path / "old"), stores(tmp_path / "new")
+    queries = labelled(old)
+    assert inherit(new, tmp_path / "old") == 4  # what is skipped teaches nothing
+    taught = [label for label in old.standing_labels() if label.answer.verdict is not Verdict.SKIP]
+    assert [(label.id, label.answer) for label in new.labels()] == [(label.id, label.answer) for label in taught]
+    assert {label.source for label in new.labels()} == {INHERITED + old.fact("run")}
+    assert all(label.inherited for label in new.labels())
+    assert new.query(queries[0].id) == queries[0]
+    np.testing.assert_array_equal(new.segment(queries[0].first).actions, old.segment(queries[0].first).actions)
+
+
+def test_inherited_labels_count_once_and_not_as_the_new_runs(stores: Callable[[Path], Store], tmp_path: Path) -> None:
+    old, new = stores(tmp_path / "old"), stores(tmp_path / "new")
+    labelled(old)
+    inherit(new, tmp_path / "old")
+    assert inherit(new, tmp_path / "old") == 0
+    assert new.counts() == {"asked": 0, "waiting": 0, "labels": 0, "skipped": 0}
+    (query,) = new.ask([toys.random_segments(2, np.random.default_rng(1))], 0, "uniform")  # type: ignore[list-item]
+    new.save_label("mine", query.id, "ada", EQUAL)
+    assert new.counts() == {"asked": 1, "waiting": 0, "labels": 1, "skipped": 0}
+
+
+def test_labels_handed_down_twice_name_the_run_where_they_were_given(stores: Callable[[Path], Store], tmp_path: Path) -> None:
+    old, middle, new = (stores(tmp_path / name) for name in ("old", "middle", "new"))
+    labelled(old)
+    inherit(middle, tmp_path / "old")
+    inherit(new, tmp_path / "middle")
+    assert {label.source for label in new.labels()} == {INHERITED + old.fact("run")}
+
+
+def test_a_run_of_other_sizes_or_without_labels_is_refused(stores: Callable[[Path], Store], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^labels_from: '.*nowhere' is not a run folder"):
+        check_heritage(tmp_path / "nowhere", Sizes(2, (1,)))
+    old = stores(tmp_path / "old")
+    (query,) = old.ask([toys.random_segments(2, np.random.default_rng(1))], 0, "uniform")  # type: ignore[list-item]
+    old.save_label("skipped", query.id, "ada", SKIP)
+    with pytest.raises(UserError, match=r"labels_from is '.*old', which holds no labels to learn from"):
+        check_heritage(tmp_path / "old", Sizes(2, (1,)))
+    labelled(old)
+    check_heritage(tmp_path / "old", Sizes(2, (1,)))
+    for other in (Sizes(3, (1,)), Sizes(2, (2,)), Sizes(2, (), choices=2)):
+        with pytest.raises(UserError, match=r"2 observed numbers and actions of shape \(1,\), and this env has "):
+            check_heritage(tmp_path / "old", other)

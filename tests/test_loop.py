@@ -685,3 +685,134 @@ def test_nothing_is_left_open_behind_a_closed_loop(tmp_path: Path) -> None:
     handles = list(Path("/proc/self/fd").iterdir())
     files = [str(handle.readlink()) for handle in handles if handle.is_symlink()]
     assert not [file for file in files if str(tmp_path) in file]
+
+
+# ------------------------------------------------------------------ labels of an earlier run
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """The folder of a run with 24 labels."""
+    rig = Rig(config(), run=tmp_path / "old")
+    rig.loop.warm_up()
+    rig.finish()
+    rig.loop.close()
+    return tmp_path / "old"
+
+
+def test_old_labels_are_learned_from_before_anything_is_asked_and_cost_no_budget(
+    rigs: Callable[..., Rig], labelled: Path, tmp_path: Path
+) -> None:
+    rig = rigs(config(labels_from=str(labelled), seed=5), run=tmp_path / "new")
+    rig.loop.warm_up()
+    assert {len(fit) for fit in rig.learner.fits} == {24}
+    assert len(rig.learner.fits) == 12  # as often as `rltrainer fit` does, not the one fit of a boundary
+    assert rig.venv.seat.reward is not None
+    assert rig.loop.store.counts()["labels"] == 0  # the warm-up's six are old ones
+    rig.finish()
+    assert rig.loop.store.counts() == {"asked": 24, "waiting": 0, "labels": 24, "skipped": 0}
+    assert len(rig.learner.fits[-1]) >= 47  # one label among so many is no refit
+    assert rig.loop.progress().labels == 24
+
+
+def test_few_old_labels_leave_the_rest_of_the_warm_up_to_be_asked(
+    rigs: Callable[..., Rig], labelled: Path, tmp_path: Path
+) -> None:
+    rig = rigs(config(labels_from=str(labelled), labels=200, steps=8000), run=tmp_path / "new")
+    rig.loop.warm_up()
+    assert rig.loop.store.counts()["labels"] == 50 - 24
+
+
+@pytest.mark.parametrize("budget", [24, 200])  # the old 24 are more than its warm-up's 6, and fewer than its 50
+def test_nobody_is_waited_for_where_old_labels_are_enough(
+    people: Any, labelled: Path, monkeypatch: pytest.MonkeyPatch, budget: int
+) -> None:
+    def no_sleep(_: float) -> None:
+        raise AssertionError("the old labels are enough to begin with")
+
+    monkeypatch.setattr("rltrainer.loop.time.sleep", no_sleep)
+    rig, person = people(config(labeler="browser", labels_from=str(labelled), labels=budget))
+    rig.loop.warm_up()
+    assert rig.venv.seat.reward is not None
+    rig.rollout(1024)
+    assert person.store.waiting()  # what is asked later is asked as ever
+
+
+def test_with_old_labels_and_no_labeler_nothing_is_asked_and_the_reward_is_theirs(
+    rigs: Callable[..., Rig], labelled: Path, tmp_path: Path
+) -> None:
+    rig = rigs(config(labels_from=str(labelled), labeler="none"), run=tmp_path / "new")
+    rig.loop.warm_up()
+    rig.finish()
+    assert rig.loop.store.counts() == {"asked": 0, "waiting": 0, "labels": 0, "skipped": 0}
+    assert {len(fit) for fit in rig.learner.fits} == {24}
+    assert rig.venv.seat.reward is not None
+
+
+def test_old_labels_of_an_env_of_other_sizes_are_refused_before_a_store_is_made(labelled: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="pass a run of an env of the same sizes"):
+        Rig(config(labels_from=str(labelled)), maker=lambda: toys.Spaced(toys.PUSH, toys.PUSH), run=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("known", [0, 3, 10, 1000])
+def test_old_labels_stand_for_those_of_the_warm_up_and_all_of_the_budget_is_asked_still(known: int) -> None:
+    schedule = Schedule(40, 10_000, Queries(warmup_share=0.25, warmup_labels=7), known)
+    assert schedule.warmup_labels == max(0, 10 - known) == schedule.asked_by(0)
+    assert schedule.asked_by(9_000) == pytest.approx(40)
+    assert Schedule(0, 10_000, Queries(warmup_labels=7), known).warmup_labels == max(0, 7 - known)
+
+
+# ------------------------------------------------------------------ is it helping
+
+
+def test_a_twentieth_of_what_people_are_shown_is_a_pair_of_before_with_its_sides_swapped(people: Any) -> None:
+    rig, person = people(config(labeler="browser", labels=0))
+    shown: dict[str, Query] = {}
+    for _ in range(25):
+        rig.rollout(64)
+        shown |= {query.id: query for query in person.store.waiting()}
+        person.answer_all()
+    repeats = [query for query in shown.values() if query.strategy == "repeat"]
+    answers = person.store.counts()["labels"]
+    assert answers >= 60
+    assert len(repeats) in (answers // 20, answers // 20 - 1)  # one for each twenty; the last may come at the next boundary
+    sides = {(query.first, query.second): query.asked_at for query in shown.values() if query.strategy != "repeat"}
+    for query in repeats:
+        assert sides[query.second, query.first] < query.asked_at
+    assert rig.loop.diagnosis is not None
+    assert (rig.loop.diagnosis.consistency, rig.loop.diagnosis.repeats) == (0, len(repeats))  # always the first one
+
+
+def test_a_repeat_waits_until_it_is_answered_however_old_its_clips_are(people: Any) -> None:
+    rig, person = people(config(labeler="browser", labels=0, segments__recent_steps=400))
+    for _ in range(5):
+        rig.rollout(64)
+        person.answer_all()
+    rig.rollout(64)
+    (repeat,) = [query for query in person.store.waiting() if query.strategy == "repeat"]
+    for _ in range(10):
+        rig.rollout(64)
+    assert repeat in person.store.waiting()
+
+
+def test_an_oracle_is_never_asked_again(rigs: Callable[..., Rig]) -> None:
+    rig = rigs(config(labels=60))
+    rig.loop.warm_up()
+    rig.finish()
+    queries = [rig.loop.store.query(label.query_id) for label in rig.loop.store.labels()]
+    assert {query.strategy for query in queries if query is not None} == {"uniform"}
+    assert len(queries) == 60
+
+
+def test_every_refit_is_diagnosed_on_fresh_segments_and_the_progress_says_so(rigs: Callable[..., Rig]) -> None:
+    rig = rigs(config(labels=60, reward__learner="ensemble", reward__hidden=[16], reward__fit_steps=20))
+    rig.loop.warm_up()
+    rig.finish()
+    found = rig.loop.progress().diagnosis
+    assert found is not None
+    assert found.labels == rig.loop.last_fit.comparisons  # type: ignore[union-attr]
+    assert found.step_correlation is not None
+    assert found.step_correlation > 0.5
+    assert found.ranking_agreement is not None
+    assert found.verdict

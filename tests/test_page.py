@@ -141,18 +141,22 @@ def text(page: Page, selector: str) -> str:
 # -------------------------------------------------------------------- answering
 
 
-def test_a_key_chooses_the_segment_on_its_side_wherever_the_toss_put_it(service: StandIn, open_page: Open) -> None:
-    for toss in ("0.1", "0.9"):
-        page = open_page(script=f"Math.random = () => {toss}")
-        ready(page)
-        wanted = side_of(page, RED)
-        page.keyboard.press(ARROW[wanted])
-        label = service.wait_labels(1)[0]
-        assert (label.query_id, label.verdict, label.preferred) == ("q1", Verdict.PREFER, "q1-a")
-        assert wanted == {"0.1": "right", "0.9": "left"}[toss]
-        shows(page, "#saved", "1 saved")
-        service.received.clear()
-        service.stored.clear()
+def test_a_key_chooses_the_segment_on_its_side_and_a_pair_asked_again_swapped_is_seen_swapped(
+    service: StandIn, open_page: Open
+) -> None:
+    header, videos = service.pairs[0]
+    again = header.model_copy(update={"query_id": "again", "clips": header.clips[::-1]}), videos[::-1]
+    service.pairs = [service.pairs[0], again]
+    page = open_page()
+    sides = []
+    for query_id in ("q1", "again"):
+        ready(page, query_id)
+        sides.append(side_of(page, RED))
+        page.keyboard.press(ARROW[sides[-1]])
+    assert sorted(sides) == ["left", "right"]
+    said = [(label.query_id, label.verdict, label.preferred) for label in service.wait_labels(2)]
+    assert said == [("q1", Verdict.PREFER, "q1-a"), ("again", Verdict.PREFER, "q1-a")]
+    shows(page, "#saved", "2 saved")
 
 
 def test_every_answer_has_a_key_and_a_button_and_brings_the_next_pair_in_a_tenth_of_a_second(
@@ -460,8 +464,9 @@ def test_an_oracle_is_watched_and_not_answered(service: StandIn, open_page: Open
     assert service.labels == []
 
 
-def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open) -> None:
-    service.status = wire.Status(
+def status(verdict: str) -> wire.Status:
+    """How a run stands, in the midst of its training."""
+    return wire.Status(
         phase="training",
         message="The agent is learning.",
         labels=12,
@@ -472,13 +477,19 @@ def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open
         steps=200_000,
         steps_per_second=2100.4,
         held_out_accuracy=0.82,
+        verdict=verdict,
         true_return=None,
         reward_version=4,
     )
+
+
+def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open) -> None:
+    service.status = status(verdict="More labels of this kind no longer change the ranking.")
     page = open_page(width=390)
     seen(page)
     assert text(page, "#budget-words") == "12 of 100 labels"
     assert text(page, "#ready") == "3 pairs ready"
+    assert text(page, "#insight-words").endswith("82% right · More labels of this kind no longer change the ranking.")
     page.click("#insight-words")
     strip = page.locator("#insight-list").inner_text()
     for words in ("20,480 of 200,000", "82%", "version 4"):
@@ -490,6 +501,18 @@ def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open
     page.wait_for_selector("text=You are up to date")
     service.send(service.status.model_copy(update={"phase": "finished", "message": "All done."}))
     page.wait_for_selector("text=Training has finished")
+
+
+@pytest.mark.parametrize("width", [800, 390])
+def test_the_longest_verdict_takes_no_room_from_the_clips(service: StandIn, open_page: Open, width: int) -> None:
+    page = open_page(width=width)
+    seen(page)
+    heights = []
+    for words in ("", "The reward does not foretell answers better than chance yet."):
+        service.send(status(verdict=words))
+        until(page, f"document.querySelector('#insight-words').textContent.endsWith('right · {words}')")
+        heights.append(page.evaluate("document.documentElement.scrollHeight"))
+    assert heights[0] == heights[1]
 
 
 def test_the_page_weighs_little(service: StandIn, open_page: Open) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +15,8 @@ import toys
 
 from rltrainer.config import Reward
 from rltrainer.core import Answer, Array, FitReport, Segment, UserError, Verdict
+from rltrainer.diagnostics import diagnose
+from rltrainer.labels import inherit
 from rltrainer.refit import EPOCHS, LEAST_FITS, fit_through, refit, table
 from rltrainer.sizes import Sizes
 from rltrainer.store import Store
@@ -29,12 +33,17 @@ def make(folder: Path, segments: list[Segment], space: gym.Space[object] = toys.
     """The store of a run of an env that is long gone, labelled by an oracle."""
     sizes = Sizes.of(segments[0].observations.shape[1], space)
     store = Store.create(folder, env={"id": "gone/Gone-v9", "options": {}}, config={}, sizes=sizes.fact)
+    answer_all(store, segments)
+    return store
+
+
+def answer_all(store: Store, segments: list[Segment]) -> None:
+    """An oracle is asked about the first two, the next two, and so on."""
     pairs = list(zip(segments[::2], segments[1::2], strict=True))
     rng = np.random.default_rng(0)
     queries = store.ask(pairs, 0, "uniform")
     answers = [(uuid.uuid4().hex, q.id, OracleTeacher()(a, b, rng)) for q, (a, b) in zip(queries, pairs, strict=True)]
     store.save_labels("oracle", answers, "oracle")
-    return store
 
 
 @pytest.fixture
@@ -77,6 +86,28 @@ def test_a_run_without_labels_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no labels to learn from; label it first: rltrainer label"):
         refit(store, QUICK, 0, told)
     store.close()
+
+
+def test_a_reward_is_judged_on_the_runs_own_newest_segments_whatever_it_inherited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old run's policy had taken more steps than this one."""
+    old, own = (toys.random_segments(100, np.random.default_rng(seed)) for seed in (1, 2))
+    old, own = ([replace(one, policy_step=step) for one in some] for some, step in ((old, 10**6), (own, 10)))
+    make(tmp_path / "old", old).close()
+    judged: list[str] = []
+
+    def watched(*args: Any) -> Any:
+        judged.extend(segment.id for segment in args[3])
+        return diagnose(*args)
+
+    monkeypatch.setattr("rltrainer.refit.diagnose", watched)
+    new = Store.create(tmp_path / "new", env={}, config={}, sizes=Sizes(2, (1,)).fact)
+    inherit(new, tmp_path / "old")
+    answer_all(new, own)
+    refit(new, QUICK, 0, told)
+    assert set(judged) <= {segment.id for segment in own}
+    new.close()
 
 
 @pytest.mark.parametrize("stored", [True, False])

@@ -15,7 +15,7 @@ from safetensors.numpy import load, save
 
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, Learner, Segment
-from rltrainer.rewards import LEARNERS, EnsembleLearner
+from rltrainer.rewards import LEARNERS, EnsembleLearner, ensemble
 from rltrainer.rewards.ensemble import _held_out_accuracy, preference_loss
 from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
 
@@ -396,7 +396,7 @@ def test_padding_and_trimmed_steps_count_for_nothing_in_the_loss() -> None:
     pairs = [toys.compare(long, short, 1.0, "a"), toys.compare(short, long, 0.0, "b", second_range=(1, 2))]
     batch = learner._batch(pairs, [np.zeros((1, 6), np.float32)])
     learner._nets.biases[0].data += 7.0  # a bias would show on a padded step
-    returns = learner._returns(batch.rows.expand(2, *batch.rows.shape), batch.mask.expand(2, *batch.mask.shape))
+    returns = learner._nets.returns(batch.rows.expand(2, *batch.rows.shape), batch.mask.expand(2, *batch.mask.shape))
     scaled = [learner._scale(segment_features(PUSH, segment)) for segment in (long, short)]
     weights = np.array([1, 10, 100, 1000, 10000, 0])
     by_hand = [
@@ -404,6 +404,30 @@ def test_padding_and_trimmed_steps_count_for_nothing_in_the_loss() -> None:
         [(scaled[1] @ weights + 7).sum(), scaled[0][1] @ weights + 7],
     ]
     np.testing.assert_allclose(returns.detach().numpy(), [by_hand, by_hand], rtol=1e-4)
+
+
+@pytest.mark.parametrize("at_once", [1, 70, 10_000])
+def test_a_gradient_step_in_parts_is_the_step_of_the_whole_minibatch(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient is that of the mean loss of each member's minibatch, worked out row by row; rewards come in parts, too."""
+    monkeypatch.setattr(ensemble, "ROWS_AT_ONCE", at_once)
+    learner = make("ensemble", members=2)
+    assert isinstance(learner, EnsembleLearner)
+    batch = learner._batch(oracle_pairs(12), [segment_features(PUSH, s) for s in reference()])
+    indices = learner._minibatches(batch.bags, 1)[0]  # [M, B]
+    picked = torch.from_numpy(indices)
+    chosen = batch.rows[picked]  # [M, B, 2, T, D]
+    steps = learner._nets(chosen.flatten(1, 3)).reshape(chosen.shape[:-1])
+    returns = (steps * batch.mask[picked]).sum(dim=-1)
+    loss = preference_loss(returns[..., 0] - returns[..., 1], batch.target[picked], 0.1).mean(dim=1).sum()
+    weights = list(learner._nets.parameters())[:-1]  # what the last bias has is rounding: it takes no part in a difference
+    wanted = [gradient.numpy() for gradient in torch.autograd.grad(loss, weights)]
+    together = learner._rewards(np.asarray(chosen[0].flatten(0, 2)))
+    learner._descend(batch, indices)
+    scale = min(1.0, ensemble.MAX_GRADIENT / float(np.sqrt(sum((gradient**2).sum() for gradient in wanted))))
+    for weight, gradient in zip(weights, wanted, strict=True):
+        assert weight.grad is not None
+        np.testing.assert_allclose(weight.grad.numpy(), gradient * scale, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(together[0], steps[0].detach().flatten().numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_label_stays_in_the_bootstrap_it_was_drawn_for() -> None:

@@ -938,6 +938,7 @@ PROGRESS = {
     "held_out_accuracy": 0.82,
     "true_return": 512.3,
     "reward_version": 4,
+    "diagnosis": {"labels": 5, "verdict": "New labels still change the ranking."},
     "at": 1.0,
 }
 
@@ -950,6 +951,7 @@ def test_pages_hear_how_the_run_stands_when_it_changed() -> None:
     house.carry_out(house.session.reported({**COUNTS, "labels": 6}, PROGRESS))
     first, second = house.said(page, wire.Status)
     assert (first.phase, first.step, first.labels, first.wanted, first.waiting) == ("training", 20480, 5, 100, 3)
+    assert first.verdict == "New labels still change the ranking."
     assert second.labels == 6
 
 
@@ -964,7 +966,7 @@ def test_a_page_that_comes_in_hears_how_the_run_stands() -> None:
     [
         None,
         {},
-        {"phase": None, "true_return": None},
+        {"phase": None, "true_return": None, "diagnosis": None},
         {"true_return": float("nan"), "steps_per_second": float("inf")},
     ],
 )
@@ -975,6 +977,7 @@ def test_a_trainer_that_says_little_is_a_run_that_starts(progress: dict[str, Any
     status = house.said(page, wire.Status)[0]
     assert (status.phase, status.message, status.step, status.steps) == ("starting", "", 0, 1000)
     assert status.true_return is status.steps_per_second is None
+    assert status.verdict == ""
 
 
 # ------------------------------------------------------------------ mode "watch"

@@ -106,10 +106,10 @@ async function take(message) {
   if (!outbox.durable) dispatch({ type: "forgetful" });
 }
 
-/** @param {import("./wire.js").PairHeader} header @param {[Uint8Array, Uint8Array]} videos */
+/** @type {Shelf["add"]} */
 function takePair(header, videos) {
   shelf.add(header, videos);
-  dispatch({ type: "pair", header, flip: Math.random() < 0.5 });
+  dispatch({ type: "pair", header });
   settleShelf(); // a pair that was not taken is forgotten
 }
 

@@ -21,7 +21,7 @@ export function framesAt(elapsed, clips) {
 
 /**
  * @typedef {{canvas: HTMLCanvasElement, head: HTMLElement}} Screen
- * @typedef {{queryId: string, clips: [import("./wire.js").ClipHeader, import("./wire.js").ClipHeader]}} Shown
+ * @typedef {{queryId: string, clips: import("./wire.js").PairHeader["clips"]}} Shown
  */
 
 export class Player {

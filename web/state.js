@@ -23,7 +23,7 @@ const ANSWERED = 500;
  * @typedef {import("./wire.js").Label} Label
  * @typedef {import("./wire.js").Range} Range
  * @typedef {"left" | "right" | "equal" | "skip"} Choice
- * @typedef {{queryId: string, clips: [import("./wire.js").ClipHeader, import("./wire.js").ClipHeader],
+ * @typedef {{queryId: string, clips: import("./wire.js").PairHeader["clips"],
  *   answer: import("./wire.js").AnswerHeader | null, trims: Record<string, Range>}} Pair clips as shown: left, right
  * @typedef {{phase: "connecting" | "open" | "waiting" | "denied", retryAt: number, reason: string}} Link
  * @typedef {{open: boolean, pending: boolean, error: string}} Settings
@@ -120,11 +120,14 @@ const ON = {
 
   status: (state, { message }) => ({ ...state, status: message }),
 
-  pair(state, { header, flip }) {
+  pair(state, { header }) {
     const queryId = header.query_id;
     const held = state.pairs.find((pair) => pair.queryId === queryId);
     if (state.answered.includes(queryId) || (held && sameClips(held.clips, header.clips))) return state;
-    const pair = { queryId, clips: flip ? [header.clips[1], header.clips[0]] : header.clips, answer: header.answer, trims: {} };
+    const [one, two] = header.clips;
+    // a toss, alike for the same two clips: asked again swapped, they are seen swapped
+    const flip = (one.segment_id + two.segment_id).split(/[8-f]/).length % 2 === 0;
+    const pair = { queryId, clips: flip ? [two, one] : header.clips, answer: header.answer, trims: {} };
     // trims count frames: a clip made anew, at another rate, takes the place of the old one
     if (held) {
       const shown = state.shown?.queryId === queryId ? null : state.shown;

@@ -26,7 +26,7 @@ export const PROTOCOL = 1;
  * @typedef {{type: "withdrawn", query_ids: string[]}} Withdrawn
  * @typedef {{type: "status", phase: "starting" | "warmup" | "training" | "finished" | "stopped", message: string,
  *   labels: number, skipped: number, wanted: number, waiting: number, step: number, steps: number,
- *   steps_per_second: number | null, held_out_accuracy: number | null, true_return: number | null,
+ *   steps_per_second: number | null, held_out_accuracy: number | null, verdict: string, true_return: number | null,
  *   reward_version: number}} Status
  * @typedef {Welcome | Rules | Ack | Refused | Withdrawn | Status} Inbound
  */

@@ -58,7 +58,7 @@ export function bannerWords(state) {
 /** The strip's line: the one figure that says most. @type {Words} */
 export function insightWords({ status }) {
   if (status?.held_out_accuracy == null) return "What the labels do";
-  return `What the labels do · ${percent.format(status.held_out_accuracy)} right`;
+  return `What the labels do · ${percent.format(status.held_out_accuracy)} right · ${status.verdict}`;
 }
 
 /**

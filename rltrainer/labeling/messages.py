@@ -154,6 +154,7 @@ class Status(Message):
     steps: int
     steps_per_second: float | None
     held_out_accuracy: float | None
+    verdict: str
     true_return: float | None
     reward_version: int
 

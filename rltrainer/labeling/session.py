@@ -269,7 +269,7 @@ class Session:
     def _note(self, label: Label) -> None:
         self._label_ids.add(label.id)
         self._verdicts[label.query_id, label.labeler] = label.answer.verdict
-        if label.answer.verdict is not Verdict.UNDO:
+        if label.answer.verdict is not Verdict.UNDO and not label.inherited:  # this env may not show another run's clips
             self._watch.newest = label
 
     # ------------------------------------------------------------------ settings
@@ -335,6 +335,7 @@ class Session:
             steps=int(progress.get("steps") or self.config.steps),
             steps_per_second=_finite(progress.get("steps_per_second")),
             held_out_accuracy=_finite(progress.get("held_out_accuracy")),
+            verdict=(progress.get("diagnosis") or {}).get("verdict", ""),
             true_return=_finite(progress.get("true_return")),
             reward_version=int(progress.get("reward_version") or 0),
         )

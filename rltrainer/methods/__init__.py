@@ -2,7 +2,9 @@
 
 from rltrainer.methods.callback import PreferenceCallback
 from rltrainer.methods.ppo import make_ppo
+from rltrainer.methods.relabelling import RelabellingCallback
+from rltrainer.methods.sac import make_sac
 
-METHODS = {"ppo": make_ppo}
+METHODS = {"ppo": make_ppo, "sac": make_sac}
 
-__all__ = ["METHODS", "PreferenceCallback", "make_ppo"]
+__all__ = ["METHODS", "PreferenceCallback", "RelabellingCallback", "make_ppo", "make_sac"]

@@ -2,40 +2,55 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
+from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from rltrainer.core import UserError
+from rltrainer.diagnostics import Diagnosis
 from rltrainer.loop import PreferenceLoop
+from rltrainer.methods.beside import Beside
 
 
 class PreferenceCallback(BaseCallback):
-    """`model.learn(total, callback=PreferenceCallback(loop))`: warms up, then updates the loop at each rollout's start.
+    """`model.learn(total, callback=PreferenceCallback(loop))`: warms up, then updates the loop after each rollout.
 
-    The warm-up's random steps count as env steps of the model, so that `total` is what the env was stepped in all.
+    An update asks and learns in a thread of its own while the policy is optimised, which touches neither the recorder nor
+    the reward; the next rollout waits for its end. So a run is as repeatable as without threads. The warm-up's random
+    steps count as env steps of the model, so that `total` is what the env was stepped in all.
     """
 
     def __init__(self, loop: PreferenceLoop) -> None:
         super().__init__()
         self.loop = loop
         self._learned_returns: deque[float] = deque(maxlen=100)
-        self._began = (0.0, 0)
+        self._verdict = ""
+        self._beside: Beside | None = None
+
+    def close(self) -> None:
+        """Wait for an update that is under way, where `learn` was left before its end."""
+        beside, self._beside = self._beside, None
+        if beside is not None:
+            beside.close()
 
     def _on_training_start(self) -> None:
+        if isinstance(self.model, OffPolicyAlgorithm):
+            raise UserError(f"{type(self.model).__name__} learns from a replay buffer; pass RelabellingCallback(loop) instead")
+        self._beside = Beside("preferences")
         env = self.training_env
         if self.loop.steps == 0:
             self.model.num_timesteps += self.loop.warm_up(env)
         self.model._last_obs = cast(Any, env.reset())  # SB3 resets before this call, and the warm-up stepped since
         self.model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
-        self._began = (time.monotonic(), self.model.num_timesteps)
 
     def _on_rollout_start(self) -> None:
-        """The one place where the reward changes: no rollout sees two."""
-        self.loop.steps = self.model.num_timesteps
-        self.loop.update()
+        """From here on the reward stays as it is: no rollout sees two."""
+        assert self._beside is not None  # since the training began
+        self._beside.wait()
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
@@ -44,6 +59,16 @@ class PreferenceCallback(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
+        self._record()
+        self.loop.steps = self.model.num_timesteps
+        assert self._beside is not None  # since the training began
+        self._beside.give(self.loop.update)
+
+    def _on_training_end(self) -> None:
+        self.close()
+
+    def _record(self) -> None:
+        """What was learned so far, to the model's log."""
         fit = self.loop.last_fit
         record = self.logger.record
         if self._learned_returns:
@@ -57,3 +82,15 @@ class PreferenceCallback(BaseCallback):
                 record("reward/held_out_loss", fit.held_out_loss)
             if fit.held_out_accuracy is not None:
                 record("reward/held_out_accuracy", fit.held_out_accuracy)
+        if self.loop.diagnosis is not None:
+            self._record_diagnosis(self.loop.diagnosis)
+
+    def _record_diagnosis(self, found: Diagnosis) -> None:
+        """Whether the labelling helps; the verdict where it is a new one."""
+        told = ("labels", "judged", "accuracy", "verdict")  # in other words already
+        for name, value in asdict(found).items():
+            if value is not None and name not in told:
+                self.logger.record(f"reward/{name}", value)
+        if found.verdict != self._verdict:
+            self._verdict = found.verdict
+            self.logger.record("reward/verdict", found.verdict, exclude=("stdout", "csv"))

@@ -22,6 +22,8 @@ SLOPE = 0.01
 MAX_GRADIENT = 10.0
 FIRST_FIT = 4
 """The first refit starts from nothing and may take this many times the steps."""
+ROWS_AT_ONCE = 1600
+"""Rows of each member that go through the nets together: what becomes of them stays in the processor's cache."""
 
 
 def preference_loss(logits: Tensor, target: Tensor, noise: float) -> Tensor:
@@ -58,12 +60,18 @@ class EnsembleReward:
         self._steps_after = steps_after
         low, high = scale.bounds
         self._low, self._high = low[:-1], high[:-1]
-        weight, bias = layers[0]
-        first = np.concatenate(list(weight / scale.std[:, None]), axis=1)  # [D, M · H]
-        self._first, over = np.ascontiguousarray(first[:-1], np.float32), first[-1]
-        self._bias = (bias.reshape(-1) - scale.mean @ first).astype(np.float32)
-        self._bias_over = (self._bias + over).astype(np.float32)
-        self._rest = [(weight, bias.reshape(-1)) for weight, bias in layers[1:]]
+        first, *others = (weight for weight, _ in layers)
+        weights = [np.concatenate(list(first / scale.std[:, None]), axis=1), *map(_block_diagonal, others)]
+        biases = [bias.reshape(-1) for _, bias in layers]
+        shift, over = scale.mean @ weights[0], weights[0][-1]
+        weights[0] = weights[0][:-1]  # without the row of the feature that says whether all is over
+        weights[-1], biases[-1] = weights[-1].mean(axis=1), biases[-1].mean()  # the mean of the members is linear, too
+        if not others:
+            shift, over = shift.mean(), over.mean()
+        self._first = np.ascontiguousarray(weights[0], np.float32)  # [D - 1, M · H]
+        self._bias = np.asarray(biases[0] - shift, np.float32)
+        self._bias_over = np.asarray(biases[0] - shift + over, np.float32)
+        self._rest = list(zip(weights[1:], biases[1:], strict=True))
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         return self._rewards(features(self._space, observations, actions, next_observations), self._bias)
@@ -80,10 +88,17 @@ class EnsembleReward:
         hidden += first_bias
         for weight, bias in self._rest:
             np.maximum(hidden, SLOPE * hidden, out=hidden)
-            members = hidden.reshape(len(rows), len(weight), -1).transpose(1, 0, 2) @ weight  # [M, N, H]
-            hidden = members.transpose(1, 0, 2).reshape(len(rows), -1)
+            hidden = hidden @ weight
             hidden += bias
-        return np.asarray(hidden.mean(axis=1, dtype=np.float64))  # [N]
+        return hidden.astype(np.float64)  # [N]
+
+
+def _block_diagonal(weight: Array) -> Array:
+    """One matrix [M · H, M · H'] in place of M of them: more products, one call."""
+    members, fan_in, fan_out = weight.shape
+    whole = np.zeros((members, fan_in, members, fan_out), np.float32)
+    whole[np.arange(members), :, np.arange(members)] = weight
+    return whole.reshape(members * fan_in, members * fan_out)
 
 
 class Nets(torch.nn.Module):
@@ -101,9 +116,23 @@ class Nets(torch.nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rewards [M, N] of rows [M, N, D]."""
+        return torch.baddbmm(self.biases[-1], self._hidden(rows), self.weights[-1]).squeeze(-1)
+
+    def returns(self, rows: Tensor, mask: Tensor) -> Tensor:
+        """Sums [M, B, 2] of the rewards of rows [M, B, 2, T, D], each times its mask [M, B, 2, T].
+
+        The last layer is linear, so it is given the sum over the steps: T times fewer rows.
+        """
+        hidden = self._hidden(rows.flatten(1, 3)).unflatten(1, mask.shape[1:])  # [M, B, 2, T, H]
+        summed = (mask.unsqueeze(-2) @ hidden).squeeze(-2).flatten(1, 2)  # [M, B · 2, H]
+        bias = self.biases[-1] * mask.sum(dim=-1).flatten(1).unsqueeze(-1)
+        return torch.baddbmm(bias, summed, self.weights[-1]).reshape(mask.shape[:-1])
+
+    def _hidden(self, rows: Tensor) -> Tensor:
+        """What the last layer is given, [M, N, H], of rows [M, N, D]."""
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            rows = F.leaky_relu(torch.baddbmm(bias, rows, weight), SLOPE)
-        return torch.baddbmm(self.biases[-1], rows, self.weights[-1]).squeeze(-1)
+            rows = F.leaky_relu_(torch.baddbmm(bias, rows, weight), SLOPE)
+        return rows
 
 
 @dataclass
@@ -118,6 +147,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    @property
+    def at_once(self) -> int:
+        """Comparisons whose rows go through the nets together."""
+        return max(1, ROWS_AT_ONCE // (2 * self.rows.shape[2]))
 
 
 class EnsembleLearner:
@@ -163,20 +197,19 @@ class EnsembleLearner:
             ]
             for c in comparisons
         ]
-        self._scale = Scale.of([*reference, *(rows for pair in sides for rows in pair)])
-        longest = self._steps_after = max(len(rows) for pair in sides for rows in pair)
-        data = np.zeros((len(sides), 2, longest, len(self._scale.mean)), np.float32)
-        mask = np.zeros((len(sides), 2, longest), np.float32)
-        over = np.zeros((len(sides), 2, longest), bool)
-        for n, pair in enumerate(sides):
-            for side, rows in enumerate(pair):
-                data[n, side, : len(rows)] = self._scale(rows)
-                mask[n, side, : len(rows)] = 1
-                over[n, side, : len(rows)] = rows[:, -1] == 1
+        shown = np.concatenate([rows for pair in sides for rows in pair])
+        self._scale = Scale.of([*reference, shown])
+        lengths = np.array([[len(rows) for rows in pair] for pair in sides])
+        longest = self._steps_after = int(lengths.max())
+        mask = np.arange(longest) < lengths[..., None]  # [N, 2, T]
+        data = np.zeros((*mask.shape, shown.shape[1]), np.float32)
+        data[mask] = self._scale(shown)
+        over = np.zeros(mask.shape, bool)
+        over[mask] = shown[:, -1] == 1
         bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
         target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
-        return Batch(torch.from_numpy(data), torch.from_numpy(mask), torch.from_numpy(over), target, bags)
+        return Batch(torch.from_numpy(data), torch.from_numpy(mask).float(), torch.from_numpy(over), target, bags)
 
     def _bag(self, comparison: Comparison) -> Array:
         """How often each member's bootstrap holds a label, [M]: drawn once for a pair, so what is held out stays held out.
@@ -204,19 +237,14 @@ class EnsembleLearner:
         return np.stack(columns, axis=1)
 
     def _descend(self, batch: Batch, indices: Array) -> None:
-        picked = torch.from_numpy(indices)  # [M, B]
-        returns = self._returns(batch.rows[picked], batch.mask[picked])  # [M, B, 2]
-        loss = preference_loss(returns[..., 0] - returns[..., 1], batch.target[picked], self._settings.label_noise)
+        """One gradient step on each member's comparisons [M, B]."""
         self._optimizer.zero_grad()
-        loss.mean(dim=1).sum().backward()  # type: ignore[no-untyped-call]
+        for picked in torch.from_numpy(indices).split(batch.at_once, dim=1):
+            returns = self._nets.returns(batch.rows[picked], batch.mask[picked])  # [M, b, 2]
+            loss = preference_loss(returns[..., 0] - returns[..., 1], batch.target[picked], self._settings.label_noise)
+            (loss.sum() / indices.shape[1]).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._nets.parameters(), MAX_GRADIENT)
         self._optimizer.step()
-
-    def _returns(self, rows: Tensor, mask: Tensor) -> Tensor:
-        """Predicted returns [M, B, 2] of rows [M, B, 2, T, D]."""
-        flat = rows.reshape(len(rows), -1, rows.shape[-1])
-        returns: Tensor = (self._nets(flat).reshape(mask.shape) * mask).sum(dim=-1)
-        return returns
 
     def _anchor(self, reference: Array, batch: Batch) -> None:
         """Offset and scale of each member, and the scale of their mean: frozen until the next refit.
@@ -234,15 +262,21 @@ class EnsembleLearner:
     def _rewards(self, rows: Array) -> Array:
         """Raw rewards [M, N] of scaled rows [N, D]."""
         with torch.no_grad():
-            tensor = torch.from_numpy(rows).expand(self._settings.members, -1, -1)
-            return np.asarray(self._nets(tensor).double())
+            parts = torch.from_numpy(rows).expand(self._settings.members, -1, -1).split(ROWS_AT_ONCE, dim=1)
+            return np.asarray(torch.cat([self._nets(part) for part in parts], dim=1).double())
 
     @torch.no_grad()
+    def _logits(self, batch: Batch) -> Tensor:
+        """R₁ − R₂ of every comparison by each member, [M, N]."""
+        rows, mask = (
+            part.expand(self._settings.members, *part.shape).split(batch.at_once, dim=1) for part in (batch.rows, batch.mask)
+        )
+        returns = torch.cat([self._nets.returns(*part) for part in zip(rows, mask, strict=True)], dim=1)
+        return returns[..., 0] - returns[..., 1]
+
     def _report(self, batch: Batch) -> FitReport:
         """Losses in and out of the bags; the weight decay follows their ratio (Christiano et al. 2017, appendix A)."""
-        rows = batch.rows.expand(self._settings.members, *batch.rows.shape)
-        returns = self._returns(rows, batch.mask.expand(self._settings.members, *batch.mask.shape))
-        logits = returns[..., 0] - returns[..., 1]  # [M, N]
+        logits = self._logits(batch)
         losses = np.asarray(preference_loss(logits, batch.target, self._settings.label_noise))
         inside = batch.bags > 0
         train = float(losses[inside].mean())

@@ -57,8 +57,10 @@ class Scale:
     def of(cls, rows: Sequence[Array]) -> Scale:
         """From arrays of rows [N, D]; a feature that never changes is left unscaled."""
         stacked = np.concatenate(rows)
-        std = stacked.std(axis=0)
-        return cls(stacked.mean(axis=0), np.where(std < 1e-6, 1.0, std).astype(np.float32))
+        mean = stacked.mean(axis=0)
+        stacked -= mean
+        std = np.sqrt(np.einsum("nd,nd->d", stacked, stacked) / len(stacked))  # stacked.std() takes twice as long
+        return cls(mean, np.where(std < 1e-6, 1.0, std).astype(np.float32))
 
     @property
     def bounds(self) -> tuple[Array, Array]:

@@ -18,15 +18,16 @@ function freeze(value) {
 
 const welcome = (more = {}, outbox = []) => ({ type: "welcome", message: { ...example("welcome"), rules: RULES, ...more }, outbox });
 const clip = (id, frames = 50) => ({ segment_id: id, bytes: 1, frames, frame_rate: 20, width: 64, height: 64 });
-const pair = (id, flip = false, answer = null) => ({ type: "pair", header: { type: "pair", query_id: id, clips: [clip(`${id}-a`), clip(`${id}-b`)], answer }, flip });
+/** The toss falls the other way where the second clip is called z. */
+const pair = (id, second = "b", answer = null) => ({ type: "pair", header: { type: "pair", query_id: id, clips: [clip(`${id}-a`), clip(`${id}-${second}`)], answer } });
 const shown = (queryId, at = 0) => ({ type: "shown", queryId, at });
 const answer = (choice, labelId = "l1", at = 1000) => ({ type: "answer", choice, labelId, at });
 const ready = (...events) => run(initialState(), welcome(), pair("q1"), pair("q2"), shown("q1"), ...events);
 const ids = (pairs) => pairs.map((one) => one.queryId);
 
 test("a label names the segment that was chosen, whatever its side", () => {
-  for (const [flip, choice, preferred] of [[false, "left", "q1-a"], [false, "right", "q1-b"], [true, "left", "q1-b"], [true, "right", "q1-a"]]) {
-    const state = run(initialState(), welcome(), pair("q1", flip), shown("q1"), answer(choice));
+  for (const [second, choice, preferred] of [["b", "left", "q1-a"], ["b", "right", "q1-b"], ["z", "left", "q1-z"], ["z", "right", "q1-a"]]) {
+    const state = run(initialState(), welcome(), pair("q1", second), shown("q1"), answer(choice));
     assert.deepEqual(state.outbox, [label("l1", "q1", "prefer", preferred)]);
   }
 });
@@ -111,12 +112,12 @@ test("a reconnect keeps what is on hand, and a pair that comes twice is there on
 });
 
 test("a clip made anew at another rate takes the place of the old one and of its trims", () => {
-  const anew = pair("q1", true);
+  const anew = pair("q1");
   anew.header.clips = [clip("q1-a", 100), clip("q1-b", 100)];
-  const state = ready({ type: "trim", queryId: "q1", segmentId: "q1-a", range: [5, 40] }, pair("q1", true));
+  const state = ready({ type: "trim", queryId: "q1", segmentId: "q1-a", range: [5, 40] }, pair("q1"));
   assert.deepEqual(state.pairs[0].trims, { "q1-a": [5, 40] }, "the same clips change nothing");
   const replaced = run(state, anew);
-  assert.deepEqual([replaced.pairs[0].trims, replaced.pairs[0].clips[0], replaced.shown, replaced.pairs.length], [{}, clip("q1-b", 100), null, 2]);
+  assert.deepEqual([replaced.pairs[0].trims, replaced.pairs[0].clips[0], replaced.shown, replaced.pairs.length], [{}, clip("q1-a", 100), null, 2]);
 });
 
 test("another run at the same address begins with nothing of the last one", () => {
@@ -200,4 +201,21 @@ test("an event from nowhere changes nothing", () => {
   const state = ready();
   assert.equal(reduce(state, { type: "constructor" }), state);
   assert.equal(reduce(state, { type: "nonsense" }), state);
+});
+
+test("the same two clips asked about again with their sides swapped are shown with their sides swapped", () => {
+  const left = (one, two) => {
+    const clips = [clip(one), clip(two)];
+    return run(initialState(), welcome(), { ...pair("q"), header: { ...pair("q").header, clips } }, shown("q"));
+  };
+  const ids = ["3a90", "07c1", "77f2", "1b0e", "52dd", "9004"];
+  const tosses = new Set();
+  for (const one of ids) {
+    for (const two of ids.filter((id) => id !== one)) {
+      const [first, again] = [left(one, two), left(two, one)].map((state) => onScreen(state).clips.map((shown) => shown.segment_id));
+      assert.deepEqual(first, again.toReversed());
+      tosses.add(first[0] === one);
+    }
+  }
+  assert.equal(tosses.size, 2);
 });

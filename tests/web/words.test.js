@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { initialState } from "../../web/state.js";
 import { label } from "../../web/wire.js";
-import { bannerWords, linkWords, savedWords, stageWords, verdictWords } from "../../web/words.js";
+import { bannerWords, insightWords, linkWords, savedWords, stageWords, verdictWords } from "../../web/words.js";
 
 const one = label("l1", "q1", "prefer", "s1");
 const two = label("l2", "q1", "undo");
@@ -17,6 +17,16 @@ test("the state is said in words", () => {
   assert.equal(stageWords({ ...state, outbox: [one] }).text, "Your last answer is kept and sent later. Reconnecting in 4 s.");
   const pair = { queryId: "q", clips: [{ segment_id: "a" }, { segment_id: "b" }], answer: null, trims: {} };
   assert.equal(bannerWords({ ...state, pairs: [pair], shown: { queryId: "q", at: 0 } }), "Connection lost. Go on with the 1 pair here; your answers are kept.");
+});
+
+test("the strip says how often the reward is right and whether more labels help, once that is known", () => {
+  const said = (status) => insightWords({ ...initialState(), status });
+  assert.equal(said(null), "What the labels do");
+  assert.equal(said({ held_out_accuracy: null, verdict: "Too few new labels to tell yet." }), "What the labels do");
+  assert.equal(
+    said({ held_out_accuracy: 0.82, verdict: "New labels still change the ranking." }),
+    "What the labels do · 82% right · New labels still change the ranking.",
+  );
 });
 
 test("a watched answer is marked on the clip it names, whatever its side", () => {
