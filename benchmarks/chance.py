@@ -1,4 +1,4 @@
-"""True returns of uniformly random actions, as `rltrainer evaluate --json` gives those of a policy. Run by `benchmarks.runs`."""
+"""True returns of uniformly random actions, printed as `rltrainer evaluate --json` prints those of a policy."""
 
 from __future__ import annotations
 

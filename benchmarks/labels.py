@@ -11,12 +11,14 @@ where it was. FILE.json has the figures, FILE.md the tables, FILE-*.png the plot
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from benchmarks import reporting, study
 from benchmarks.arms import BUDGETS, DEFAULT, STANDARD, TASKS
 
 FILE = Path("runs/bench/labels.json")
-PROFILES = {
+PROFILES: dict[str, dict[str, Any]] = {
+    "first": {"envs": ["Pendulum-v1", "HalfCheetah-v5"], "arms": [DEFAULT], "labels": [100], "seeds": 3},
     "quick": {"envs": list(TASKS), "arms": [DEFAULT], "labels": [50, 350], "seeds": 2},
     "full": {"envs": list(TASKS), "arms": STANDARD, "labels": BUDGETS, "seeds": 10},
 }
@@ -25,14 +27,14 @@ PROFILES = {
 def main() -> None:
     """The command."""
     options = study.flags(__doc__, FILE)
-    options.set_defaults(envs=["Pendulum-v1", "HalfCheetah-v5"])
     words = "; ".join(
         f"{name}: {len(p['envs'])} envs, {len(p['labels'])} budgets, {p['seeds']} seeds" for name, p in PROFILES.items()
     )
-    options.add_argument("--profile", choices=PROFILES, help=f"quick takes half an hour on 2 cores, full a day; {words}")
+    options.add_argument(
+        "--profile", choices=PROFILES, default="first", help=f"quick takes half an hour on 2 cores, full a day; {words}"
+    )
     named, _ = options.parse_known_args()
-    if named.profile:
-        options.set_defaults(**PROFILES[named.profile])
+    options.set_defaults(**PROFILES[named.profile])
     chosen = options.parse_args()
     if chosen.quick:
         chosen.envs, chosen.seeds, chosen.steps = ["Pendulum-v1"], 1, 40_000

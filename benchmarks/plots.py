@@ -24,7 +24,7 @@ COLOURS = {
 }
 """Okabe and Ito's, which the colour-blind tell apart; controls are grey."""
 SPARE = ["#cc79a7", "#d55e00", "#56b4e9", "#b8a600"]
-STYLE = {
+STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#888888",
@@ -118,7 +118,7 @@ def _colour(arm: str, arms: list[str]) -> str:
 
 
 def _grid(count: int) -> tuple[Any, list[Any]]:
-    columns = min(count, 4 if count > 6 else 3)  # noqa: PLR2004 - what looks well
+    columns = min(count, 4 if count > 6 else 3)
     rows = math.ceil(count / columns)
     figure, axes = _subplots(rows, columns, (max(4.6, 3.1 * columns), 2.5 * rows + 0.7))
     return figure, [

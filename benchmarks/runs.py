@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from benchmarks.rows import DONE, FAILED, Row
 
 ROOT = Path(__file__).parents[1]
 EPISODES = 20
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class Stopped(Exception):
@@ -160,15 +161,14 @@ def run_all(todo: Sequence[Job], side_by_side: int, keep: Callable[[Row], None])
 
 @cache
 def commit() -> str:
-    """The checkout's commit, with a + where files differ from it."""
-    try:
-        head = subprocess.check_output(
-            ["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, text=True, stderr=subprocess.DEVNULL
-        )  # noqa: S607
-        changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=ROOT, check=False).returncode  # noqa: S607
-    except (OSError, subprocess.CalledProcessError):
+    """The checkout's commit, with a + where the code differs from it; `unknown` where there is no git."""
+    git = shutil.which("git")
+    if git is None:
         return "unknown"
-    return head.strip() + ("+" if changed else "")
+    head = subprocess.run([git, "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    code = [git, "diff", "--quiet", "HEAD", "--", "rltrainer", "benchmarks/*.py"]
+    changed = subprocess.run(code, cwd=ROOT, check=False, stderr=subprocess.DEVNULL).returncode
+    return head.stdout.strip() + ("+" if changed else "") or "unknown"
 
 
 @cache

@@ -1,7 +1,7 @@
 """Scores of runs, and how sure they are, after Agarwal et al. 2021 (rliable): IQM, stratified bootstrap, P(improvement).
 
-The figures are those of the library `rliable`, which a test holds; its resampling takes minutes where this takes a moment,
-and draws from NumPy's global generator, so that no two reports of the same rows would agree.
+The figures are those of the library `rliable`, to which a test holds them; its resampling takes minutes where this takes a
+moment.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def true_returns(rows: Iterable[Row]) -> dict[tuple[str, str, int], list[float]]
 
 
 def ends_of_scale(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
-    """env → (return of random actions, mean return of PPO on the true reward), where both were run and differ as they should."""
+    """env → (return of random actions, mean return of PPO on the true reward), where both were run and the second is higher."""
     returns = true_returns(rows)
     found = {}
     for env, plain_env in {(env_of(row), row["env"]) for row in rows if row["arm"] == TRUE}:
@@ -111,7 +111,7 @@ def improvement(first: Strata, second: Strata, resamples: int = RESAMPLES) -> Es
 
 
 def labels_to(level: float, curve: Mapping[int, float]) -> int | None:
-    """The fewest labels from which on the score stays at that level, among the budgets that were run; None where it does not."""
+    """The fewest labels from which on the score stays at that level, of the budgets that were run; None if there are none."""
     enough = None
     for labels in sorted(curve, reverse=True):
         if curve[labels] < level:

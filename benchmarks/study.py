@@ -51,7 +51,7 @@ def wanted(chosen: argparse.Namespace) -> list[Job]:
 
 
 def gather(chosen: argparse.Namespace) -> list[Row]:
-    """The rows that the flags ask for: those that are in the file, and those that are run now. With --report, all in the file."""
+    """The rows that the flags ask for, those that lack run now. With --report, all that are in the file, and no runs."""
     file = chosen.json.with_suffix(".jsonl")
     if file == chosen.json:
         raise UserError(f"--json is {str(file)!r}, where the rows go; the figures want another, such as {file.stem}.json")
@@ -64,10 +64,9 @@ def gather(chosen: argparse.Namespace) -> list[Row]:
     with RowFile(file) as rows_file:
         there = newest(read(file))
         todo = [job for job in asked if key_of(job) not in there or (chosen.again and there[key_of(job)]["status"] == FAILED)]
-        with shown(asked, todo, file) as board:
-            with closing(run_all(todo, chosen.jobs, rows_file.add)) as ended:
-                for row in ended:
-                    board.ended(row)
+        with shown(asked, todo, file) as board, closing(run_all(todo, chosen.jobs, rows_file.add)) as ended:
+            for row in ended:
+                board.ended(row)
     now = newest(read(file))
     return [now[key_of(job)] for job in asked]
 

@@ -25,8 +25,8 @@ from benchmarks.scores import (
 LEVEL = 0.9
 EVERY_ENV = "all envs"
 SCORE = (
-    "Score: (R − R_random) / (R_true − R_random) of the final policy's true return, over 20 episodes without exploration noise. "
-    "IQM over the seeds, [95% stratified bootstrap interval], and the worst seed after the stroke."
+    "Score: (R − R_random) / (R_true − R_random) of the final policy's true return, over 20 episodes without exploration "
+    "noise. IQM over the seeds, [95% stratified bootstrap interval], and the worst seed after the stroke."
 )
 Curves = dict[str, dict[str, dict[int, Estimate]]]
 
