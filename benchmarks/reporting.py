@@ -6,11 +6,15 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from rltrainer.core import UserError
 
 PACKAGES = ("rltrainer", "torch", "stable-baselines3", "gymnasium", "mujoco", "numpy")
 
@@ -44,3 +48,15 @@ def write(file: Path | None, figures: dict[str, Any], raw: Any) -> None:
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def run(main: Callable[[], None]) -> None:
+    """A benchmark's command: what the user can mend ends with one sentence, Ctrl-C and a polite kill with its clean end."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main()
+    except UserError as error:
+        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,4 +1,4 @@
-"""`rltrainer train · label · bot · evaluate · enjoy · fit · export · import · doctor`."""
+"""`rltrainer train · label · bot · evaluate · enjoy · fit · export · import · bench · doctor`."""
 
 from __future__ import annotations
 
@@ -226,11 +226,11 @@ def evaluate(run: Path, episodes: int, seed: int, as_json: bool) -> None:
     from rltrainer.training import evaluate as play
 
     returns = play(RunFolder.open(run), episodes, seed)
-    result = {"mean_return": float(np.mean(returns)), "std_return": float(np.std(returns)), "episodes": len(returns)}
+    mean, std = float(np.mean(returns)), float(np.std(returns))
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps({"mean_return": mean, "std_return": std, "episodes": len(returns), "returns": returns}))
     else:
-        print(f"true return {result['mean_return']:.1f} ± {result['std_return']:.1f} over {len(returns)} episodes")
+        print(f"true return {mean:.1f} ± {std:.1f} over {len(returns)} episodes")
 
 
 @group.command()
@@ -313,6 +313,28 @@ def import_(run: Path, file: Path) -> None:
     finally:
         store.close()
     print(f"{run}: {count} labels in {file}, {new} of them new")
+
+
+@group.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("name")
+@click.argument("flags", nargs=-1, type=click.UNPROCESSED)
+def bench(name: str, flags: tuple[str, ...]) -> None:
+    """Run a benchmark of a checkout, with its own FLAGS: `rltrainer bench labels --help`.
+
+    The same as `python -m benchmarks.NAME FLAGS` there.
+    """
+    import runpy
+
+    places = [Path(__file__).parents[1], Path.cwd()]
+    root = next((place for place in places if (place / "benchmarks" / "__init__.py").exists()), None)
+    if root is None:
+        raise UserError(f"bench is {name!r}, and there is no folder benchmarks here; run it in a checkout of rltrainer")
+    commands = sorted(file.stem for file in (root / "benchmarks").glob("*.py") if "__main__" in file.read_text("utf-8"))
+    if name not in commands:
+        raise UserError(f"bench is {name!r}, and there is no such benchmark ({', '.join(commands)})")
+    sys.path.insert(0, str(root))
+    sys.argv = [name, *flags]
+    runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
 
 
 @group.command()

@@ -157,7 +157,10 @@ class Config(Section):
     """All settings of one run."""
 
     env: str = Field("HalfCheetah-v5", min_length=1, description="Gymnasium or fancy_gym id, or package.module:factory")
-    env_options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments for making the env")
+    env_options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="keyword arguments for making the env; fixed_horizon: on has episodes last until their time limit",
+    )
     method: str = Field("ppo", description="ppo, sac (fewer env steps, longer for each), or package.module:name")
     labeler: Labeler = Field(
         "browser", description="who answers: browser, oracle, or none (trains on the env's own reward, or on labels_from alone)"

@@ -18,6 +18,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from rltrainer import fancy
 from rltrainer.core import Array, UserError
+from rltrainer.horizon import FixedHorizon
 
 Env = gym.Env[Any, Any]
 CAMERA_OPTIONS = {"camera_id", "camera_name", "default_camera_config"}
@@ -88,7 +89,7 @@ def _forgetting(env: Env) -> Callable[[Any], None]:
 def make_env(env: str, options: Mapping[str, Any] | None = None, *, render_mode: str | None = None) -> Env:
     """The env of that id, or what `package.module:factory` makes, in `SeededEpisodes`. Raises UserError.
 
-    options: keyword arguments for making it
+    options: keyword arguments for making it; `fixed_horizon: True` makes its episodes last until their time limit
     """
     options = dict(options or {})
     with _explained(env, options):
@@ -102,11 +103,26 @@ def is_factory(env: str) -> bool:
 
 
 def _make(env: str, options: dict[str, Any], render_mode: str | None) -> Env:
-    if render_mode is not None:
-        options = {**options, "render_mode": render_mode}
+    options = {**options, **({} if render_mode is None else {"render_mode": render_mode})}
+    fixed = options.pop("fixed_horizon", False)
     if is_factory(env):
-        return _from_factory(env, options)
-    return fancy.make(env, options) if fancy.is_fancy_id(env) else gym.make(env, **options)
+        made = _from_factory(env, options)
+    else:
+        made = fancy.make(env, options) if fancy.is_fancy_id(env) else gym.make(env, **options)
+    return _lasting(env, made, fixed) if fixed is not False else made
+
+
+def _lasting(env: str, made: Env, fixed: Any) -> Env:
+    """The env with episodes that last until their time limit. Raises UserError where that cannot be."""
+    if fixed is not True:
+        raise UserError(f"env_options has fixed_horizon: {fixed!r}; write on or off")
+    if recorded_env(made) is not made:
+        raise UserError(
+            f"env is {env!r}, whose steps are whole movements; fixed_horizon is for envs that are stepped: leave it out"
+        )
+    if episode_limit(made) is None:
+        raise UserError(f"env is {env!r}, which has no time limit to go on to; give env_options max_episode_steps, too")
+    return FixedHorizon(made)
 
 
 def _from_factory(env: str, options: dict[str, Any]) -> Env:

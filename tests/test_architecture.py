@@ -23,6 +23,7 @@ LADDER = [
     "config",
     "schedule",
     "fancy",
+    "horizon",
     "envs",
     "recording",
     "guard",

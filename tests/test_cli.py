@@ -144,7 +144,8 @@ def test_evaluate_prints_one_json_object(rltrainer: Command, finished: Path) -> 
     assert result.code == 0
     assert result.err == ""
     measured = json.loads(result.out)
-    assert measured.keys() == {"mean_return", "std_return", "episodes"}
+    assert measured.keys() == {"mean_return", "std_return", "episodes", "returns"}
+    assert sum(measured["returns"]) / 3 == pytest.approx(measured["mean_return"])
     assert measured["episodes"] == 3
     assert measured["std_return"] >= 0
     assert rltrainer("evaluate", finished, "--episodes", 3, "--json").out == result.out
@@ -293,7 +294,7 @@ def test_env_options_are_yaml(rltrainer: Command, tmp_path: Path) -> None:
 def test_help_teaches(rltrainer: Command) -> None:
     overview = rltrainer("--help")
     assert overview.code == 0
-    for command in ("train", "label", "bot", "evaluate", "enjoy", "fit", "export", "import", "doctor"):
+    for command in ("train", "label", "bot", "evaluate", "enjoy", "fit", "export", "import", "bench", "doctor"):
         assert command in overview.out
         assert rltrainer(command, "--help").code == 0
     assert "rltrainer train" in overview.out

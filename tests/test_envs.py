@@ -381,3 +381,44 @@ def test_other_spaces_are_refused_by_name(observation_space: Any, action_space: 
         envs.check_spaces(observation_space, action_space)
     assert words in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+# ------------------------------------------------------------------ fixed_horizon
+
+
+FIXED = {"fixed_horizon": True}
+
+
+def test_with_a_fixed_horizon_an_episode_goes_on_after_the_pole_has_fallen() -> None:
+    env, plain = envs.make_env("CartPole-v1", FIXED), envs.make_env("CartPole-v1")
+    env.reset(seed=0)
+    plain.reset(seed=0)
+    lasted = 1
+    while not plain.step(1)[2]:
+        lasted += 1
+    steps = [env.step(1) for _ in range(500)]
+    assert not any(terminated for _, _, terminated, _, _ in steps)
+    assert [truncated for _, _, _, truncated, _ in steps] == [False] * 499 + [True]
+    assert sum(reward for _, reward, *_ in steps) == lasted  # CartPole pays nothing after the fall
+    assert env.spec.id == "CartPole-v1"
+
+
+def test_a_clip_of_a_fixed_horizon_shows_what_was_recorded() -> None:
+    recording, shown = (make("CartPole-v1", FIXED) for make in (envs.make_env, lambda *of: envs.make_shown_env(*of, 64)))
+    _, info = recording.reset()
+    shown.reset(seed=info["episode_seed"])
+    for _ in range(60):
+        assert np.array_equal(recording.step(1)[0], shown.step(1)[0])
+    shown.close()
+
+
+@pytest.mark.parametrize(
+    ("env", "options", "sentence"),
+    [
+        (f"{HERE}:Counter", FIXED, "has no time limit to go on to"),
+        ("CartPole-v1", {"fixed_horizon": "yes"}, "fixed_horizon: 'yes'; write on or off"),
+    ],
+)
+def test_a_fixed_horizon_that_cannot_be_is_refused(env: str, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        envs.make_env(env, options)
