@@ -123,7 +123,7 @@ class Nets(torch.nn.Module):
 
         The last layer is linear, so it is given the sum over the steps: T times fewer rows.
         """
-        hidden = self._hidden(rows.flatten(1, 3)).unflatten(1, mask.shape[1:])  # [M, B, 2, T, H]
+        hidden = self._hidden(rows.flatten(1, 3)).reshape(*mask.shape, -1)  # [M, B, 2, T, H]
         summed = (mask.unsqueeze(-2) @ hidden).squeeze(-2).flatten(1, 2)  # [M, B · 2, H]
         bias = self.biases[-1] * mask.sum(dim=-1).flatten(1).unsqueeze(-1)
         return torch.baddbmm(bias, summed, self.weights[-1]).reshape(mask.shape[:-1])
@@ -239,10 +239,10 @@ class EnsembleLearner:
     def _descend(self, batch: Batch, indices: Array) -> None:
         """One gradient step on each member's comparisons [M, B]."""
         self._optimizer.zero_grad()
-        for picked in torch.from_numpy(indices).split(batch.at_once, dim=1):
+        for picked in torch.split(torch.from_numpy(indices), batch.at_once, dim=1):
             returns = self._nets.returns(batch.rows[picked], batch.mask[picked])  # [M, b, 2]
             loss = preference_loss(returns[..., 0] - returns[..., 1], batch.target[picked], self._settings.label_noise)
-            (loss.sum() / indices.shape[1]).backward()  # type: ignore[no-untyped-call]
+            (loss.sum() / indices.shape[1]).backward()
         torch.nn.utils.clip_grad_norm_(self._nets.parameters(), MAX_GRADIENT)
         self._optimizer.step()
 
@@ -262,14 +262,15 @@ class EnsembleLearner:
     def _rewards(self, rows: Array) -> Array:
         """Raw rewards [M, N] of scaled rows [N, D]."""
         with torch.no_grad():
-            parts = torch.from_numpy(rows).expand(self._settings.members, -1, -1).split(ROWS_AT_ONCE, dim=1)
+            parts = torch.split(torch.from_numpy(rows).expand(self._settings.members, -1, -1), ROWS_AT_ONCE, dim=1)
             return np.asarray(torch.cat([self._nets(part) for part in parts], dim=1).double())
 
     @torch.no_grad()
     def _logits(self, batch: Batch) -> Tensor:
         """R₁ − R₂ of every comparison by each member, [M, N]."""
         rows, mask = (
-            part.expand(self._settings.members, *part.shape).split(batch.at_once, dim=1) for part in (batch.rows, batch.mask)
+            torch.split(part.expand(self._settings.members, *part.shape), batch.at_once, dim=1)
+            for part in (batch.rows, batch.mask)
         )
         returns = torch.cat([self._nets.returns(*part) for part in zip(rows, mask, strict=True)], dim=1)
         return returns[..., 0] - returns[..., 1]
