@@ -11,15 +11,12 @@ from rltrainer.core import Array, Comparison, FitReport, Segment
 
 
 class ConstantReward:
-    """1 a step, and nothing for having ended."""
+    """1 a step."""
 
     version = 1
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         return np.ones(len(observations))
-
-    def at_end(self, observations: Array) -> Array:
-        return np.zeros(len(observations))
 
 
 class ConstantLearner:

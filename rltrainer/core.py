@@ -196,16 +196,15 @@ class FitReport:
 
 
 class RewardFunction(Protocol):
-    """A frozen reward: the snapshot that the wrapper hands out. Its version names it in logs and checkpoints."""
+    """A frozen reward: the snapshot that the wrapper hands out. Its version names it in logs and checkpoints.
+
+    Time after the end of an episode pays 0.
+    """
 
     version: int
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         """Rewards [N] of flattened observations [N, O], actions [N, *action shape] and next observations [N, O]."""
-        ...
-
-    def at_end(self, observations: Array) -> Array:
-        """Rewards [N] for having ended in these terminal observations [N, O], on top of the last step's."""
         ...
 
 

@@ -84,7 +84,7 @@ def diagnose(
         consistency=consistency,
         repeats=repeats,
         step_correlation=pearson(rewards, steps.env_rewards) if steps else None,
-        return_correlation=spearman(steps.returns(reward, rewards), steps.env_returns) if steps else None,
+        return_correlation=spearman(steps.returns(rewards), steps.env_returns) if steps else None,
         ranking_agreement=agreement,
         verdict="" if history is None else verdict(len(comparisons), low, history.agreements),
     )
@@ -159,8 +159,6 @@ class Steps:
 
     apart:       how many steps one of these stands for
     env_returns: of the whole segments, [S]
-    ends:        each segment's last observation, [S, O]
-    over:        which segments reach over an episode's end; `after` is the share of each that lies beyond it, [S]
     """
 
     apart: int
@@ -170,9 +168,6 @@ class Steps:
     env_rewards: Array
     begins: Array
     env_returns: Array
-    ends: Array
-    over: Array
-    after: Array
 
     @classmethod
     def of(cls, segments: Sequence[Segment]) -> Steps | None:
@@ -189,21 +184,15 @@ class Steps:
             np.concatenate([segment.env_rewards[::apart] for segment in segments]),
             np.cumsum([0, *sizes[:-1]]),
             np.array([segment.env_return for segment in segments]),
-            np.stack([segment.observations[-1] for segment in segments]),
-            np.flatnonzero([segment.after for segment in segments]),
-            np.array([segment.after / len(segment) for segment in segments]),
         )
 
     def rewards(self, reward: RewardFunction) -> Array:
         """Learned rewards [N] of the steps."""
         return reward(self.observations, self.actions, self.next_observations)
 
-    def returns(self, reward: RewardFunction, rewards: Array) -> Array:
-        """Learned returns [S]: what a segment's steps pay, and its share of what the reward pays at once for being over."""
-        returns = np.add.reduceat(rewards, self.begins) * self.apart
-        if len(self.over):
-            returns[self.over] += reward.at_end(self.ends[self.over]) * self.after[self.over]
-        return np.asarray(returns)
+    def returns(self, rewards: Array) -> Array:
+        """Learned returns [S]."""
+        return np.asarray(np.add.reduceat(rewards, self.begins) * self.apart)
 
 
 def pearson(one: Array, two: Array) -> float | None:
@@ -246,7 +235,7 @@ class RankingHistory:
         then, before = self.past[0]
         if steps is None or then > (1 - NEWEST_SHARE) * labels:
             return None
-        agreement = spearman(*(steps.returns(one, steps.rewards(one)) for one in (before, reward)))
+        agreement = spearman(*(steps.returns(steps.rewards(one)) for one in (before, reward)))
         if agreement is not None:
             self.agreements.append(agreement)
         return agreement

@@ -99,15 +99,6 @@ class RewardSeat:
         self.learned_returns[env] += rewards.sum()
         return float(rewards.sum())
 
-    def end(self, env: int, *, terminated: bool, truncated: bool) -> float:
-        """The env's newest step ended its episode. Gives what the time after that is worth, which its last step pays too."""
-        self.recorder.end(env, terminated=terminated, truncated=truncated)
-        if not terminated or self.reward is None:
-            return 0.0
-        ending = float(self.reward.at_end(self.recorder.current[env][None])[0])
-        self.learned_returns[env] += ending
-        return ending
-
     def _rewards(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         if self.reward is None:
             return np.zeros(len(observations))
@@ -158,7 +149,7 @@ class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
             reward = self.seat.pay_one(0, np.asarray(action), float(env_reward), after, info.pop("frame", None))
         info["env_reward"] = float(env_reward)
         if terminated or truncated:
-            reward += self.seat.end(0, terminated=terminated, truncated=truncated)
+            self.recorder.end(0, terminated=terminated, truncated=truncated)
             info["learned_return"] = float(self.seat.learned_returns[0])
         return observation, reward, terminated, truncated, info
 
@@ -207,7 +198,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
         for info, env_reward in zip(infos, env_rewards.tolist(), strict=True):
             info["env_reward"] = env_reward
         for env in ended:
-            rewards[env] += self._turn(env, observations, infos[env])
+            self._turn(env, observations, infos[env])
         return observations, rewards.astype(np.float32), dones, infos
 
     def _pay(self, observations: VecEnvObs, env_rewards: Array, ended: list[int], infos: list[dict[str, Any]]) -> Array:
@@ -224,13 +215,12 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
             [self.seat.pay_one(env, np.asarray(a), float(r), o, i.pop("frame", None)) for env, (a, r, o, i) in enumerate(steps)]
         )
 
-    def _turn(self, env: int, observations: VecEnvObs, info: dict[str, Any]) -> float:
-        """The env's episode ended, and it has been reset already. Gives what the time after the end is worth."""
+    def _turn(self, env: int, observations: VecEnvObs, info: dict[str, Any]) -> None:
+        """The env's episode ended, and it has been reset already."""
         truncated = bool(info.get("TimeLimit.truncated", False))
-        ending = self.seat.end(env, terminated=not truncated, truncated=truncated)
+        self.recorder.end(env, terminated=not truncated, truncated=truncated)
         info["learned_return"] = float(self.seat.learned_returns[env])
         self.seat.begin(env, _row(observations, env), self.venv.unwrapped.reset_infos[env])
-        return ending
 
 
 def _row(observations: VecEnvObs, env: int) -> Any:

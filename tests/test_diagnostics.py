@@ -178,9 +178,6 @@ class Plain:
         found: Array = np.concatenate((observations, actions), axis=1) @ np.array([1.0, -2.0, 0.5])
         return self.factor * found
 
-    def at_end(self, observations: Array) -> Array:
-        return np.full(len(observations), 6.0)
-
 
 def test_the_steps_of_segments_give_their_rewards_and_returns_in_order() -> None:
     segments = [
@@ -190,7 +187,7 @@ def test_the_steps_of_segments_give_their_rewards_and_returns_in_order() -> None
     steps = Steps.of(segments)
     assert steps is not None
     np.testing.assert_allclose(steps.rewards(Plain()), steps.env_rewards, atol=1e-6)
-    np.testing.assert_allclose(steps.returns(Plain(), steps.env_rewards), steps.env_returns)
+    np.testing.assert_allclose(steps.returns(steps.env_rewards), steps.env_returns)
     np.testing.assert_allclose(steps.env_returns, [segment.env_return for segment in segments])
     assert Steps.of([]) is None
 
@@ -201,16 +198,14 @@ def test_long_segments_are_thinned_to_a_bounded_number_of_steps() -> None:
     assert steps is not None
     assert ROWS / 2 <= len(steps.actions) <= ROWS + 32
     np.testing.assert_allclose(steps.rewards(Plain()), steps.env_rewards, atol=1e-6)
-    assert len(steps.returns(Plain(), steps.env_rewards)) == 32
+    assert len(steps.returns(steps.env_rewards)) == 32
 
 
-def test_a_segment_that_reaches_over_an_end_is_paid_its_share_of_being_over() -> None:
+def test_a_segment_that_reaches_over_an_end_returns_what_its_steps_pay() -> None:
     whole, ended = toys.random_segments(2, np.random.default_rng(0), steps=4)
-    ended = replace(ended, terminated=True, after=2)  # 2 of its 6 steps, and 6 are paid at once for a clip of them
-    steps = Steps.of([whole, ended])
+    steps = Steps.of([whole, replace(ended, terminated=True, after=2)])
     assert steps is not None
-    returns = steps.returns(Plain(), steps.rewards(Plain()))
-    np.testing.assert_allclose(returns, [whole.env_return, ended.env_return + 2], atol=1e-6)
+    np.testing.assert_allclose(steps.returns(steps.rewards(Plain())), [whole.env_return, ended.env_return], atol=1e-6)
 
 
 # ------------------------------------------------------------------ the ranking, and the verdict

@@ -340,14 +340,14 @@ def test_box_actions_are_flattened() -> None:
 def test_a_step_is_seen_as_before_action_and_after() -> None:
     one = toys.segment([[1, 2], [3, 4], [5, 6]], [[0.5], [0.25]])
     expected = [[1, 2, 0.5, 3, 4], [3, 4, 0.25, 5, 6]]
-    np.testing.assert_array_equal(segment_features(PUSH, one), np.column_stack((expected, [0, 0])))
+    np.testing.assert_array_equal(segment_features(PUSH, one), expected)
     np.testing.assert_array_equal(features(PUSH, one.observations[:-1], one.actions, one.observations[1:]), expected)
 
 
-def test_after_an_end_nothing_is_done_and_nothing_changes() -> None:
+def test_what_comes_after_an_end_is_no_step() -> None:
     one = toys.segment([[1, 2], [3, 4]], [[0.5]], terminated=True, after=2)
     assert len(one) == 3
-    np.testing.assert_array_equal(segment_features(PUSH, one), [[1, 2, 0.5, 3, 4, 0], [3, 4, 0, 3, 4, 1], [3, 4, 0, 3, 4, 1]])
+    np.testing.assert_array_equal(segment_features(PUSH, one), [[1, 2, 0.5, 3, 4]])
 
 
 def test_a_scale_gives_mean_zero_and_std_one_on_its_own_rows() -> None:
@@ -374,7 +374,7 @@ def known_net(*weights: float, members: int = 1) -> EnsembleLearner:
     """A learner whose nets are one linear layer of these weights on (o, a, o'), and whose scale changes nothing."""
     learner = EnsembleLearner(2, PUSH, Reward(hidden=(), members=members), np.random.SeedSequence(0))
     state = learner.state()
-    (layer,) = [key for key, value in state.items() if value.shape == (members, 6, 1)]
+    (layer,) = [key for key, value in state.items() if value.shape == (members, 5, 1)]
     state[layer] = np.repeat(np.array(weights, np.float32).reshape(1, -1, 1), members, axis=0)
     learner.restore(state)
     return learner
@@ -382,7 +382,7 @@ def known_net(*weights: float, members: int = 1) -> EnsembleLearner:
 
 def test_a_segments_return_is_the_sum_over_its_steps() -> None:
     """r = 1·o₁ + 10·o₂ + 100·a + 1000·o₁' + 10000·o₂'."""
-    learner = known_net(1, 10, 100, 1000, 10000, 0)
+    learner = known_net(1, 10, 100, 1000, 10000)
     two = toys.segment([[1, 0], [2, 0], [3, 1]], [[0.5], [0.25]])  # 1 + 50 + 2000 = 2051; 2 + 25 + 3000 + 10000 = 13027
     one = toys.segment([[0, 1], [0, 0]], [[1]])  # 10 + 100 = 110
     np.testing.assert_allclose(learner.member_returns([two, one, two]), [[15078, 110, 15078]], rtol=1e-5)
@@ -390,15 +390,15 @@ def test_a_segments_return_is_the_sum_over_its_steps() -> None:
 
 def test_padding_and_trimmed_steps_count_for_nothing_in_the_loss() -> None:
     """Returns of unequal ranges are those of their own steps alone: the batch is padded to the longest."""
-    learner = known_net(1, 10, 100, 1000, 10000, 0, members=2)
+    learner = known_net(1, 10, 100, 1000, 10000, members=2)
     long = toys.segment([[1, 0], [2, 0], [3, 1], [4, 0]], [[0.5], [0.25], [0]])
     short = toys.segment([[0, 1], [0, 0]], [[1]])
     pairs = [toys.compare(long, short, 1.0, "a"), toys.compare(short, long, 0.0, "b", second_range=(1, 2))]
-    batch = learner._batch(pairs, [np.zeros((1, 6), np.float32)])
+    batch = learner._batch(pairs, [np.zeros((1, 5), np.float32)])
     learner._nets.biases[0].data += 7.0  # a bias would show on a padded step
     returns = learner._nets.returns(batch.rows.expand(2, *batch.rows.shape), batch.mask.expand(2, *batch.mask.shape))
     scaled = [learner._scale(segment_features(PUSH, segment)) for segment in (long, short)]
-    weights = np.array([1, 10, 100, 1000, 10000, 0])
+    weights = np.array([1, 10, 100, 1000, 10000])
     by_hand = [
         [(scaled[0] @ weights + 7).sum(), (scaled[1] @ weights + 7).sum()],
         [(scaled[1] @ weights + 7).sum(), scaled[0][1] @ weights + 7],
@@ -487,7 +487,7 @@ def test_the_numpy_snapshot_is_the_torch_nets(hidden: tuple[int, ...]) -> None:
     on_reference = by_torch(np.concatenate([segment_features(PUSH, s) for s in batch]))
     mean, std = on_reference.mean(axis=1, keepdims=True), on_reference.std(axis=1, keepdims=True)
     overall = ((on_reference - mean) / std).mean(axis=0).std()
-    expected = ((by_torch(np.column_stack((features(PUSH, *rows()), np.zeros(50))).astype(np.float32)) - mean) / std).mean(0)
+    expected = ((by_torch(features(PUSH, *rows())) - mean) / std).mean(0)
     expected /= overall
     np.testing.assert_allclose(learner.snapshot()(*rows()), expected, atol=2e-4)
 
@@ -512,25 +512,32 @@ def test_where_episodes_end_being_over_pays_nothing_and_being_alive_what_the_lab
     pairs = survivals(30, alive_is_better=alive_is_better)
     learner.fit(pairs, [pair.first for pair in pairs] + [pair.second for pair in pairs])
     reward = learner.snapshot()
-    ends = np.stack([pair.second.observations[-1] for pair in pairs])
-    per_step = reward.at_end(ends) / 8  # a clip's length
-    assert abs(per_step.mean()) < 0.2
     alive = np.concatenate(
         [reward(pair.first.observations[:-1], pair.first.actions, pair.first.observations[1:]) for pair in pairs]
     )
     assert (alive > 0.3).mean() > 0.95 if alive_is_better else (alive < -0.3).mean() > 0.95
 
 
-def test_what_follows_an_end_is_paid_for_as_many_steps_as_a_clip_has() -> None:
-    learner = make("ensemble")
+def test_where_episodes_end_the_reference_has_root_mean_square_1() -> None:
+    """About 0, which being over pays; a mean of 0 would charge for surviving, or for dying."""
+    learner = make("ensemble", fit_steps=20)
     pairs = survivals(12, alive_is_better=True)
-    learner.fit(pairs, [pair.second for pair in pairs])
-    end = pairs[0].second
-    raw = learner.member_returns([end, replace(end, after=6)])  # one more step of being over, in each member's logits
-    assert isinstance(learner, EnsembleLearner)
-    zero, std = learner._output
-    one_more = ((raw[:, 1] - raw[:, 0] - zero) / std).mean() / learner._overall
-    np.testing.assert_allclose(learner.snapshot().at_end(end.observations[-1:]), [8 * one_more], rtol=1e-3)
+    batch = [pair.first for pair in pairs]
+    learner.fit(pairs, batch)
+    reward = learner.snapshot()
+    paid = np.concatenate([reward(s.observations[:-1], s.actions, s.observations[1:]) for s in batch])
+    assert np.square(paid).mean() == pytest.approx(1, abs=1e-3)
+    assert paid.mean() > 0.5
+
+
+def test_a_range_that_lies_beyond_the_end_returns_nothing() -> None:
+    """Of 3 steps and 5 of being over, a labeler kept the last 4: none of them pays."""
+    learner = known_net(1, 1, 1, 1, 1)
+    whole, short = ended(np.random.default_rng(0), 8, 0), ended(np.random.default_rng(1), 3, 5)
+    pairs = [toys.compare(whole, short, 1.0, "a", second_range=(4, 8))]
+    batch = learner._batch(pairs, [])
+    assert batch.ends
+    assert batch.mask[0].sum(dim=1).tolist() == [8, 0]
 
 
 def test_members_begin_apart() -> None:

@@ -76,15 +76,12 @@ class Witness(VecEnvWrapper):
 
 
 class Plain:
-    """A reward that anyone can work out, and in which each number of (o, a, o') counts, and how an episode terminated."""
+    """A reward that anyone can work out, and in which each number of (o, a, o') counts."""
 
     version = 1
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         return observations @ self.of(observations) + 100 * actions.sum(axis=1) - 3 * next_observations @ self.of(observations)
-
-    def at_end(self, observations: Array) -> Array:
-        return 5000 + 7 * observations @ self.of(observations)
 
     def of(self, observations: Array) -> Array:
         return np.arange(1, observations.shape[1] + 1)
@@ -133,7 +130,6 @@ def test_a_relabelled_transition_pays_what_the_env_would_have_paid_under_the_new
     venv.seat.reward = Plain()
     Replay(model, venv.seat).relabel()
     due = paid_by_the_env(kind, witness.actions, Plain())
-    assert (due > 2500).sum() == witness.terminated  # the ends are among them
     for step in range(len(due))[-buffer.buffer_size :]:
         np.testing.assert_allclose(buffer.rewards[step % buffer.buffer_size], due[step], rtol=1e-4, atol=1e-3)
 
@@ -336,10 +332,6 @@ def test_what_is_paid_is_the_distance_over_its_running_std() -> None:
 def test_states_that_are_all_the_same_pay_nothing() -> None:
     entropy = ParticleEntropy(np.ones((4, 2)))
     np.testing.assert_array_equal(entropy(np.ones((4, 2)), np.ones((4, 1)), np.ones((4, 2))), 0)
-
-
-def test_an_end_shows_no_new_state_and_so_pays_nothing() -> None:
-    np.testing.assert_array_equal(ParticleEntropy(np.array([[0.0], [3.0]])).at_end(np.ones((2, 1))), 0)
 
 
 # ------------------------------------------------------------------ in one's own code, and what is refused

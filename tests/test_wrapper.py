@@ -32,19 +32,6 @@ class Sum:
         parts = (np.asarray(part, float).reshape(len(observations), -1) for part in (observations, actions, next_observations))
         return np.asarray(sum(part.sum(axis=1) for part in parts))
 
-    def at_end(self, observations: Array) -> Array:
-        return np.zeros(len(observations))
-
-
-class Ending(Sum):
-    """Pays 1 a step, and 100 and what is seen there for having ended."""
-
-    def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
-        return np.ones(len(observations))
-
-    def at_end(self, observations: Array) -> Array:
-        return np.asarray(100.0 + observations.sum(axis=1, dtype=float))
-
 
 class Constant(Sum):
     """Pays the same for every step."""
@@ -153,28 +140,12 @@ def until_done(env: gym.Env[Any, Any]) -> list[tuple[Any, ...]]:
     return steps
 
 
-def test_the_step_that_ends_an_episode_pays_for_what_comes_after_it() -> None:
-    *before, last = until_done(wrap(gym.make("CartPole-v1"), Ending()))
-    assert [reward for _, reward, *_ in before] == [1.0] * len(before)
-    assert last[1] == pytest.approx(101.0 + float(last[0].sum()))
-    assert last[4]["learned_return"] == pytest.approx(len(before) + last[1])
-
-
-def test_a_time_limit_ends_nothing_so_nothing_is_paid_for_it() -> None:
-    *_, last = until_done(wrap(gym.make("CartPole-v1", max_episode_steps=5), Ending()))
-    assert (last[1], last[2], last[3]) == (1.0, False, True)
-
-
-def test_in_a_vector_each_env_is_paid_for_its_own_end() -> None:
-    venv = wrap_vec(*[lambda: gym.make("CartPole-v1"), lambda: gym.make("CartPole-v1", max_episode_steps=5)], reward=Ending())
-    venv.reset()
-    ends: dict[int, tuple[float, float]] = {}
-    for _ in range(12):
-        _, rewards, dones, infos = venv.step(np.array([1, 1]))
-        for env in np.flatnonzero(dones):
-            ends.setdefault(int(env), (rewards[env], infos[env]["terminal_observation"].sum()))
-    assert ends[0][0] == pytest.approx(101.0 + ends[0][1], rel=1e-5)
-    assert ends[1][0] == 1.0
+@pytest.mark.parametrize("limit", [None, 5])
+def test_the_step_that_ends_an_episode_pays_as_any_other(limit: int | None) -> None:
+    """What comes after an end pays 0, whether the env terminated or ran out of time."""
+    steps = until_done(wrap(gym.make("CartPole-v1", max_episode_steps=limit), Constant(1.0)))
+    assert [reward for _, reward, *_ in steps] == [1.0] * len(steps)
+    assert steps[-1][4]["learned_return"] == len(steps)
 
 
 def test_the_reward_that_is_set_counts_from_the_next_step_on() -> None:

@@ -210,9 +210,6 @@ class Even:
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         return np.ones(len(observations))
 
-    def at_end(self, observations: Array) -> Array:
-        return np.zeros(len(observations))
-
 
 class Remembering:
     """A learner that learns nothing and remembers what it was given, by fit. For `reward.learner: toys:Remembering`."""

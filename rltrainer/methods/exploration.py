@@ -31,10 +31,6 @@ class ParticleEntropy:
         self._spread.update(distances)
         return np.asarray(distances / max(float(np.sqrt(self._spread.var)), 1e-6))
 
-    def at_end(self, observations: Array) -> Array:
-        """Nothing: no new state is seen after an end."""
-        return np.zeros(len(observations))
-
 
 def neighbour_distances(states: Array, particles: Array, neighbour: int = NEIGHBOUR) -> Array:
     """Distance [N] of each state [N, O] to its k-th nearest particle [P, O], itself not counted, which is the nearest of all.

@@ -59,14 +59,9 @@ class Replay:
             rewards[rows] = 0.0 if self._seat.reward is None else self._due(self._seat.reward, rows)
 
     def _due(self, reward: RewardFunction, rows: slice) -> Array:
-        """What the wrapper would pay today for these transitions, [n]: the time after a termination with the last step."""
+        """What the wrapper would pay today for these transitions, [n]."""
         before, after = (self._flat(seen, rows) for seen in (self._buffer.observations, self._buffer.next_observations))
-        due = reward(before, self._actions(rows), after)
-        dones, timeouts = (_rows(flags, rows, ()) for flags in (self._buffer.dones, self._buffer.timeouts))
-        terminated = (dones == 1) & (timeouts == 0)
-        if terminated.any():
-            due[terminated] += reward.at_end(after[terminated])
-        return due
+        return reward(before, self._actions(rows), after)
 
     def _flat(self, stored: Any, rows: slice) -> Array:
         """Rows [n, O] of observations stored as [B, N, ...], each part of a Dict by itself."""

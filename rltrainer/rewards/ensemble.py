@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, Segment
-from rltrainer.rewards.features import Scale, end_features, features, segment_features
+from rltrainer.rewards.features import Scale, features, segment_features
 
 SLOPE = 0.01
 MAX_GRADIENT = 10.0
@@ -38,7 +38,7 @@ def preference_loss(logits: Tensor, target: Tensor, noise: float) -> Tensor:
 
 
 class EnsembleReward:
-    """The mean of M nets, each of mean 0 and std 1 on the reference batch of its refit.
+    """The mean of M nets, each of root mean square 1 on the reference batch of its refit.
 
     In NumPy and with few calls: for the few rows of one step that is several times quicker than torch.
     """
@@ -49,48 +49,38 @@ class EnsembleReward:
         action_space: gym.Space[Any],
         scale: Scale,
         layers: Sequence[tuple[Array, Array]],
-        steps_after: int,
     ) -> None:
-        """
-        layers:      (weight [M, in, out], bias [M, 1, out]) of each layer, the last one to [M, in, 1]
-        steps_after: how many steps of being over are paid for at once, where an episode terminates
-        """
+        """layers: (weight [M, in, out], bias [M, 1, out]) of each layer, the last one to [M, in, 1]"""
         self.version = version
         self._space = action_space
-        self._steps_after = steps_after
-        low, high = scale.bounds
-        self._low, self._high = low[:-1], high[:-1]
+        self._low, self._high = scale.bounds
         first, *others = (weight for weight, _ in layers)
         weights = [np.concatenate(list(first / scale.std[:, None]), axis=1), *map(_block_diagonal, others)]
         biases = [bias.reshape(-1) for _, bias in layers]
-        shift, over = scale.mean @ weights[0], weights[0][-1]
-        weights[0] = weights[0][:-1]  # without the row of the feature that says whether all is over
+        shift = scale.mean @ weights[0]
         weights[-1], biases[-1] = weights[-1].mean(axis=1), biases[-1].mean()  # the mean of the members is linear, too
         if not others:
-            shift, over = shift.mean(), over.mean()
-        self._first = np.ascontiguousarray(weights[0], np.float32)  # [D - 1, M · H]
+            shift = shift.mean()
+        self._first = np.ascontiguousarray(weights[0], np.float32)  # [D, M · H]
         self._bias = np.asarray(biases[0] - shift, np.float32)
-        self._bias_over = np.asarray(biases[0] - shift + over, np.float32)
         self._rest = list(zip(weights[1:], biases[1:], strict=True))
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
-        return self._rewards(features(self._space, observations, actions, next_observations), self._bias)
-
-    def at_end(self, observations: Array) -> Array:
-        """What the steps after the end would pay, one by one, in these terminal observations [N, O]."""
-        rows = end_features(observations, gym.spaces.flatdim(self._space))
-        return self._steps_after * self._rewards(rows, self._bias_over)
-
-    def _rewards(self, rows: Array, first_bias: Array) -> Array:
+        rows = features(self._space, observations, actions, next_observations)
         np.maximum(rows, self._low, out=rows)
         np.minimum(rows, self._high, out=rows)
         hidden = rows @ self._first  # [N, M · H]
-        hidden += first_bias
+        hidden += self._bias
         for weight, bias in self._rest:
             np.maximum(hidden, SLOPE * hidden, out=hidden)
             hidden = hidden @ weight
             hidden += bias
         return hidden.astype(np.float64)  # [N]
+
+
+def _root_mean_square(values: Array) -> Array:
+    """Over the last axis."""
+    return np.asarray(np.sqrt(np.square(values).mean(axis=-1)))
 
 
 def _block_diagonal(weight: Array) -> Array:
@@ -137,13 +127,16 @@ class Nets(torch.nn.Module):
 
 @dataclass
 class Batch:
-    """All comparisons as tensors: rows [N, 2, T, D] (scaled), mask and over [N, 2, T], target [N], bags [M, N]."""
+    """All comparisons as tensors: rows [N, 2, T, D] (scaled), mask [N, 2, T], target [N], bags [M, N].
+
+    The mask leaves out what was trimmed, and the time after an episode's end, which pays 0; `ends` says if there is any.
+    """
 
     rows: Tensor
     mask: Tensor
-    over: Tensor
     target: Tensor
     bags: Array
+    ends: bool
 
     def __len__(self) -> int:
         return len(self.target)
@@ -164,14 +157,13 @@ class EnsembleLearner:
         self._settings = settings
         self._space = action_space
         self._rng = np.random.default_rng(seed)
-        sizes = (2 * observation_size + gym.spaces.flatdim(action_space) + 1, *settings.hidden, 1)
+        sizes = (2 * observation_size + gym.spaces.flatdim(action_space), *settings.hidden, 1)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**63)))
         self._nets = Nets(settings.members, sizes, generator)
         self._optimizer = torch.optim.AdamW(self._nets.parameters(), settings.learning_rate, weight_decay=1e-2, fused=True)
         self._scale = Scale(np.zeros(sizes[0], np.float32), np.ones(sizes[0], np.float32))
-        self._output = (np.zeros(settings.members), np.ones(settings.members))  # mean and std of each member
-        self._overall = 1.0  # std of the members' mean
-        self._steps_after = 1  # a clip's length: how far anyone has judged what comes after an end
+        self._output = (np.zeros(settings.members), np.ones(settings.members))  # offset and scale of each member
+        self._overall = 1.0  # scale of the members' mean
         self._bags: dict[tuple[str, str], Array] = {}
 
     # ------------------------------------------------------------------ learning
@@ -200,16 +192,14 @@ class EnsembleLearner:
         shown = np.concatenate([rows for pair in sides for rows in pair])
         self._scale = Scale.of([*reference, shown])
         lengths = np.array([[len(rows) for rows in pair] for pair in sides])
-        longest = self._steps_after = int(lengths.max())
-        mask = np.arange(longest) < lengths[..., None]  # [N, 2, T]
+        mask = np.arange(lengths.max()) < lengths[..., None]  # [N, 2, T]
         data = np.zeros((*mask.shape, shown.shape[1]), np.float32)
         data[mask] = self._scale(shown)
-        over = np.zeros(mask.shape, bool)
-        over[mask] = shown[:, -1] == 1
         bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
         target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
-        return Batch(torch.from_numpy(data), torch.from_numpy(mask).float(), torch.from_numpy(over), target, bags)
+        ends = any(c.first_range[1] > len(c.first.actions) or c.second_range[1] > len(c.second.actions) for c in comparisons)
+        return Batch(torch.from_numpy(data), torch.from_numpy(mask).float(), target, bags, ends)
 
     def _bag(self, comparison: Comparison) -> Array:
         """How often each member's bootstrap holds a label, [M]: drawn once for a pair, so what is held out stays held out.
@@ -250,14 +240,15 @@ class EnsembleLearner:
         """Offset and scale of each member, and the scale of their mean: frozen until the next refit.
 
         Preferences between segments of one length leave the offset open, and PPO takes what an episode pays after its end
-        for 0. So 0 is what being over pays on average, once a labeler has judged an end: an offset from elsewhere would pay
-        for surviving, or for dying. Before that, and in envs without ends, 0 is the mean of the reference batch [N, D].
+        for 0. So 0 is what being over pays, once a labeler has judged an end: an offset from elsewhere would pay for
+        surviving, or for dying. Before that, and in envs without ends, 0 is the mean of the reference batch [N, D].
         """
         rewards = self._rewards(self._scale(reference))  # [M, N]
-        ends = np.asarray(batch.rows[batch.over])
-        zero = self._rewards(ends).mean(axis=1) if len(ends) else rewards.mean(axis=1)
-        self._output = (zero, np.maximum(rewards.std(axis=1), 1e-6))
-        self._overall = max(float((rewards / self._output[1][:, None]).mean(axis=0).std()), 1e-6)
+        zero = np.zeros(len(rewards)) if batch.ends else rewards.mean(axis=1)
+        rewards -= zero[:, None]
+        scale = np.maximum(_root_mean_square(rewards), 1e-6)
+        self._output = (zero, scale)
+        self._overall = max(float(_root_mean_square((rewards / scale[:, None]).mean(axis=0))), 1e-6)
 
     def _rewards(self, rows: Array) -> Array:
         """Raw rewards [M, N] of scaled rows [N, D]."""
@@ -312,13 +303,11 @@ class EnsembleLearner:
         """The reward as it is now, for the wrapper: normalisation folded into the last layer."""
         weights = [np.asarray(weight.detach().clone()) for weight in self._nets.weights]
         biases = [np.asarray(bias.detach().clone()) for bias in self._nets.biases]
-        mean, std = self._output
-        gain = 1 / (std * self._overall)
+        zero, scale = self._output
+        gain = 1 / (scale * self._overall)
         weights[-1] = (weights[-1] * gain[:, None, None]).astype(np.float32)
-        biases[-1] = ((biases[-1] - mean[:, None, None]) * gain[:, None, None]).astype(np.float32)
-        return EnsembleReward(
-            self.version, self._space, self._scale, list(zip(weights, biases, strict=True)), self._steps_after
-        )
+        biases[-1] = ((biases[-1] - zero[:, None, None]) * gain[:, None, None]).astype(np.float32)
+        return EnsembleReward(self.version, self._space, self._scale, list(zip(weights, biases, strict=True)))
 
     def state(self) -> dict[str, Array]:
         """Nets, scales and the regularisation, as named arrays."""
@@ -329,7 +318,6 @@ class EnsembleLearner:
             "output.mean": self._output[0],
             "output.std": self._output[1],
             "output.overall": np.array([self._overall]),
-            "steps_after": np.array([self._steps_after]),
             "version": np.array([self.version]),
             "weight_decay": np.array([self.weight_decay]),
         }
@@ -341,7 +329,6 @@ class EnsembleLearner:
         self._scale = Scale(np.asarray(state["scale.mean"]), np.asarray(state["scale.std"]))
         self._output = (np.asarray(state["output.mean"]), np.asarray(state["output.std"]))
         self._overall = float(state["output.overall"][0])
-        self._steps_after = int(state["steps_after"][0])
         self.version = int(state["version"][0])
         for group in self._optimizer.param_groups:
             group["weight_decay"] = float(state["weight_decay"][0])

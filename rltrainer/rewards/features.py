@@ -1,4 +1,4 @@
-"""What a reward net sees of a step: (o, a, o') and whether all is over, on a scale that is frozen between refits."""
+"""What a reward net sees of a step: (o, a, o'), on a scale that is frozen between refits."""
 
 from __future__ import annotations
 
@@ -23,27 +23,13 @@ def encode_actions(space: gym.Space[Any], actions: Array) -> Array:
 
 
 def features(space: gym.Space[Any], observations: Array, actions: Array, next_observations: Array) -> Array:
-    """Rows [N, D - 1] of (o, a, o'), raw."""
+    """Rows [N, D] of (o, a, o'), raw."""
     return np.concatenate((observations, encode_actions(space, actions), next_observations), axis=1, dtype=np.float32)
 
 
-def end_features(observations: Array, action_size: int) -> Array:
-    """Rows [N, D - 1] of a step after the end in these terminal observations [N, O]: nothing is done and nothing changes.
-
-    An absorbing state, as in Kostrikov et al. 2019 (Discriminator-Actor-Critic, section 4.2), one for each way to end.
-    """
-    nothing = np.zeros((len(observations), action_size))
-    return np.concatenate((observations, nothing, observations), axis=1, dtype=np.float32)
-
-
 def segment_features(space: gym.Space[Any], segment: Segment) -> Array:
-    """Rows [T + K, D] of a segment; the last column is 1 in its K steps after the end, and else 0."""
-    rows = features(space, segment.observations[:-1], segment.actions, segment.observations[1:])
-    if segment.after:
-        end = end_features(segment.observations[-1:], gym.spaces.flatdim(space))
-        rows = np.concatenate((rows, end.repeat(segment.after, axis=0)))
-    over = np.arange(len(rows)) >= len(segment.actions)
-    return np.column_stack((rows, over)).astype(np.float32, copy=False)
+    """Rows [T, D] of a segment's steps; what comes after the end of its episode has none."""
+    return features(space, segment.observations[:-1], segment.actions, segment.observations[1:])
 
 
 @dataclass(frozen=True)
