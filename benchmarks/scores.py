@@ -1,7 +1,7 @@
 """Scores of runs, and how sure they are, after Agarwal et al. 2021 (rliable): IQM, stratified bootstrap, P(improvement).
 
-The figures are those of the library `rliable`, to which a test holds them; its resampling takes minutes where this takes a
-moment.
+The figures are those of the library `rliable`, to which a test holds them. It takes equally many runs of every env, which a
+benchmark that is still under way does not have; here the runs are drawn again within each env, however many there are.
 """
 
 from __future__ import annotations
