@@ -34,7 +34,7 @@ def write(file: Path | None, figures: dict[str, Any], raw: Any) -> None:
     if file is None:
         return
     content = {
-        "command": " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        "command": command(),
         "date": time.strftime("%Y-%m-%d"),
         "machine": {
             "system": platform.platform(terse=True),
@@ -48,6 +48,12 @@ def write(file: Path | None, figures: dict[str, Any], raw: Any) -> None:
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def command() -> str:
+    """What makes the results again, with no folder of this machine."""
+    words = [word if not Path(word).is_absolute() else Path(word).name for word in sys.argv[1:]]
+    return " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *words])
 
 
 def run(main: Callable[[], None]) -> None:

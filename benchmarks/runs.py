@@ -75,7 +75,7 @@ class Runner:
                 row |= self._chance(job) if job.arm == CHANCE else self._trained(job, Path(folder) / "run")
             row["status"] = DONE
         except Failure as failure:
-            row["error"] = str(failure)
+            row["error"] = str(failure).replace(folder, "").replace(str(ROOT), "")
         return row | {"ended": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
 
     def _trained(self, job: Job, run: Path) -> Row:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -74,9 +73,8 @@ def gather(chosen: argparse.Namespace) -> list[Row]:
 def write(chosen: argparse.Namespace, title: str, rows: Sequence[Row], more: dict[str, Any] | None = None) -> None:
     """The report beside the rows: FILE.json with all figures, FILE.md with the tables, FILE-*.png with the plots."""
     file: Path = chosen.json
-    command = " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
-    reporting.write(file, {**tables.figures(rows), **(more or {})}, list(rows))
-    file.with_suffix(".md").write_text(tables.report(rows, title, command), "utf-8")
+    reporting.write(file, {**tables.figures(rows), **(more or {})}, f"{file.stem}.jsonl")
+    file.with_suffix(".md").write_text(tables.report(rows, title, reporting.command()), "utf-8")
     written = [file.with_suffix(".md")]
     found, better = tables.curves(rows), tables.improvements(rows)
     if found:
