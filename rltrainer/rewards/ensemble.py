@@ -20,6 +20,13 @@ from rltrainer.rewards.features import Scale, features, segment_features
 
 SLOPE = 0.01
 MAX_GRADIENT = 10.0
+FIRST_OUTPUT = 0.1
+"""Share of the usual size that the last layer begins with: a step pays as any other until labels say otherwise. What a net
+happens to begin with stays where no label contradicts it, and an agent that lives on it gives up what lies farther ahead."""
+OFFSET_RATE = 30
+"""The offset is what being alive pays over being over, one number that explains most of the labels on ends. It learns so many
+times quicker than the weights, which else make up for it by paying some steps more than others. CartPole-v1, 100 labels, 100k
+steps, seeds 100 to 103, with neither: 500, 500, 125, 500; with the smaller layer: 496, 500, 279, 500; with both: 500 each."""
 FIRST_FIT = 4
 """The first refit starts from nothing and may take this many times the steps."""
 ROWS_AT_ONCE = 1600
@@ -99,7 +106,7 @@ class Nets(torch.nn.Module):
         self.weights = torch.nn.ParameterList()
         self.biases = torch.nn.ParameterList()
         for fan_in, fan_out in pairwise(sizes):
-            bound = 1 / math.sqrt(fan_in)
+            bound = (FIRST_OUTPUT if fan_out == 1 else 1) / math.sqrt(fan_in)
             weight = torch.empty(members, fan_in, fan_out).uniform_(-bound, bound, generator=generator)
             self.weights.append(torch.nn.Parameter(weight))
             self.biases.append(torch.nn.Parameter(torch.zeros(members, 1, fan_out)))
@@ -160,7 +167,13 @@ class EnsembleLearner:
         sizes = (2 * observation_size + gym.spaces.flatdim(action_space), *settings.hidden, 1)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**63)))
         self._nets = Nets(settings.members, sizes, generator)
-        self._optimizer = torch.optim.AdamW(self._nets.parameters(), settings.learning_rate, weight_decay=1e-2, fused=True)
+        *others, offset = self._nets.parameters()
+        groups: list[dict[str, Any]] = [
+            {"params": others, "weight_decay": 1e-2},
+            # where no episode ends its gradient is rounding alone, which must not move it: hence eps
+            {"params": [offset], "lr": OFFSET_RATE * settings.learning_rate, "weight_decay": 0.0, "eps": 1e-4},
+        ]
+        self._optimizer = torch.optim.AdamW(groups, settings.learning_rate, fused=True)
         self._scale = Scale(np.zeros(sizes[0], np.float32), np.ones(sizes[0], np.float32))
         self._output = (np.zeros(settings.members), np.ones(settings.members))  # offset and scale of each member
         self._overall = 1.0  # scale of the members' mean
@@ -287,8 +300,7 @@ class EnsembleLearner:
     def _regularise(self, ratio: float) -> None:
         """Hold the held-out loss between 1.1 and 1.5 times the training loss."""
         factor = 1.5 if ratio > 1.5 else 1 / 1.5 if ratio < 1.1 else 1.0
-        for group in self._optimizer.param_groups:
-            group["weight_decay"] = min(max(group["weight_decay"] * factor, 1e-4), 1.0)
+        self._optimizer.param_groups[0]["weight_decay"] = min(max(self.weight_decay * factor, 1e-4), 1.0)
 
     # ------------------------------------------------------------------ what it learned
 
@@ -330,8 +342,7 @@ class EnsembleLearner:
         self._output = (np.asarray(state["output.mean"]), np.asarray(state["output.std"]))
         self._overall = float(state["output.overall"][0])
         self.version = int(state["version"][0])
-        for group in self._optimizer.param_groups:
-            group["weight_decay"] = float(state["weight_decay"][0])
+        self._optimizer.param_groups[0]["weight_decay"] = float(state["weight_decay"][0])
 
 
 def _held_out_accuracy(logits: Array, bags: Array, target: Array) -> float | None:
