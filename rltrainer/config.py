@@ -126,6 +126,15 @@ class SAC(Section):
     exploration_steps: Count = Field(0, description="env steps spent on finding new states before the first labels")
 
 
+class CPL(Section):
+    """Contrastive preference learning: a policy from the labels themselves, with no reward between. Pairs are asked at random."""
+
+    alpha: Positive = Field(0.1, description="how much a log-probability says: the labeler's temperature")
+    bias: Share = Field(0.5, description="lambda: what the other segment counts; below 1 favours actions that were seen")
+    cloning: Annotated[Number, Field(ge=0)] = Field(0.01, description="weight of imitating the better segments")
+    learning_rate: Positive = Field(3e-4, description="Adam's step size")
+
+
 class Labeling(Section):
     """The label service and its page."""
 
@@ -179,6 +188,7 @@ class Config(Section):
     teacher: Teacher = Teacher()
     ppo: PPO = PPO()
     sac: SAC = SAC()
+    cpl: CPL = CPL()
     labeling: Labeling = Labeling()
     clips: Clips = Clips()
 

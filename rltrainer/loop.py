@@ -81,11 +81,13 @@ class PreferenceLoop:
         run: Path | str | None = None,
         watch: Callable[[Progress], None] | None = None,
         update_every: int = 2048,
+        learn_reward: bool = True,
     ) -> None:
         """
         teacher: who answers; without one, people do, through `rltrainer label RUN`
         run:     folder for the store; without one, it is temporary
         watch:   told of the progress at each boundary, and once a second while the warm-up waits for a person
+        learn_reward: off for a method that learns from `comparisons` itself: every step pays 0, and pairs are asked at random
         """
         self.env = env
         self.config = config or Config()
@@ -103,7 +105,9 @@ class PreferenceLoop:
         self._watch = watch or (lambda progress: None)
         self._update_every = update_every
         self._updated_at = 0
-        strategy: Strategy = named(STRATEGIES, self.config.queries.strategy, "queries.strategy")
+        self.learns_reward = learn_reward
+        self._strategy_name = self.config.queries.strategy if learn_reward else "uniform"
+        strategy: Strategy = named(STRATEGIES, self._strategy_name, "queries.strategy")
         self._strategy = strategy
         seeds = Seeds.of(self.config.seed)
         self._query_rng = np.random.default_rng(seeds.queries)
@@ -208,6 +212,11 @@ class PreferenceLoop:
         return len(self._inherited)
 
     @property
+    def comparisons(self) -> list[Comparison]:
+        """What the standing labels teach, those of an earlier run included."""
+        return list(self._comparisons.values())
+
+    @property
     def _first_pairs(self) -> int:
         return self.schedule.warmup_labels if self._asks else 0
 
@@ -249,7 +258,7 @@ class PreferenceLoop:
             return
         chosen = self._strategy(candidates, self.learner, min(count, len(candidates) // 2), self._query_rng)
         pairs = [(candidates[i], candidates[j]) for i, j in chosen]
-        queries = self.store.ask(pairs, self.steps, self.config.queries.strategy)
+        queries = self.store.ask(pairs, self.steps, self._strategy_name)
         self._asked |= {query.id: pair for query, pair in zip(queries, pairs, strict=True)}
         if self.teacher is not None:
             answers = [
@@ -297,7 +306,7 @@ class PreferenceLoop:
     def _fit(self, *, at_once: bool = False) -> FitReport | None:
         """Refit and publish when enough of the labels are new."""
         fresh = self.cursor - self._learned
-        if not self._comparisons or not fresh or (not at_once and fresh < len(self._comparisons) * REFIT_SHARE):
+        if not self.learns_reward or not self._comparisons or not fresh or (not at_once and fresh < len(self._comparisons) * REFIT_SHARE):
             return None
         if not self._reference:
             self._reference = self.recorder.sample(REFERENCE_SEGMENTS, self.segment_steps, self._query_rng)
