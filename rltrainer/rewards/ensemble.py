@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
@@ -16,13 +15,11 @@ from torch import Tensor
 
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, Segment
-from rltrainer.rewards.features import Scale, features, segment_features
+from rltrainer.rewards.features import Scale, segment_features
+from rltrainer.rewards.nets import Nets
+from rltrainer.rewards.snapshot import EnsembleReward
 
-SLOPE = 0.01
 MAX_GRADIENT = 10.0
-FIRST_OUTPUT = 0.1
-"""Share of the usual size that the last layer begins with: a step pays as any other until labels say otherwise. What a net
-happens to begin with stays where no label contradicts it, and an agent that lives on it gives up what lies farther ahead."""
 OFFSET_RATE = 30
 """The offset is what being alive pays over being over, one number that explains most of the labels on ends. It learns so many
 times quicker than the weights, which else make up for it by paying some steps more than others. CartPole-v1, 100 labels, 100k
@@ -44,92 +41,9 @@ def preference_loss(logits: Tensor, target: Tensor, noise: float) -> Tensor:
     return -(target * first + (1 - target) * second)
 
 
-class EnsembleReward:
-    """The mean of M nets, each of root mean square 1 on the reference batch of its refit.
-
-    In NumPy and with few calls: for the few rows of one step that is several times quicker than torch.
-    """
-
-    def __init__(
-        self,
-        version: int,
-        action_space: gym.Space[Any],
-        scale: Scale,
-        layers: Sequence[tuple[Array, Array]],
-    ) -> None:
-        """layers: (weight [M, in, out], bias [M, 1, out]) of each layer, the last one to [M, in, 1]"""
-        self.version = version
-        self._space = action_space
-        self._low, self._high = scale.bounds
-        first, *others = (weight for weight, _ in layers)
-        weights = [np.concatenate(list(first / scale.std[:, None]), axis=1), *map(_block_diagonal, others)]
-        biases = [bias.reshape(-1) for _, bias in layers]
-        shift = scale.mean @ weights[0]
-        weights[-1], biases[-1] = weights[-1].mean(axis=1), biases[-1].mean()  # the mean of the members is linear, too
-        if not others:
-            shift = shift.mean()
-        self._first = np.ascontiguousarray(weights[0], np.float32)  # [D, M · H]
-        self._bias = np.asarray(biases[0] - shift, np.float32)
-        self._rest = list(zip(weights[1:], biases[1:], strict=True))
-
-    def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
-        rows = features(self._space, observations, actions, next_observations)
-        np.maximum(rows, self._low, out=rows)
-        np.minimum(rows, self._high, out=rows)
-        hidden = rows @ self._first  # [N, M · H]
-        hidden += self._bias
-        for weight, bias in self._rest:
-            np.maximum(hidden, SLOPE * hidden, out=hidden)
-            hidden = hidden @ weight
-            hidden += bias
-        return hidden.astype(np.float64)  # [N]
-
-
 def _root_mean_square(values: Array) -> Array:
     """Over the last axis."""
     return np.asarray(np.sqrt(np.square(values).mean(axis=-1)))
-
-
-def _block_diagonal(weight: Array) -> Array:
-    """One matrix [M · H, M · H'] in place of M of them: more products, one call."""
-    members, fan_in, fan_out = weight.shape
-    whole = np.zeros((members, fan_in, members, fan_out), np.float32)
-    whole[np.arange(members), :, np.arange(members)] = weight
-    return whole.reshape(members * fan_in, members * fan_out)
-
-
-class Nets(torch.nn.Module):
-    """M multi-layer perceptrons as one batched tensor per layer."""
-
-    def __init__(self, members: int, sizes: Sequence[int], generator: torch.Generator) -> None:
-        super().__init__()
-        self.weights = torch.nn.ParameterList()
-        self.biases = torch.nn.ParameterList()
-        for fan_in, fan_out in pairwise(sizes):
-            bound = (FIRST_OUTPUT if fan_out == 1 else 1) / math.sqrt(fan_in)
-            weight = torch.empty(members, fan_in, fan_out).uniform_(-bound, bound, generator=generator)
-            self.weights.append(torch.nn.Parameter(weight))
-            self.biases.append(torch.nn.Parameter(torch.zeros(members, 1, fan_out)))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Rewards [M, N] of rows [M, N, D]."""
-        return torch.baddbmm(self.biases[-1], self._hidden(rows), self.weights[-1]).squeeze(-1)
-
-    def returns(self, rows: Tensor, mask: Tensor) -> Tensor:
-        """Sums [M, B, 2] of the rewards of rows [M, B, 2, T, D], each times its mask [M, B, 2, T].
-
-        The last layer is linear, so it is given the sum over the steps: T times fewer rows.
-        """
-        hidden = self._hidden(rows.flatten(1, 3)).reshape(*mask.shape, -1)  # [M, B, 2, T, H]
-        summed = (mask.unsqueeze(-2) @ hidden).squeeze(-2).flatten(1, 2)  # [M, B · 2, H]
-        bias = self.biases[-1] * mask.sum(dim=-1).flatten(1).unsqueeze(-1)
-        return torch.baddbmm(bias, summed, self.weights[-1]).reshape(mask.shape[:-1])
-
-    def _hidden(self, rows: Tensor) -> Tensor:
-        """What the last layer is given, [M, N, H], of rows [M, N, D]."""
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            rows = F.leaky_relu_(torch.baddbmm(bias, rows, weight), SLOPE)
-        return rows
 
 
 @dataclass
