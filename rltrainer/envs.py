@@ -330,6 +330,12 @@ def _leaves(space: spaces.Space[Any]) -> Iterator[spaces.Space[Any]]:
         yield space
 
 
+def image_shape(space: spaces.Space[Any]) -> tuple[int, ...]:
+    """The shape of an observation that is a picture, (H, W, C) or (C, H, W) in bytes; () of all others, Dicts of them, too."""
+    pictures = isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
+    return space.shape if pictures and space.shape is not None else ()
+
+
 def flat_observation(space: spaces.Space[Any], observation: Any) -> Array:
     """One raw observation as a row [O]: uint8 for a uint8 Box, float32 for everything else (Discrete: one-hot)."""
     if isinstance(space, spaces.Box):

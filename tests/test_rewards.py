@@ -15,7 +15,7 @@ from safetensors.numpy import load, save
 
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, Learner, Segment
-from rltrainer.rewards import LEARNERS, EnsembleLearner, ensemble
+from rltrainer.rewards import LEARNERS, EnsembleLearner, ensemble, nets
 from rltrainer.rewards.ensemble import _held_out_accuracy, preference_loss
 from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
 
@@ -397,7 +397,7 @@ def test_padding_and_trimmed_steps_count_for_nothing_in_the_loss() -> None:
     batch = learner._batch(pairs, [np.zeros((1, 5), np.float32)])
     learner._nets.biases[0].data += 7.0  # a bias would show on a padded step
     returns = learner._nets.returns(batch.rows.expand(2, *batch.rows.shape), batch.mask.expand(2, *batch.mask.shape))
-    scaled = [learner._scale(segment_features(PUSH, segment)) for segment in (long, short)]
+    scaled = [learner._sight.scale(segment_features(PUSH, segment)) for segment in (long, short)]
     weights = np.array([1, 10, 100, 1000, 10000])
     by_hand = [
         [(scaled[0] @ weights + 7).sum(), (scaled[1] @ weights + 7).sum()],
@@ -409,7 +409,7 @@ def test_padding_and_trimmed_steps_count_for_nothing_in_the_loss() -> None:
 @pytest.mark.parametrize("at_once", [1, 70, 10_000])
 def test_a_gradient_step_in_parts_is_the_step_of_the_whole_minibatch(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gradient is that of the mean loss of each member's minibatch, worked out row by row; rewards come in parts, too."""
-    monkeypatch.setattr(ensemble, "ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(nets, "ROWS_AT_ONCE", at_once)
     learner = make("ensemble", members=2)
     assert isinstance(learner, EnsembleLearner)
     batch = learner._batch(oracle_pairs(12), [segment_features(PUSH, s) for s in reference()])
@@ -421,7 +421,7 @@ def test_a_gradient_step_in_parts_is_the_step_of_the_whole_minibatch(at_once: in
     loss = preference_loss(returns[..., 0] - returns[..., 1], batch.target[picked], 0.1).mean(dim=1).sum()
     weights = list(learner._nets.parameters())[:-1]  # what the last bias has is rounding: it takes no part in a difference
     wanted = [gradient.numpy() for gradient in torch.autograd.grad(loss, weights)]
-    together = learner._rewards(np.asarray(chosen[0].flatten(0, 2)))
+    together = learner._nets.rewards(np.asarray(chosen[0].flatten(0, 2)))
     learner._descend(batch, indices)
     scale = min(1.0, ensemble.MAX_GRADIENT / float(np.sqrt(sum((gradient**2).sum() for gradient in wanted))))
     for weight, gradient in zip(weights, wanted, strict=True):
@@ -482,7 +482,7 @@ def test_the_numpy_snapshot_is_the_torch_nets(hidden: tuple[int, ...]) -> None:
 
     def by_torch(data: Array) -> Array:
         with torch.no_grad():
-            return np.asarray(learner._nets(torch.from_numpy(learner._scale(data)).expand(3, -1, -1)).double())
+            return np.asarray(learner._nets(torch.from_numpy(learner._sight.scale(data)).expand(3, -1, -1)).double())
 
     on_reference = by_torch(np.concatenate([segment_features(PUSH, s) for s in batch]))
     mean, std = on_reference.mean(axis=1, keepdims=True), on_reference.std(axis=1, keepdims=True)
