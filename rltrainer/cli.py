@@ -16,7 +16,7 @@ from typing import Any
 import click
 from pydantic.fields import FieldInfo
 
-from rltrainer.config import Config, settings_of
+from rltrainer.config import Config, settings_of, yaml_trouble
 from rltrainer.core import UserError
 
 SHORT = {"labeling.port": "--port", "labeling.host": "--host", "labeling.page": "--page"}
@@ -42,17 +42,21 @@ def _fail(sentence: str) -> None:
     sys.exit(2)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+OVERVIEW = """Teach a Gymnasium agent by choosing the better of two clips, while it learns.
+
+\b
+Start here:
+  rltrainer train                          label HalfCheetah live in your browser
+  rltrainer train --env Pendulum-v1 --labeler oracle --labels 100 --steps 60000
+  rltrainer evaluate runs/...              the trained policy's true return
+"""
+"""Click keeps the lines after a backspace character as they are."""
+
+
+@click.group(help=OVERVIEW, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="rltrainer")
 def group() -> None:
-    r"""Teach a Gymnasium agent by choosing the better of two clips, while it learns.
-
-    \b
-    Start here:
-      rltrainer train                                   label HalfCheetah live in your browser
-      rltrainer train --env Pendulum-v1 --labeler oracle --labels 100 --steps 60000
-      rltrainer evaluate runs/...                       the trained policy's true return
-    """
+    """What all commands share."""
 
 
 # ------------------------------------------------------------------ train
@@ -69,11 +73,11 @@ class SettingsCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
                 sections.setdefault(getattr(parameter, "section", ""), []).append(record)
         for section, records in sections.items():
-            with formatter.section(f"{section.capitalize()} settings" if section else "Options"):
+            with formatter.section(f"Settings of {section}" if section else "Options"):
                 formatter.write_dl(records)
 
 
@@ -158,7 +162,7 @@ def _value(name: str, text: str) -> Any:
         try:
             return yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise UserError(f"{name} is {text!r}, which is not readable YAML: {' '.join(str(error).split())}") from None
+            raise UserError(f"{name} is {text!r}, which is not readable YAML: {yaml_trouble(error)}") from None
     return None if default is None and text in ("", "none", "unset") else text
 
 

@@ -165,7 +165,7 @@ class Run:
             callbacks.append(self.callback)
         with _interrupted(self.dashboard):
             self.model.learn(self.config.steps, callback=CallbackList(callbacks))
-            self._finish("finished", "Training has finished.")
+            self._finish("finished", f"See what was learned: rltrainer enjoy {self.folder.path}")
 
     def save(self) -> None:
         """Everything that was learned, to the run folder."""
@@ -174,7 +174,7 @@ class Run:
         self.folder.save_policy(self.model)
         if self.loop is not None:
             if self.loop.phase != "finished":
-                self._finish("stopped", "Training was stopped.")
+                self._finish("stopped", f"What was learned is kept in {self.folder.path}")
             self.folder.save_reward(self.loop.learner.state())
             self.folder.export_labels(self.loop.store)
             self.loop.close()
@@ -187,9 +187,8 @@ class Run:
     def _finish(self, phase: str, message: str) -> None:
         if self.loop is not None:
             self.loop.phase = phase
-            self._tell(
-                {"phase": phase, "message": message, "step": self.model.num_timesteps, "steps": self.config.steps}, at_once=True
-            )
+            taken = max(self.loop.steps, self.model.num_timesteps)  # the warm-up's steps are the loop's at first
+            self._tell({"phase": phase, "message": message, "step": taken, "steps": self.config.steps}, at_once=True)
 
     def _watch(self, progress: Progress) -> None:
         """The loop's news: while the warm-up waits there are no rollouts that would tell."""

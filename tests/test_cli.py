@@ -223,6 +223,7 @@ def test_fit_says_whose_its_unset_settings_are(rltrainer: Command) -> None:
     assert "--reward.members N" in text
     assert "[the run's]" in text
     assert "--env" not in text
+    assert "\n  RUN" not in text, "an argument is no option"
 
 
 def test_import_takes_back_what_export_wrote(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
@@ -297,7 +298,7 @@ def test_help_teaches(rltrainer: Command) -> None:
     for command in ("train", "label", "bot", "evaluate", "enjoy", "fit", "export", "import", "bench", "doctor"):
         assert command in overview.out
         assert rltrainer(command, "--help").code == 0
-    assert "rltrainer train" in overview.out
+    assert "\n  Start here:\n    rltrainer train  " in overview.out
 
 
 def test_every_setting_is_a_flag_with_its_line_and_its_default(rltrainer: Command) -> None:
@@ -498,6 +499,10 @@ def test_an_env_that_gives_nan_ends_the_run_in_a_sentence_with_everything_saved(
     assert "Traceback" not in result.err
     assert (tmp_path / "run" / "policy.safetensors").is_file()
     assert (tmp_path / "run" / "labels.jsonl").exists() == (labeler == "oracle")
+
+
+def test_a_film_for_a_folder_that_is_not_there_is_refused(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
+    refused(rltrainer("enjoy", finished, "--out", tmp_path / "no" / "x.mp4"), "there is no folder", "--out FILE")
 
 
 def test_an_env_that_cannot_be_filmed_is_one_sentence(rltrainer: Command, finished: Path) -> None:
