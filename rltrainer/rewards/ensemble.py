@@ -78,8 +78,8 @@ class EnsembleReward:
             rows = rows @ inner  # [M, N, H]
             rows += offset
             np.maximum(rows, SLOPE * rows, out=rows)
-        rewards = (rows @ weight).sum(axis=0)[:, 0]  # [N]
-        return rewards.astype(np.float64) + bias
+        rewards: Array = (rows @ weight).sum(axis=0)[:, 0].astype(np.float64)  # [N]
+        return rewards + bias
 
 
 def _root_mean_square(values: Array) -> Array:
