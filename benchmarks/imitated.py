@@ -83,6 +83,11 @@ class Paced:
             self._generator.train(rollouts * self._rollout)
 
 
+def first_share(config: Config) -> float:
+    """The share of the labels that is asked for before training: imitation cannot do without a single one."""
+    return max(FIRST_SHARE, 1 / max(1, config.labels))
+
+
 def iterations(config: Config, longest: int) -> int:
     """How often labels are asked for after the first: two at a time or more, and an episode of each env ends in between.
 
@@ -90,7 +95,7 @@ def iterations(config: Config, longest: int) -> int:
     """
     rollout = rollout_steps(config) * config.n_envs
     least = math.ceil(longest * config.n_envs / rollout) * rollout
-    later = config.labels - int(config.labels * FIRST_SHARE)
+    later = config.labels - int(config.labels * first_share(config))
     fitting = (config.steps - longest * config.n_envs) // least - 1
     return max(1, min(MOST_ITERATIONS, later // 2, fitting))
 
@@ -124,7 +129,7 @@ def train(config: Config, folder: RunFolder) -> dict[str, int]:
         preference_gatherer=pc.SyntheticGatherer(_temperature(config), rng=rng, **told),
         reward_trainer=pc.BasicRewardTrainer(pc.PreferenceModel(net), pc.CrossEntropyRewardLoss(), rng, epochs=EPOCHS, **told),
         fragment_length=min(FRAGMENT, longest),
-        initial_comparison_frac=FIRST_SHARE,
+        initial_comparison_frac=first_share(config),
         allow_variable_horizon=True,
         **told,
     )
