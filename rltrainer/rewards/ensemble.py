@@ -17,6 +17,7 @@ from torch import Tensor
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, Segment
 from rltrainer.rewards.features import Scale, features, segment_features
+from rltrainer.rewards.likelihood import Answers, preference_loss
 
 SLOPE = 0.01
 MAX_GRADIENT = 10.0
@@ -31,17 +32,6 @@ FIRST_FIT = 4
 """The first refit starts from nothing and may take this many times the steps."""
 ROWS_AT_ONCE = 1600
 """Rows of each member that go through the nets together: what becomes of them stays in the processor's cache."""
-
-
-def preference_loss(logits: Tensor, target: Tensor, noise: float) -> Tensor:
-    """Cross-entropy of the answers under P̃ = (1 − ε) σ(R₁ − R₂) + ε / 2 (Christiano et al. 2017, eq. 1 and section 2.2.3).
-
-    logits: R₁ − R₂, [...]; target: P(first is better), [...]; noise: ε, the share of answers taken to be chance
-    """
-    floor = torch.tensor(noise / 2).log()
-    first = torch.logaddexp(math.log1p(-noise) + F.logsigmoid(logits), floor)
-    second = torch.logaddexp(math.log1p(-noise) + F.logsigmoid(-logits), floor)
-    return -(target * first + (1 - target) * second)
 
 
 class EnsembleReward:
@@ -123,19 +113,19 @@ class Nets(torch.nn.Module):
 
 @dataclass
 class Batch:
-    """All comparisons as tensors: rows [N, 2, T, D] (scaled), mask [N, 2, T], target [N], bags [M, N].
+    """All comparisons as tensors: rows [N, 2, T, D] (scaled), mask [N, 2, T], answers [N], bags [M, N].
 
     The mask leaves out what was trimmed, and the time after an episode's end, which pays 0; `ends` says if there is any.
     """
 
     rows: Tensor
     mask: Tensor
-    target: Tensor
+    answers: Answers
     bags: Array
     ends: bool
 
     def __len__(self) -> int:
-        return len(self.target)
+        return len(self.answers)
 
     @property
     def at_once(self) -> int:
@@ -199,9 +189,9 @@ class EnsembleLearner:
         data[mask] = self._scale(shown)
         bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
-        target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
+        answers = Answers.of(comparisons, self._settings.label_noise)
         ends = any(c.first_range[1] > len(c.first.actions) or c.second_range[1] > len(c.second.actions) for c in comparisons)
-        return Batch(torch.from_numpy(data), torch.from_numpy(mask).float(), target, bags, ends)
+        return Batch(torch.from_numpy(data), torch.from_numpy(mask).float(), answers, bags, ends)
 
     def _bag(self, comparison: Comparison) -> Array:
         """How often each member's bootstrap holds a label, [M]: drawn once for a pair, so what is held out stays held out.
@@ -233,7 +223,7 @@ class EnsembleLearner:
         self._optimizer.zero_grad()
         for picked in torch.split(torch.from_numpy(indices), batch.at_once, dim=1):
             returns = self._nets.returns(batch.rows[picked], batch.mask[picked])  # [M, b, 2]
-            loss = preference_loss(returns[..., 0] - returns[..., 1], batch.target[picked], self._settings.label_noise)
+            loss = preference_loss(returns[..., 0] - returns[..., 1], batch.answers[picked])
             (loss.sum() / indices.shape[1]).backward()
         torch.nn.utils.clip_grad_norm_(self._nets.parameters(), MAX_GRADIENT)
         self._optimizer.step()
@@ -271,13 +261,13 @@ class EnsembleLearner:
     def _report(self, batch: Batch) -> FitReport:
         """Losses in and out of the bags; the weight decay follows their ratio (Christiano et al. 2017, appendix A)."""
         logits = self._logits(batch)
-        losses = np.asarray(preference_loss(logits, batch.target, self._settings.label_noise))
+        losses = np.asarray(preference_loss(logits, batch.answers))
         inside = batch.bags > 0
         train = float(losses[inside].mean())
         held_out = float(losses[~inside].mean()) if (~inside).any() else None
         if held_out is not None and len(batch) >= 10:
             self._regularise(held_out / max(train, 1e-9))
-        accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.target))
+        accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.answers.target))
         foretold = _held_out_probability(np.asarray(logits), batch.bags, self._settings.label_noise)
         return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay, foretold)
 
