@@ -179,7 +179,7 @@ def _explained(env: str, options: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _not_made(env: str, error: Exception) -> str:
-    return f"env is {env!r}, and making it raised {type(error).__name__}: {_line(error)}; mend the env, or give other env_options"
+    return f"env is {env!r}, and making it raised {type(error).__name__}: {_line(error)}; mend it, or give other env_options"
 
 
 def _line(error: Exception) -> str:

@@ -45,6 +45,7 @@ from rltrainer.rewards import LEARNERS
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds, number
 from rltrainer.sizes import Sizes
+from rltrainer.terse import Terse
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
 EVENT_SECONDS = 1.0
@@ -139,7 +140,7 @@ class Run:
         self.callback: PreferenceCallback | None = None
         self._told_at = 0.0
         seeds = Seeds.of(config.seed)
-        venv = make_vec_env(config, number(seeds.envs), film=film)
+        venv = make_vec_env(config, number(seeds.envs), film=film, checked=not config.learns_reward)
         if config.learns_reward:
             venv = PreferenceRewardVecWrapper(venv, config.segments.recent_steps)
             self.loop = PreferenceLoop(venv, config, run=folder.path, watch=self._watch, update_every=UPDATE_STEPS)
@@ -249,17 +250,18 @@ def _interrupted(dashboard: Dashboard) -> Iterator[None]:
 # ------------------------------------------------------------------ the envs of a run
 
 
-def make_vec_env(config: Config, seed: int, *, film: bool = False) -> VecEnv:
+def make_vec_env(config: Config, seed: int, *, film: bool = False, checked: bool = True) -> VecEnv:
     """The run's envs, each with a Monitor inside, so that `ep_rew_mean` is the true return.
 
-    film: the first of them takes pictures as it steps, and segments are cut from that one only
+    film:    the first of them takes pictures as it steps, and segments are cut from that one only
+    checked: what they give is checked to be finite; a PreferenceRewardVecWrapper does that itself
     """
     plain = EnvMaker(config.env, config.env_options)
     first = EnvMaker(config.env, config.env_options, config.clips.size) if film else plain
     makers = [first, *[plain] * (config.n_envs - 1)]
     venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
     venv.seed(seed)
-    return GuardedVecEnv(venv, rewards_learned=not config.learns_reward)
+    return GuardedVecEnv(venv, checked=checked)
 
 
 class EnvMaker:
@@ -271,9 +273,9 @@ class EnvMaker:
 
     def __call__(self) -> gym.Env[Any, Any]:
         if self._filmed_at is None:
-            return Monitor(make_env(self._env, self._options))
+            return Monitor(Terse(make_env(self._env, self._options)))
         use_gl()
-        return Monitor(Filmed(make_shown_env(self._env, self._options, self._filmed_at), self._filmed_at))
+        return Monitor(Terse(Filmed(make_shown_env(self._env, self._options, self._filmed_at), self._filmed_at)))
 
 
 def _cost_of_filming(config: Config) -> str:

@@ -195,7 +195,7 @@ def test_a_factory_is_found_in_the_working_directory(tmp_path: Any, monkeypatch:
         (f"{HERE}:no_env", {}, "made a int; it must return a gymnasium.Env"),
         (f"{HERE}:Counter", {"begin": 4}, "env_options is {'begin': 4}, which do not fit"),
         ("Pendulum-v1", {"gravity": 4}, "env_options is {'gravity': 4}"),
-        (f"{HERE}:unlicensed", {}, "making it raised ValueError: no licence; mend the env"),
+        (f"{HERE}:unlicensed", {}, "making it raised ValueError: no licence; mend it"),
         (f"{HERE}:needy", {}, "making it raised TypeError: needy() missing 1 required positional argument: 'size'"),
     ],
 )

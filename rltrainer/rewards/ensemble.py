@@ -17,6 +17,7 @@ from torch import Tensor
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, Segment
 from rltrainer.rewards.features import Scale, features, segment_features
+from rltrainer.rewards.likelihood import Answers, preference_loss
 
 SLOPE = 0.01
 MAX_GRADIENT = 10.0
@@ -31,17 +32,6 @@ FIRST_FIT = 4
 """The first refit starts from nothing and may take this many times the steps."""
 ROWS_AT_ONCE = 1600
 """Rows of each member that go through the nets together: what becomes of them stays in the processor's cache."""
-
-
-def preference_loss(logits: Tensor, target: Tensor, noise: float) -> Tensor:
-    """Cross-entropy of the answers under P̃ = (1 − ε) σ(R₁ − R₂) + ε / 2 (Christiano et al. 2017, eq. 1 and section 2.2.3).
-
-    logits: R₁ − R₂, [...]; target: P(first is better), [...]; noise: ε, the share of answers taken to be chance
-    """
-    floor = torch.tensor(noise / 2).log()
-    first = torch.logaddexp(math.log1p(-noise) + F.logsigmoid(logits), floor)
-    second = torch.logaddexp(math.log1p(-noise) + F.logsigmoid(-logits), floor)
-    return -(target * first + (1 - target) * second)
 
 
 class EnsembleReward:
@@ -61,41 +51,30 @@ class EnsembleReward:
         self.version = version
         self._space = action_space
         self._low, self._high = scale.bounds
-        first, *others = (weight for weight, _ in layers)
-        weights = [np.concatenate(list(first / scale.std[:, None]), axis=1), *map(_block_diagonal, others)]
-        biases = [bias.reshape(-1) for _, bias in layers]
-        shift = scale.mean @ weights[0]
-        weights[-1], biases[-1] = weights[-1].mean(axis=1), biases[-1].mean()  # the mean of the members is linear, too
-        if not others:
-            shift = shift.mean()
-        self._first = np.ascontiguousarray(weights[0], np.float32)  # [D, M · H]
-        self._bias = np.asarray(biases[0] - shift, np.float32)
-        self._rest = list(zip(weights[1:], biases[1:], strict=True))
+        weights, biases = [weight for weight, _ in layers], [bias for _, bias in layers]
+        weights[0] = weights[0] / scale.std[:, None]
+        biases[0] = biases[0] - scale.mean @ weights[0][:, None]
+        weights[-1], biases[-1] = weights[-1] / len(weights[-1]), biases[-1].mean()  # the mean of the members is linear, too
+        self._layers = [
+            (np.ascontiguousarray(w, np.float32), np.asarray(b, np.float32)) for w, b in zip(weights, biases, strict=True)
+        ]
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         rows = features(self._space, observations, actions, next_observations)
         np.maximum(rows, self._low, out=rows)
         np.minimum(rows, self._high, out=rows)
-        hidden = rows @ self._first  # [N, M · H]
-        hidden += self._bias
-        for weight, bias in self._rest:
-            np.maximum(hidden, SLOPE * hidden, out=hidden)
-            hidden = hidden @ weight
-            hidden += bias
-        return hidden.astype(np.float64)  # [N]
+        *hidden, (weight, bias) = self._layers
+        for inner, offset in hidden:
+            rows = rows @ inner  # [M, N, H]
+            rows += offset
+            np.maximum(rows, SLOPE * rows, out=rows)
+        rewards: Array = (rows @ weight).sum(axis=0)[:, 0].astype(np.float64)  # [N]
+        return rewards + bias
 
 
 def _root_mean_square(values: Array) -> Array:
     """Over the last axis."""
     return np.asarray(np.sqrt(np.square(values).mean(axis=-1)))
-
-
-def _block_diagonal(weight: Array) -> Array:
-    """One matrix [M · H, M · H'] in place of M of them: more products, one call."""
-    members, fan_in, fan_out = weight.shape
-    whole = np.zeros((members, fan_in, members, fan_out), np.float32)
-    whole[np.arange(members), :, np.arange(members)] = weight
-    return whole.reshape(members * fan_in, members * fan_out)
 
 
 class Nets(torch.nn.Module):
@@ -134,19 +113,19 @@ class Nets(torch.nn.Module):
 
 @dataclass
 class Batch:
-    """All comparisons as tensors: rows [N, 2, T, D] (scaled), mask [N, 2, T], target [N], bags [M, N].
+    """All comparisons as tensors: rows [N, 2, T, D] (scaled), mask [N, 2, T], answers [N], bags [M, N].
 
     The mask leaves out what was trimmed, and the time after an episode's end, which pays 0; `ends` says if there is any.
     """
 
     rows: Tensor
     mask: Tensor
-    target: Tensor
+    answers: Answers
     bags: Array
     ends: bool
 
     def __len__(self) -> int:
-        return len(self.target)
+        return len(self.answers)
 
     @property
     def at_once(self) -> int:
@@ -210,9 +189,9 @@ class EnsembleLearner:
         data[mask] = self._scale(shown)
         bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
-        target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
+        answers = Answers.of(comparisons, self._settings.label_noise)
         ends = any(c.first_range[1] > len(c.first.actions) or c.second_range[1] > len(c.second.actions) for c in comparisons)
-        return Batch(torch.from_numpy(data), torch.from_numpy(mask).float(), target, bags, ends)
+        return Batch(torch.from_numpy(data), torch.from_numpy(mask).float(), answers, bags, ends)
 
     def _bag(self, comparison: Comparison) -> Array:
         """How often each member's bootstrap holds a label, [M]: drawn once for a pair, so what is held out stays held out.
@@ -244,7 +223,7 @@ class EnsembleLearner:
         self._optimizer.zero_grad()
         for picked in torch.split(torch.from_numpy(indices), batch.at_once, dim=1):
             returns = self._nets.returns(batch.rows[picked], batch.mask[picked])  # [M, b, 2]
-            loss = preference_loss(returns[..., 0] - returns[..., 1], batch.target[picked], self._settings.label_noise)
+            loss = preference_loss(returns[..., 0] - returns[..., 1], batch.answers[picked])
             (loss.sum() / indices.shape[1]).backward()
         torch.nn.utils.clip_grad_norm_(self._nets.parameters(), MAX_GRADIENT)
         self._optimizer.step()
@@ -282,13 +261,13 @@ class EnsembleLearner:
     def _report(self, batch: Batch) -> FitReport:
         """Losses in and out of the bags; the weight decay follows their ratio (Christiano et al. 2017, appendix A)."""
         logits = self._logits(batch)
-        losses = np.asarray(preference_loss(logits, batch.target, self._settings.label_noise))
+        losses = np.asarray(preference_loss(logits, batch.answers))
         inside = batch.bags > 0
         train = float(losses[inside].mean())
         held_out = float(losses[~inside].mean()) if (~inside).any() else None
         if held_out is not None and len(batch) >= 10:
             self._regularise(held_out / max(train, 1e-9))
-        accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.target))
+        accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.answers.target))
         foretold = _held_out_probability(np.asarray(logits), batch.bags, self._settings.label_noise)
         return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay, foretold)
 
