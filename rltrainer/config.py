@@ -211,7 +211,7 @@ class Config(Section):
         try:
             settings = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that refuses duplicate keys
         except yaml.YAMLError as error:
-            raise UserError(f"{where} is not readable YAML: {' '.join(str(error).split())}") from None
+            raise UserError(f"{where} is not readable YAML: {yaml_trouble(error)}") from None
         if settings is not None and not isinstance(settings, dict):
             raise UserError(f"{where} holds a {type(settings).__name__}, not settings; write lines like 'env: HalfCheetah-v5'")
         return cls.of(settings or {}, where)
@@ -257,6 +257,13 @@ def settings_of(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[t
             yield from settings_of(field.annotation, f"{name}.")
         else:
             yield prefix + name, field
+
+
+def yaml_trouble(error: yaml.YAMLError) -> str:
+    """What is wrong, and in which line."""
+    mark = getattr(error, "problem_mark", None)
+    what = " ".join(str(getattr(error, "problem", None) or error).split())
+    return what if mark is None else f"{what}, in line {mark.line + 1}"
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -45,6 +45,7 @@ from rltrainer.rewards import LEARNERS
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds, number
 from rltrainer.sizes import Sizes
+from rltrainer.terse import Terse
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
 EVENT_SECONDS = 1.0
@@ -139,7 +140,7 @@ class Run:
         self.callback: PreferenceCallback | None = None
         self._told_at = 0.0
         seeds = Seeds.of(config.seed)
-        venv = make_vec_env(config, number(seeds.envs), film=film)
+        venv = make_vec_env(config, number(seeds.envs), film=film, checked=not config.learns_reward)
         if config.learns_reward:
             venv = PreferenceRewardVecWrapper(venv, config.segments.recent_steps)
             self.loop = PreferenceLoop(venv, config, run=folder.path, watch=self._watch, update_every=UPDATE_STEPS)
@@ -165,7 +166,7 @@ class Run:
             callbacks.append(self.callback)
         with _interrupted(self.dashboard):
             self.model.learn(self.config.steps, callback=CallbackList(callbacks))
-            self._finish("finished", "Training has finished.")
+            self._finish("finished", f"See what was learned: rltrainer enjoy {self.folder.path}")
 
     def save(self) -> None:
         """Everything that was learned, to the run folder."""
@@ -174,7 +175,7 @@ class Run:
         self.folder.save_policy(self.model)
         if self.loop is not None:
             if self.loop.phase != "finished":
-                self._finish("stopped", "Training was stopped.")
+                self._finish("stopped", f"What was learned is kept in {self.folder.path}")
             self.folder.save_reward(self.loop.learner.state())
             self.folder.export_labels(self.loop.store)
             self.loop.close()
@@ -187,9 +188,8 @@ class Run:
     def _finish(self, phase: str, message: str) -> None:
         if self.loop is not None:
             self.loop.phase = phase
-            self._tell(
-                {"phase": phase, "message": message, "step": self.model.num_timesteps, "steps": self.config.steps}, at_once=True
-            )
+            taken = max(self.loop.steps, self.model.num_timesteps)  # the warm-up's steps are the loop's at first
+            self._tell({"phase": phase, "message": message, "step": taken, "steps": self.config.steps}, at_once=True)
 
     def _watch(self, progress: Progress) -> None:
         """The loop's news: while the warm-up waits there are no rollouts that would tell."""
@@ -250,17 +250,18 @@ def _interrupted(dashboard: Dashboard) -> Iterator[None]:
 # ------------------------------------------------------------------ the envs of a run
 
 
-def make_vec_env(config: Config, seed: int, *, film: bool = False) -> VecEnv:
+def make_vec_env(config: Config, seed: int, *, film: bool = False, checked: bool = True) -> VecEnv:
     """The run's envs, each with a Monitor inside, so that `ep_rew_mean` is the true return.
 
-    film: the first of them takes pictures as it steps, and segments are cut from that one only
+    film:    the first of them takes pictures as it steps, and segments are cut from that one only
+    checked: what they give is checked to be finite; a PreferenceRewardVecWrapper does that itself
     """
     plain = EnvMaker(config.env, config.env_options)
     first = EnvMaker(config.env, config.env_options, config.clips.size) if film else plain
     makers = [first, *[plain] * (config.n_envs - 1)]
     venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
     venv.seed(seed)
-    return GuardedVecEnv(venv, rewards_learned=not config.learns_reward)
+    return GuardedVecEnv(venv, checked=checked)
 
 
 class EnvMaker:
@@ -272,9 +273,9 @@ class EnvMaker:
 
     def __call__(self) -> gym.Env[Any, Any]:
         if self._filmed_at is None:
-            return Monitor(make_env(self._env, self._options))
+            return Monitor(Terse(make_env(self._env, self._options)))
         use_gl()
-        return Monitor(Filmed(make_shown_env(self._env, self._options, self._filmed_at), self._filmed_at))
+        return Monitor(Terse(Filmed(make_shown_env(self._env, self._options, self._filmed_at), self._filmed_at)))
 
 
 def _cost_of_filming(config: Config) -> str:

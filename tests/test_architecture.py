@@ -27,6 +27,7 @@ LADDER = [
     "envs",
     "recording",
     "guard",
+    "terse",
     "wrapper",
     "store",
     "sizes",

@@ -14,10 +14,11 @@ import toys
 from safetensors.numpy import load, save
 
 from rltrainer.config import Reward
-from rltrainer.core import Array, Comparison, Learner, Segment
+from rltrainer.core import Array, Comparison, Learner, Segment, Strength
 from rltrainer.rewards import LEARNERS, EnsembleLearner, ensemble, nets
-from rltrainer.rewards.ensemble import _held_out_accuracy, preference_loss
+from rltrainer.rewards.ensemble import _held_out_accuracy
 from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
+from rltrainer.rewards.likelihood import MARGIN, Answers, preference_loss
 
 PUSH = toys.PUSH
 WEIGHTS = (1.0, -2.0, 0.5)
@@ -272,10 +273,14 @@ class TestLearner:
 # ------------------------------------------------------------------ the loss
 
 
-def loss(logit: float, target: float, noise: float) -> float:
-    return float(
-        preference_loss(torch.tensor([logit], dtype=torch.float64), torch.tensor([target], dtype=torch.float64), noise)
-    )
+def answer(target: float, noise: float, strength: Strength = Strength.PLAIN) -> Answers:
+    """What one comparison says."""
+    first, second = toys.random_segments(2, np.random.default_rng(0))
+    return Answers.of([replace(toys.compare(first, second, target), strength=strength)], noise)
+
+
+def loss(logit: float, target: float, noise: float, strength: Strength = Strength.PLAIN) -> float:
+    return float(preference_loss(torch.tensor([logit]), answer(target, noise, strength)))
 
 
 def test_a_tie_costs_log_two_when_returns_are_equal() -> None:
@@ -303,23 +308,68 @@ def test_answers_that_are_chance_put_a_floor_under_every_probability() -> None:
 def test_the_gradient_is_not_zero_where_the_model_is_confidently_wrong(logit: float) -> None:
     """Without noise it is sigmoid(x) - target: one whole unit, however far off. A clamped probability gives 0."""
     x = torch.tensor([logit], requires_grad=True)
-    target = torch.tensor([0.0 if logit > 0 else 1.0])
-    preference_loss(x, target, 0.0).sum().backward()  # type: ignore[no-untyped-call]
+    target = 0.0 if logit > 0 else 1.0
+    preference_loss(x, answer(target, 0.0)).sum().backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None
     assert x.grad.item() == pytest.approx(math.copysign(1.0, logit))
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("logit", [-1e4, -3.0, 0.0, 3.0, 1e4])
-@pytest.mark.parametrize("target", [0.0, 0.5, 1.0])
-def test_loss_and_gradient_are_always_numbers(noise: float, logit: float, target: float) -> None:
+@pytest.mark.parametrize(
+    ("target", "strength"), [(0.5, Strength.PLAIN), *((side, strength) for side in (0.0, 1.0) for strength in Strength)]
+)
+def test_loss_and_gradient_are_always_numbers(noise: float, logit: float, target: float, strength: Strength) -> None:
     x = torch.tensor([logit], requires_grad=True)
-    found = preference_loss(x, torch.tensor([target]), noise).sum()
+    found = preference_loss(x, answer(target, noise, strength)).sum()
     found.backward()  # type: ignore[no-untyped-call]
     assert math.isfinite(found.item())
     assert found.item() >= 0
     assert x.grad is not None
     assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("lead", [-3.0, 0.0, 1.1, 6.0])
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_slightly_and_much_better_are_together_what_better_is(lead: float, noise: float) -> None:
+    """P̃(slightly) + P̃(much) = P̃(better): an answer that leaves the strength open is worth what it always was."""
+    parts = [math.exp(-loss(lead, 1.0, noise, strength)) for strength in (Strength.SLIGHTLY, Strength.MUCH)]
+    assert sum(parts) == pytest.approx(math.exp(-loss(lead, 1.0, noise)))
+
+
+def test_the_strengths_part_where_nine_of_ten_would_prefer_the_better_one() -> None:
+    """At R₁ - R₂ = log 9: P(better) = 0.9, P(much) = σ(0) = 0.5, and 0.4 is left for slightly. Chance has 0.1 / 4 of each."""
+    assert math.log(9) == MARGIN
+    assert loss(MARGIN, 1.0, 0.0, Strength.MUCH) == pytest.approx(-math.log(0.5))
+    assert loss(MARGIN, 1.0, 0.0, Strength.SLIGHTLY) == pytest.approx(-math.log(0.4), rel=1e-5)
+    assert loss(MARGIN, 1.0, 0.1, Strength.MUCH) == pytest.approx(-math.log(0.9 * 0.5 + 0.025))
+    assert loss(-MARGIN, 0.0, 0.1, Strength.MUCH) == pytest.approx(-math.log(0.9 * 0.5 + 0.025))
+
+
+def test_slightly_better_pulls_together_what_is_too_far_apart_and_much_better_pushes_on() -> None:
+    """Slightly is likeliest at R₁ - R₂ = m / 2: beyond it the loss rises. Much better is never too far apart."""
+    for strength, sign in ((Strength.SLIGHTLY, 1), (Strength.MUCH, -1), (Strength.PLAIN, -1)):
+        x = torch.tensor([MARGIN / 2 + 1], requires_grad=True)
+        preference_loss(x, answer(1.0, 0.0, strength)).sum().backward()  # type: ignore[no-untyped-call]
+        assert x.grad is not None
+        assert math.copysign(1, x.grad.item()) == sign
+    x = torch.tensor([MARGIN / 2], requires_grad=True)
+    preference_loss(x, answer(1.0, 0.0, Strength.SLIGHTLY)).sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+    assert x.grad.item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_is_said_to_be_much_better_comes_to_lie_farther_ahead() -> None:
+    pairs = oracle_pairs(40)
+    leads = []
+    for strength in (Strength.SLIGHTLY, Strength.MUCH):
+        learner = make("ensemble", fit_steps=100)
+        learner.fit([replace(pair, strength=strength) for pair in pairs], reference())
+        won = [(p.first, p.second) if p.target == 1 else (p.second, p.first) for p in pairs]
+        ahead = learner.member_returns([a for a, _ in won]) - learner.member_returns([b for _, b in won])
+        leads.append(float(ahead.mean()))
+    slight, much = leads
+    assert slight < MARGIN < much
 
 
 # ------------------------------------------------------------------ features and scale
@@ -418,7 +468,7 @@ def test_a_gradient_step_in_parts_is_the_step_of_the_whole_minibatch(at_once: in
     chosen = batch.rows[picked]  # [M, B, 2, T, D]
     steps = learner._nets(chosen.flatten(1, 3)).reshape(chosen.shape[:-1])
     returns = (steps * batch.mask[picked]).sum(dim=-1)
-    loss = preference_loss(returns[..., 0] - returns[..., 1], batch.target[picked], 0.1).mean(dim=1).sum()
+    loss = preference_loss(returns[..., 0] - returns[..., 1], batch.answers[picked]).mean(dim=1).sum()
     weights = list(learner._nets.parameters())[:-1]  # what the last bias has is rounding: it takes no part in a difference
     wanted = [gradient.numpy() for gradient in torch.autograd.grad(loss, weights)]
     together = learner._nets.rewards(np.asarray(chosen[0].flatten(0, 2)))

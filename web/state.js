@@ -287,10 +287,12 @@ export function stage(state) {
   if (state.trouble) return "error";
   if (state.link.phase === "denied") return "denied";
   if (!state.welcome) return "connecting";
+  const phase = state.status?.phase ?? "starting";
+  const over = phase === "finished" || phase === "stopped" ? phase : null;
+  if (over && state.link.phase !== "open") return over; // the service went with the training
   if (state.pairs.length) return state.shown ? "clips" : state.history.length ? "empty" : "loading";
   if (state.link.phase !== "open") return "offline";
-  const phase = state.status?.phase ?? "starting";
-  if (phase === "finished" || phase === "stopped") return phase;
+  if (over) return over;
   return phase === "training" ? "empty" : "waiting";
 }
 

@@ -10,11 +10,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment
+from rltrainer.rewards.likelihood import Answers, preference_loss
 from rltrainer.rewards.nets import rows_at_once
 from rltrainer.rewards.pictures import PickedRows, Pictures, Shape
 from rltrainer.rewards.vectors import Vectors
@@ -30,17 +30,6 @@ BYTES_AT_ONCE = 2**26
 """Observations of the segments that are judged together: of pictures a few dozen segments are as many."""
 
 
-def preference_loss(logits: Tensor, target: Tensor, noise: float) -> Tensor:
-    """Cross-entropy of the answers under P̃ = (1 − ε) σ(R₁ − R₂) + ε / 2 (Christiano et al. 2017, eq. 1 and section 2.2.3).
-
-    logits: R₁ − R₂, [...]; target: P(first is better), [...]; noise: ε, the share of answers taken to be chance
-    """
-    floor = torch.tensor(noise / 2).log()
-    first = torch.logaddexp(math.log1p(-noise) + F.logsigmoid(logits), floor)
-    second = torch.logaddexp(math.log1p(-noise) + F.logsigmoid(-logits), floor)
-    return -(target * first + (1 - target) * second)
-
-
 def _root_mean_square(values: Array) -> Array:
     """Over the last axis."""
     return np.asarray(np.sqrt(np.square(values).mean(axis=-1)))
@@ -48,19 +37,19 @@ def _root_mean_square(values: Array) -> Array:
 
 @dataclass
 class Batch:
-    """All comparisons: rows [N, 2, T, D] (scaled), mask [N, 2, T], target [N], bags [M, N].
+    """All comparisons: rows [N, 2, T, D] (scaled), mask [N, 2, T], answers [N], bags [M, N].
 
     The mask leaves out what was trimmed, and the time after an episode's end, which pays 0; `ends` says if there is any.
     """
 
     rows: Tensor | PickedRows
     mask: Tensor
-    target: Tensor
+    answers: Answers
     bags: Array
     ends: bool
 
     def __len__(self) -> int:
-        return len(self.target)
+        return len(self.answers)
 
     @property
     def at_once(self) -> int:
@@ -112,9 +101,9 @@ class EnsembleLearner:
         rows, mask = self._sight.stack(comparisons, reference)
         bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
-        target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
+        answers = Answers.of(comparisons, self._settings.label_noise)
         ends = any(c.first_range[1] > len(c.first.actions) or c.second_range[1] > len(c.second.actions) for c in comparisons)
-        return Batch(rows, mask, target, bags, ends)
+        return Batch(rows, mask, answers, bags, ends)
 
     def _bag(self, comparison: Comparison) -> Array:
         """How often each member's bootstrap holds a label, [M]: drawn once for a pair, so what is held out stays held out.
@@ -146,7 +135,7 @@ class EnsembleLearner:
         self._optimizer.zero_grad()
         for picked in torch.split(torch.from_numpy(indices), batch.at_once, dim=1):
             returns = self._nets.returns(batch.rows[picked], batch.mask[picked])  # [M, b, 2]
-            loss = preference_loss(returns[..., 0] - returns[..., 1], batch.target[picked], self._settings.label_noise)
+            loss = preference_loss(returns[..., 0] - returns[..., 1], batch.answers[picked])
             (loss.sum() / indices.shape[1]).backward()
         torch.nn.utils.clip_grad_norm_(self._nets.parameters(), MAX_GRADIENT)
         self._optimizer.step()
@@ -180,13 +169,13 @@ class EnsembleLearner:
     def _report(self, batch: Batch) -> FitReport:
         """Losses in and out of the bags; the weight decay follows their ratio (Christiano et al. 2017, appendix A)."""
         logits = self._logits(batch)
-        losses = np.asarray(preference_loss(logits, batch.target, self._settings.label_noise))
+        losses = np.asarray(preference_loss(logits, batch.answers))
         inside = batch.bags > 0
         train = float(losses[inside].mean())
         held_out = float(losses[~inside].mean()) if (~inside).any() else None
         if held_out is not None and len(batch) >= 10:
             self._regularise(held_out / max(train, 1e-9))
-        accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.target))
+        accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.answers.target))
         foretold = _held_out_probability(np.asarray(logits), batch.bags, self._settings.label_noise)
         return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay, foretold)
 

@@ -35,7 +35,11 @@ class PictureScale(Scale):
 
     def __call__(self, rows: Array) -> Array:
         pixels = rows.shape[1] - FLOAT * len(self.mean)
-        return packed(rows[:, :pixels], super().__call__(_actions(rows, pixels)))
+        return packed(rows[:, :pixels], self.actions(_actions(rows, pixels)))
+
+    def actions(self, actions: Array) -> Array:
+        """Raw actions [N, A], scaled."""
+        return super().__call__(actions)
 
 
 def _actions(rows: Array, pixels: int) -> Array:
@@ -67,14 +71,20 @@ class Pictures:
 
     def stack(self, comparisons: Sequence[Comparison], reference: Sequence[Array]) -> tuple[PickedRows, Tensor]:
         """Scaled rows [N, 2, T, D] and their mask [N, 2, T]; the scale of actions becomes that of these and the reference's."""
-        sides = [[(c.first, slice(*c.first_range)), (c.second, slice(*c.second_range))] for c in comparisons]
-        actions = [[encode_actions(self._space, segment.actions)[part] for segment, part in pair] for pair in sides]
+        sides = [
+            [
+                (segment.observations[1:][part], encode_actions(self._space, segment.actions)[part])
+                for segment, part in ((c.first, slice(*c.first_range)), (c.second, slice(*c.second_range)))
+            ]
+            for c in comparisons
+        ]
         seen = [_actions(rows, self._pixels) for rows in reference]
-        self.scale = PictureScale.of([*seen, *(rows for pair in actions for rows in pair)])
-        lengths = np.array([[len(rows) for rows in pair] for pair in actions])
+        self.scale = scale = PictureScale.of([*seen, *(actions for pair in sides for _, actions in pair)])
+        lengths = np.array([[len(actions) for _, actions in pair] for pair in sides])
         mask = np.arange(lengths.max()) < lengths[..., None]  # [N, 2, T]
+        scaled = [[(pictures, scale.actions(actions)) for pictures, actions in pair] for pair in sides]
         width = self._pixels + FLOAT * self._width
-        return PickedRows(self, sides, (*mask.shape, width)), torch.from_numpy(mask).float()
+        return PickedRows(scaled, (*mask.shape, width)), torch.from_numpy(mask).float()
 
     def reward(self, version: int, nets: Nets, zero: Array, gain: Array) -> PictureReward:
         """The mean of the members' rewards, each less its zero [M] and times its gain [M]."""
@@ -84,18 +94,17 @@ class Pictures:
 class PickedRows:
     """Scaled rows [N, 2, T, D] of comparisons, put together only for those that are picked: segments keep the only copy."""
 
-    def __init__(self, pictures: Pictures, sides: list[list[tuple[Segment, slice]]], shape: tuple[int, int, int, int]) -> None:
-        """sides: for each comparison two segments and the steps of each that were judged"""
-        self._pictures, self._sides, self.shape = pictures, sides, shape
+    def __init__(self, sides: list[list[tuple[Array, Array]]], shape: tuple[int, ...]) -> None:
+        """sides: for each comparison two times the pictures [T', O] and scaled actions [T', A] that were judged"""
+        self._sides, self.shape = sides, shape
 
     def __getitem__(self, picked: Tensor | slice) -> Tensor:
         """Those of comparisons [...]: [..., 2, T, D]."""
         chosen = torch.arange(len(self._sides))[picked]
         rows = np.zeros((chosen.numel(), *self.shape[1:]), np.uint8)
         for place, index in zip(rows, chosen.flatten().tolist(), strict=True):
-            for side, (segment, part) in zip(place, self._sides[index], strict=True):
-                judged = self._pictures.scale(self._pictures.rows(segment)[part])
-                side[: len(judged)] = judged
+            for side, (pictures, actions) in zip(place, self._sides[index], strict=True):
+                side[: len(actions)] = packed(pictures, actions)
         return torch.from_numpy(rows).reshape(*chosen.shape, *self.shape[1:])
 
 

@@ -30,33 +30,22 @@ class EnsembleReward:
         self.version = version
         self._space = action_space
         self._low, self._high = scale.bounds
-        first, *others = (weight for weight, _ in layers)
-        weights = [np.concatenate(list(first / scale.std[:, None]), axis=1), *map(_block_diagonal, others)]
-        biases = [bias.reshape(-1) for _, bias in layers]
-        shift = scale.mean @ weights[0]
-        weights[-1], biases[-1] = weights[-1].mean(axis=1), biases[-1].mean()  # the mean of the members is linear, too
-        if not others:
-            shift = shift.mean()
-        self._first = np.ascontiguousarray(weights[0], np.float32)  # [D, M · H]
-        self._bias = np.asarray(biases[0] - shift, np.float32)
-        self._rest = list(zip(weights[1:], biases[1:], strict=True))
+        weights, biases = [weight for weight, _ in layers], [bias for _, bias in layers]
+        weights[0] = weights[0] / scale.std[:, None]
+        biases[0] = biases[0] - scale.mean @ weights[0][:, None]
+        weights[-1], biases[-1] = weights[-1] / len(weights[-1]), biases[-1].mean()  # the mean of the members is linear, too
+        self._layers = [
+            (np.ascontiguousarray(w, np.float32), np.asarray(b, np.float32)) for w, b in zip(weights, biases, strict=True)
+        ]
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         rows = features(self._space, observations, actions, next_observations)
         np.maximum(rows, self._low, out=rows)
         np.minimum(rows, self._high, out=rows)
-        hidden = rows @ self._first  # [N, M · H]
-        hidden += self._bias
-        for weight, bias in self._rest:
-            np.maximum(hidden, SLOPE * hidden, out=hidden)
-            hidden = hidden @ weight
-            hidden += bias
-        return hidden.astype(np.float64)  # [N]
-
-
-def _block_diagonal(weight: Array) -> Array:
-    """One matrix [M · H, M · H'] in place of M of them: more products, one call."""
-    members, fan_in, fan_out = weight.shape
-    whole = np.zeros((members, fan_in, members, fan_out), np.float32)
-    whole[np.arange(members), :, np.arange(members)] = weight
-    return whole.reshape(members * fan_in, members * fan_out)
+        *hidden, (weight, bias) = self._layers
+        for inner, offset in hidden:
+            rows = rows @ inner  # [M, N, H]
+            rows += offset
+            np.maximum(rows, SLOPE * rows, out=rows)
+        rewards: Array = (rows @ weight).sum(axis=0)[:, 0].astype(np.float64)  # [N]
+        return rewards + bias

@@ -1,0 +1,69 @@
+"""How likely an answer is, given the returns that a net predicts.
+
+Every answer bounds a latent difference D = R₁ − R₂ + logistic noise (a cumulative link: McCullagh 1980; Agresti 1992 for
+paired comparisons), and P(a < D < b) = σ(R₁ − R₂ − a) − σ(R₁ − R₂ − b). That the first is better says 0 < D, which is
+Bradley–Terry; that it is slightly better 0 < D < m, much better m < D, with m = `MARGIN`. An answer that leaves the strength
+open is the sum of both, and teaches what it did before there were strengths.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rltrainer.core import Comparison, Strength
+
+MARGIN = math.log(9)
+"""D from which on a segment is much better: of answers to two that are so far apart nine in ten prefer the better one."""
+_BOUNDS = {Strength.PLAIN: (0.0, math.inf), Strength.SLIGHTLY: (0.0, MARGIN), Strength.MUCH: (MARGIN, math.inf)}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What comparisons say, each [...].
+
+    target:    P(the first is better), 0.5 for a tie: the weight of the answer read as "first"; the rest reads it as "second"
+    low, high: between which the winner's return is ahead of the other one's
+    sure:      log(1 − ε) + log(1 − e^(low − high)), with ε the share of answers that are taken to be chance
+    chance:    log of the probability that the answer is chance, and this one
+    """
+
+    target: Tensor
+    low: Tensor
+    high: Tensor
+    sure: Tensor
+    chance: Tensor
+
+    @classmethod
+    def of(cls, comparisons: Sequence[Comparison], noise: float) -> Answers:
+        """noise: ε. Who answers by chance takes either side, and where strengths are said either of these."""
+        target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
+        low, high = torch.tensor([_BOUNDS[c.strength] for c in comparisons], dtype=torch.float64).T
+        share = torch.tensor([0.5 if c.strength is Strength.PLAIN else 0.25 for c in comparisons], dtype=torch.float64)
+        sure = math.log1p(-noise) + torch.log(-torch.expm1(low - high))
+        return cls(target, low.float(), high.float(), sure.float(), torch.log(noise * share).float())
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __getitem__(self, picked: Tensor) -> Answers:
+        return Answers(self.target[picked], self.low[picked], self.high[picked], self.sure[picked], self.chance[picked])
+
+    def log_probability(self, lead: Tensor) -> Tensor:
+        """The log of P̃ of the answer, [...], whose winner's return is ahead by `lead` [...]: P̃ = (1 − ε) P + ε · share.
+
+        P = σ(lead − low) − σ(lead − high), as σ(lead − low) · σ(high − lead) · (1 − e^(low − high)): finite at any lead.
+        Christiano et al. 2017, section 2.2.3, for ε.
+        """
+        return torch.logaddexp(self.sure + F.logsigmoid(lead - self.low) + F.logsigmoid(self.high - lead), self.chance)
+
+
+def preference_loss(logits: Tensor, answers: Answers) -> Tensor:
+    """Cross-entropy of the answers (Christiano et al. 2017, eq. 1), [...], at R₁ − R₂ = logits [...]."""
+    both = answers.log_probability(torch.stack((logits, -logits)))  # [2, ...]
+    return -(answers.target * both[0] + (1 - answers.target) * both[1])
