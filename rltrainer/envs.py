@@ -340,9 +340,10 @@ def _leaves(space: spaces.Space[Any]) -> Iterator[spaces.Space[Any]]:
 
 
 def image_shape(space: spaces.Space[Any]) -> tuple[int, ...]:
-    """The shape of an observation that is a picture, (H, W, C) or (C, H, W) in bytes; () of all others, Dicts of them, too."""
-    pictures = isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
-    return space.shape if pictures and space.shape is not None else ()
+    """The shape of an observation that is a picture, (H, W, C) or (C, H, W), bytes from 0 to 255; () of all others, Dicts of them, too."""
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
+        return ()
+    return space.shape if (space.low == 0).all() and (space.high == 255).all() else ()
 
 
 def flat_observation(space: spaces.Space[Any], observation: Any) -> Array:

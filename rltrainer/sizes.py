@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -55,6 +55,10 @@ class Sizes:
     def fact(self) -> dict[str, Any]:
         """For `Store.create`."""
         return asdict(self)
+
+    def teach(self, env: Sizes) -> bool:
+        """Whether labels on such segments can be learned from in an env; older stores do not say of pictures that they are some."""
+        return self in (env, replace(env, image=()))
 
     @property
     def observed(self) -> int | tuple[int, ...]:

@@ -169,7 +169,7 @@ class TestLearner:
 
         def scribbled(pair: Comparison) -> Comparison:
             first, second = pair.first.observations.copy(), pair.second.observations.copy()
-            first[:2], first[7:], second[10:] = 1e3, -1e3, 1e3  # step t is of rows t and t + 1
+            first[:2], first[7:], second[10:] = 200, 100, 200  # step t is of rows t and t + 1
             actions = pair.first.actions.copy()
             actions[:2], actions[6:] = 50, -50
             return replace(
@@ -246,7 +246,7 @@ class TestLearner:
         for key, value in state.items():
             np.testing.assert_array_equal(value, before[key])
 
-    def test_discrete_actions_and_pictures_are_taken(self, name: str) -> None:
+    def test_discrete_actions_and_bytes_are_taken(self, name: str) -> None:
         space = gym.spaces.Discrete(3, start=-1)
         rng = np.random.default_rng(0)
         segments = [toys.segment(rng.integers(0, 255, (6, 2)), rng.integers(-1, 2, 5), seed=n) for n in range(12)]
@@ -261,7 +261,7 @@ class TestLearner:
         assert np.isfinite(learner.snapshot()(observations.astype(np.uint8), actions, after.astype(np.uint8))).all()
 
     def test_a_linear_reward_is_found_from_sixty_oracle_labels(self, name: str) -> None:
-        learner: Learner = LEARNERS[name](2, PUSH, Reward(), np.random.SeedSequence(1))
+        learner = make(name, seed=1, **Reward().model_dump())
         pairs = oracle_pairs(60)
         for known in (20, 30, 40, 50, 60):  # as they come in during a run
             report = learner.fit(pairs[:known], reference(count=64))
