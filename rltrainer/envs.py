@@ -340,7 +340,7 @@ def _leaves(space: spaces.Space[Any]) -> Iterator[spaces.Space[Any]]:
 
 
 def image_shape(space: spaces.Space[Any]) -> tuple[int, ...]:
-    """The shape of an observation that is a picture, (H, W, C) or (C, H, W), bytes from 0 to 255; () of all others, Dicts of them, too."""
+    """The shape of observations that are pictures, (H, W, C) or (C, H, W) of bytes from 0 to 255; () of all others."""
     if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
         return ()
     return space.shape if (space.low == 0).all() and (space.high == 255).all() else ()

@@ -23,6 +23,9 @@ NUMBERS_AT_ONCE = 2**22
 """Numbers in those rows, at most: of pictures there are far fewer, and what becomes of them stays below 200 MB."""
 CONVOLUTIONS = ((7, 3), (5, 2), (3, 1), (3, 1))
 """Window and stride of each layer over pictures, as for Atari's 84 × 84 pixels in Christiano et al. 2017, appendix A.2."""
+SMALL_CONVOLUTIONS = ((4, 2), (3, 2))
+"""The same for pictures of less than half as many. With Atari's windows the reward of a spot's place in 24 × 24 pixels, learned
+from 60 labels, has a correlation of 0.56, 0.63 and 0.62 with the true one (seeds 0 to 2); with these of 0.87, 0.78 and 0.73."""
 FILTERS = 16
 SIDE = 84
 """Pixels of a picture's shorter side; one of twice as many or more is made smaller by a whole number."""
@@ -99,7 +102,7 @@ class PictureNets(Nets):
         shrink = max(1, min(height, width) // SIDE)
         height, width = height // shrink, width // shrink
         layers: list[tuple[int, int, int]] = []  # channels in, window, stride
-        for window, stride in CONVOLUTIONS:
+        for window, stride in CONVOLUTIONS if 2 * min(height, width) >= SIDE else SMALL_CONVOLUTIONS:
             if 2 * window <= min(height, width):
                 layers.append((channels, window, stride))
                 channels, height, width = FILTERS, (height - window) // stride + 1, (width - window) // stride + 1
