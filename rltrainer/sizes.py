@@ -57,7 +57,7 @@ class Sizes:
         return asdict(self)
 
     def teach(self, env: Sizes) -> bool:
-        """Whether labels on such segments can be learned from in that env. Older stores do not say which segments are pictures."""
+        """Whether labels on such segments can be learned from in that env. Older stores do not say what is a picture."""
         return self in (env, replace(env, image=()))
 
     @property

@@ -1,4 +1,4 @@
-"""Facts about rewards of pictures: the contract of every learner holds for them, and what convolutions see is where things are."""
+"""Facts about rewards of pictures: the contract of every learner holds, and where something is can be learned from labels."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def nets(shape: tuple[int, ...], actions: int = 2) -> PictureNets:
     [
         ((84, 84, 4), [7, 5, 3, 3], 16 * 7 * 7),  # 84 → 26 → 11 → 9 → 7
         ((4, 84, 84), [7, 5, 3, 3], 16 * 7 * 7),
-        ((210, 160, 3), [7, 5, 3, 3], 16 * 63 * 38),  # 210 x 160 is less than twice 84
+        ((210, 160, 3), [7, 5, 3, 3], 16 * 28 * 20),  # 160 → 52 → 24 → 22 → 20: less than twice 84
         ((24, 24, 1), [4, 3], 16 * 5 * 5),  # 24 → 11 → 5
         ((7, 7, 3), [3], 16 * 3 * 3),
         ((2, 2, 3), [], 12),
@@ -121,7 +121,7 @@ def test_channels_first_and_last_are_one_picture() -> None:
 
 
 def test_pixels_go_from_0_to_1_and_large_pictures_are_made_smaller() -> None:
-    """Of 170 x 168 pixels each two by two become one, 85 x 84; a net that has no layer before its last one adds up what it sees."""
+    """Of 170 x 168 pixels each two by two become one, 85 x 84."""
     made = PictureNets(1, (170, 168, 1), 0, (), torch.Generator().manual_seed(0))
     assert made._shrink == 2
     made.filters, made.shifts, made._strides = torch.nn.ParameterList(), torch.nn.ParameterList(), []
@@ -177,11 +177,11 @@ def test_a_picture_is_a_box_of_rank_3_that_holds_every_byte(space: gym.Space[Any
 
 
 def settings(**changes: Any) -> Config:
-    """100 oracle labels on clips of 6 steps, asked over 4000 steps."""
-    small = {
+    """80 oracle labels on clips of 6 steps, asked over 3000 steps."""
+    small: dict[str, Any] = {
         "labeler": "oracle",
-        "steps": 4000,
-        "labels": 100,
+        "steps": 3000,
+        "labels": 80,
         "segments.steps": 6,
         "queries.warmup_labels": 20,
         "queries.strategy": "uniform",
@@ -219,7 +219,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     folder = tmp_path_factory.mktemp("spot") / "run"
     loop, rng = loop_of(folder), np.random.default_rng(0)
     loop.warm_up()
-    while loop.steps < 4000:
+    while loop.steps < 3000:
         for _ in range(250):
             loop.env.step(rng.integers(0, 5, 2))
         loop.step(500)
@@ -231,28 +231,28 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
 
 def test_where_a_bright_patch_is_becomes_a_reward(watched: tuple[Path, float]) -> None:
     """The further right it is the better; it is 16 of 576 pixels."""
-    assert watched[1] > 0.6
+    assert watched[1] > 0.7
 
 
 def test_a_reward_of_pictures_is_fitted_from_the_store_alone(watched: tuple[Path, float]) -> None:
     store = Store.open(watched[0])
     assert Sizes.stored(store) == Sizes(576, (), 5, 0, (24, 24, 1))
-    learner = refit(store, Reward(), 0, lambda done, fits, report: None).learner
+    learner = refit(store, Reward(members=2), 0, lambda done, fits, report: None).learner
     store.close()
     assert isinstance(learner, EnsembleLearner)
     assert isinstance(learner._nets, PictureNets)
-    assert correlation(learner) > 0.6
+    assert correlation(learner) > 0.7
 
 
 def test_labels_on_pictures_are_learned_from_in_another_run(watched: tuple[Path, float], tmp_path: Path) -> None:
-    loop = loop_of(tmp_path / "heir", labels_from=str(watched[0]), labels=200)
-    loop.warm_up()
+    loop = loop_of(tmp_path / "heir", labels_from=str(watched[0]), **{"reward.members": 1, "reward.fit_steps": 1})
+    assert loop.inherited == 80
+    loop.update()
     assert loop.last_fit is not None
-    assert loop.last_fit.comparisons >= 100
+    assert loop.last_fit.comparisons == 80
     loop.close()
-    with pytest.raises(
-        UserError, match="whose segments have pictures of 24 x 24 x 1 and 5 choices, and this env has pictures of 1 x"
-    ):
+    turned = "have pictures of 24 x 24 x 1 and 5 choices, and this env has pictures of 1 x 24 x 24 and"
+    with pytest.raises(UserError, match=turned):
         loop_of(tmp_path / "turned", lambda: toys.spot(channels_first=True), labels_from=str(watched[0]))
 
 
@@ -266,7 +266,7 @@ def test_a_run_whose_store_does_not_say_that_it_saw_pictures_still_opens(watched
     with store._writer.begin() as connection:
         connection.exec_driver_sql("UPDATE meta SET value = ? WHERE key = 'sizes'", (json.dumps(fact),))
     assert Sizes.stored(store) == Sizes(576, (), 5, 0)
-    learner = refit(store, Reward(fit_steps=1), 0, lambda done, fits, report: None).learner
+    learner = refit(store, Reward(hidden=(4,)), 0, lambda done, fits, report: None).learner
     assert learner.snapshot().version > 0
     store.close()
     check_heritage(folder, Sizes(576, (), 5, 0, (24, 24, 1)))
