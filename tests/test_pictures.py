@@ -245,7 +245,7 @@ def test_a_reward_of_pictures_is_fitted_from_the_store_alone(watched: tuple[Path
 
 
 def test_labels_on_pictures_are_learned_from_in_another_run(watched: tuple[Path, float], tmp_path: Path) -> None:
-    loop = loop_of(tmp_path / "heir", labels_from=str(watched[0]), **{"reward.members": 1, "reward.fit_steps": 1})
+    loop = loop_of(tmp_path / "heir", labels_from=str(watched[0]), **{"reward.members": 1})
     assert loop.inherited == 80
     loop.update()
     assert loop.last_fit is not None
