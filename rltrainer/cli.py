@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import sys
 import time
 import webbrowser
@@ -135,7 +134,6 @@ def train(config_file: Path | None, run: Path | None, no_open: bool, **flags: st
         if not no_open and has_desktop():
             webbrowser.open(url)
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end keeps everything, whoever asks for it
     try:
         run_training(config, path, dashboard, announce)
     finally:

@@ -86,7 +86,7 @@ class PreferenceLoop:
         """
         teacher: who answers; without one, people do, through `rltrainer label RUN`
         run:     folder for the store; without one, it is temporary
-        watch:   told of the progress at each boundary, and once a second while the warm-up waits for a person
+        watch:   told of the progress at each boundary, and once a second while the warm-up acts and waits for a person
         """
         self.env = env
         self.config = config or Config()
@@ -101,6 +101,7 @@ class PreferenceLoop:
         self.diagnosis: Diagnosis | None = None
         self.phase = "starting"
         self._message = ""
+        self._told_at = 0.0
         self._watch = watch or (lambda progress: None)
         self._update_every = update_every
         self._updated_at = 0
@@ -167,7 +168,9 @@ class PreferenceLoop:
         wanted = 2 * self.segment_steps * max(self._first_pairs, 2 * self.recorder.n_envs)
         if not self.env.seat.black_box:
             wanted = min(wanted, max(self.config.steps // 4, 2 * self.segment_steps * self.recorder.n_envs))
-        taken = explore(env if env is not None else self.env, self.recorder, wanted, self._explore_rng, self.config.steps)
+        self.phase, self._message = "warmup", "The agent acts at random, for something to ask about."
+        everything = env if env is not None else self.env
+        taken = explore(everything, self.recorder, wanted, self._explore_rng, self.config.steps, self._watch_now_and_then)
         self.steps += taken
         if not self.recorder.sample(1, self.segment_steps, np.random.default_rng(0)):
             raise UserError(f"segments.steps is {self.segment_steps}, and no episode of the warm-up lasted as long; set fewer")
@@ -328,8 +331,7 @@ class PreferenceLoop:
 
     def _wait_for(self, answers: int) -> None:
         """The configured warm-up: the one time that training waits for a person."""
-        self.phase = "warmup"
-        told = 0.0
+        self.phase, self._told_at = "warmup", 0.0
         while True:
             counts = self.store.counts()
             if counts["labels"] >= answers or self.teacher is not None:  # a teacher has answered all that it will
@@ -338,10 +340,14 @@ class PreferenceLoop:
             self._read()
             self._fit()
             self._ask()
-            if time.monotonic() - told > 1.0:
-                self._watch(self.progress())
-                told = time.monotonic()
+            self._watch_now_and_then()
             time.sleep(POLL_SECONDS)
+
+    def _watch_now_and_then(self) -> None:
+        """Tell of the progress, once a second."""
+        if time.monotonic() - self._told_at > 1.0:
+            self._watch(self.progress())
+            self._told_at = time.monotonic()
 
 
 def segment_steps(config: Config, episode_limit: int | None, steps_per_second: float) -> int:
@@ -370,9 +376,12 @@ def _check_env(env: Any, config: Config) -> None:
         raise UserError(f"config.env is {config.env!r}, and the wrapped env is {spec.id!r}; pass Config(env={spec.id!r})")
 
 
-def explore(env: Any, recorder: Recorder, wanted: int, rng: np.random.Generator, most: int) -> int:
+def explore(
+    env: Any, recorder: Recorder, wanted: int, rng: np.random.Generator, most: int, watch: Callable[[], None] = lambda: None
+) -> int:
     """Act at random until `wanted` more steps are recorded. Gives the env steps taken (of a black box: outer ones).
 
+    watch: called between two steps
     Raises UserError where `most` env steps don't do.
     """
     space: gym.Space[Any] = _seeded_space(env.action_space, rng)
@@ -383,6 +392,7 @@ def explore(env: Any, recorder: Recorder, wanted: int, rng: np.random.Generator,
     while recorder.steps < until:
         if taken >= most:
             raise UserError(f"the warm-up needs {wanted} recorded steps, and steps is {most}; set more steps, or fewer labels")
+        watch()
         if vector:
             env.step(np.stack([space.sample() for _ in range(env.num_envs)]))
             taken += env.num_envs

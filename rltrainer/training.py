@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ from rltrainer.core import UserError
 from rltrainer.envs import check_spaces, episode_limit, frames_per_second, image_shape, make_env, make_shown_env, shows_pictures
 from rltrainer.fancy import is_black_box_id
 from rltrainer.guard import EnvFault, GuardedVecEnv
+from rltrainer.interrupts import Interrupts, ignore_in_subprocess
 from rltrainer.labeling.gate import check_address
 from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
@@ -73,17 +75,18 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
         dashboard.say(f"{unrepeatable}. {_cost_of_filming(config)}")
     folder = RunFolder.create(path, config)
     dashboard.say(f"Run folder: {path}")
-    run = Run(config, folder, dashboard, film=unrepeatable is not None)
-    try:
-        if config.labels_from is not None and run.loop is not None:
-            dashboard.say(f"Learns first from the labels of {run.loop.inherited} pairs in {config.labels_from}")
-        if shows_page(config):
-            run.open_page(announce)
-        run.learn()
-    except EnvFault as fault:
-        raise EnvFault(f"{fault}; all that was learned before is saved in {path}") from fault
-    finally:
-        run.save()
+    with Interrupts() as interrupts:
+        run = Run(config, folder, dashboard, interrupts, film=unrepeatable is not None)
+        try:
+            if config.labels_from is not None and run.loop is not None:
+                dashboard.say(f"Learns first from the labels of {run.loop.inherited} pairs in {config.labels_from}")
+            if shows_page(config):
+                run.open_page(announce)
+            run.learn()
+        except EnvFault as fault:
+            raise EnvFault(f"{fault}; all that was learned before is saved in {path}") from fault
+        finally:
+            run.save()
     return folder
 
 
@@ -133,8 +136,10 @@ def shows_page(config: Config) -> bool:
 class Run:
     """The parts of one run while it lasts."""
 
-    def __init__(self, config: Config, folder: RunFolder, dashboard: Dashboard, *, film: bool = False) -> None:
-        self.config, self.folder, self.dashboard = config, folder, dashboard
+    def __init__(
+        self, config: Config, folder: RunFolder, dashboard: Dashboard, interrupts: Interrupts, *, film: bool = False
+    ) -> None:
+        self.config, self.folder, self.dashboard, self.interrupts = config, folder, dashboard, interrupts
         self.service: LabelService | None = None
         self.loop: PreferenceLoop | None = None
         self.callback: PreferenceCallback | None = None
@@ -160,11 +165,11 @@ class Run:
 
     def learn(self) -> None:
         """The one `learn` of the run: schedules are never started twice."""
-        watcher = RolloutWatch(self._tell, self.service)
+        watcher = RolloutWatch(self._tell, self.service, self.interrupts)
         callbacks: list[BaseCallback] = [watcher]
         if self.callback is not None:
             callbacks.append(self.callback)
-        with _interrupted(self.dashboard):
+        with _stopped(self.dashboard):
             self.model.learn(self.config.steps, callback=CallbackList(callbacks))
             self._finish("finished", f"See what was learned: rltrainer enjoy {self.folder.path}")
 
@@ -192,8 +197,9 @@ class Run:
             self._tell({"phase": phase, "message": message, "step": taken, "steps": self.config.steps}, at_once=True)
 
     def _watch(self, progress: Progress) -> None:
-        """The loop's news: while the warm-up waits there are no rollouts that would tell."""
+        """The loop's news: while the warm-up acts and waits there are no rollouts that would tell."""
         if progress.phase == "warmup":
+            self.interrupts.check()
             if self.service is not None:
                 self.service.ensure()
             self._tell(asdict(progress))
@@ -210,14 +216,15 @@ class Run:
 
 
 class RolloutWatch(BaseCallback):
-    """Tells steps per second and the true return at each rollout's end."""
+    """Tells steps per second and the true return at each rollout's end; between two steps a run can be interrupted."""
 
-    def __init__(self, tell: Callable[[dict[str, Any]], None], service: LabelService | None) -> None:
+    def __init__(self, tell: Callable[[dict[str, Any]], None], service: LabelService | None, interrupts: Interrupts) -> None:
         super().__init__()
-        self._tell, self._service = tell, service
+        self._tell, self._service, self._interrupts = tell, service, interrupts
         self._rollout_ends: deque[tuple[float, int]] = deque(maxlen=SPEED_ROLLOUTS)
 
     def _on_step(self) -> bool:
+        self._interrupts.check()
         return True
 
     def _on_rollout_end(self) -> None:
@@ -239,7 +246,7 @@ class RolloutWatch(BaseCallback):
 
 
 @contextmanager
-def _interrupted(dashboard: Dashboard) -> Iterator[None]:
+def _stopped(dashboard: Dashboard) -> Iterator[None]:
     """Ctrl-C ends the training, not the program."""
     try:
         yield
@@ -272,6 +279,8 @@ class EnvMaker:
         self._env, self._options, self._filmed_at = env, options, filmed_at
 
     def __call__(self) -> gym.Env[Any, Any]:
+        if parent_process() is not None:
+            ignore_in_subprocess()
         if self._filmed_at is None:
             return Monitor(Terse(make_env(self._env, self._options)))
         use_gl()

@@ -28,6 +28,7 @@ LADDER = [
     "recording",
     "guard",
     "terse",
+    "interrupts",
     "wrapper",
     "store",
     "sizes",

@@ -554,7 +554,7 @@ def test_a_signal_ends_a_run_cleanly_and_keeps_everything(tmp_path: Path, asked:
         str(run),
         *SMALL,
     ]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--steps", "100000000", "--labels", "2000000", "--queries.warmup-share", "0.00001"],
         cwd=TESTS,
         stdin=subprocess.DEVNULL,
@@ -562,15 +562,18 @@ def test_a_signal_ends_a_run_cleanly_and_keeps_everything(tmp_path: Path, asked:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONWARNINGS": "default"},
-    )
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:  # the first news comes with the first rollout
-        said.append(line)
-        if line.startswith("training: "):
-            break
-    process.send_signal(asked)
-    _, rest = process.communicate(timeout=60)
+    ) as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:  # the first news comes with the first rollout
+            said.append(line)
+            if line.startswith("training: "):
+                break
+        process.send_signal(asked)
+        try:
+            _, rest = process.communicate(timeout=60)
+        finally:
+            process.kill()
     text = "".join(said) + rest
     assert process.returncode == 0, text
     assert "Traceback" not in text
