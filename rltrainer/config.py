@@ -82,9 +82,9 @@ class Reward(Section):
     learner: str = Field("ensemble", description="ensemble, or package.module:name")
     members: Size = Field(3, description="nets in the ensemble")
     hidden: tuple[Size, ...] = Field((64, 64), description="units of each hidden layer")
-    learning_rate: Positive = Field(1e-3, description="Adam's step size")
+    learning_rate: Positive = Field(3e-4, description="Adam's step size")
     batch: Size = Field(16, description="comparisons in one gradient step")
-    fit_steps: Size = Field(10, description="gradient steps of a refit, at most")
+    fit_steps: Size = Field(50, description="gradient steps of a refit, at most")
     label_noise: Annotated[Share, Field(lt=1)] = Field(0.1, description="share of answers taken to be chance")
 
 

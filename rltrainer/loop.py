@@ -183,8 +183,11 @@ class PreferenceLoop:
         self._read()
         if self._inherited:
             self._fit(at_once=True)
-        self._ask(first=pairs)
-        self._wait_for(pairs if self.teacher else min(pairs, self.schedule.awaited))
+        if self.teacher is not None:
+            self._ask_in_batches(pairs)
+        else:
+            self._ask()
+            self._wait_for(min(pairs, self.schedule.awaited))
         self._read()
         if fit:
             self._fit(at_once=True)
@@ -224,8 +227,15 @@ class PreferenceLoop:
 
     # ------------------------------------------------------------------ asking
 
-    def _ask(self, first: int = 0) -> None:
-        """Top the queue up to what the schedule allows and the queue holds. An oracle is asked in batches, after `first`."""
+    def _ask_in_batches(self, pairs: int) -> None:
+        """A teacher's first answers, a batch at a time: what was learned from the ones before chooses the next."""
+        for left in range(pairs, 0, -self.config.queries.batch):
+            self._read()
+            self._fit()
+            self._put(min(left, self.config.queries.batch))
+
+    def _ask(self) -> None:
+        """Top the queue up to what the schedule allows and the queue holds. An oracle is asked in batches."""
         if not self._asks:
             return
         waiting = self.store.waiting()
@@ -235,8 +245,6 @@ class PreferenceLoop:
         allowed = self.schedule.asked_by(self.steps) - given - len(waiting)
         if self.teacher is None:
             allowed = min(allowed, self._queue_size() - len(waiting))
-        elif first:
-            allowed = first
         elif not self.config.labels:
             allowed = self.config.queries.batch
         elif allowed < min(self.config.queries.batch, self.config.labels - given):
@@ -247,13 +255,14 @@ class PreferenceLoop:
             self._put(int(allowed))
 
     def _put(self, count: int) -> None:
-        """Choose `count` pairs among fresh candidates, store them, and have the teacher answer at once."""
-        candidates = self.recorder.sample(2 * count * self.config.queries.candidates, self.segment_steps, self._query_rng)
-        candidates = list({segment.id: segment for segment in candidates}.values())
+        """Choose `count` pairs among candidates, store them, and have the teacher answer at once."""
+        candidates = self._candidates(2 * count * self.config.queries.candidates)
         if len(candidates) < 2:
             return
-        chosen = self._strategy(candidates, self.learner, min(count, len(candidates) // 2), self._query_rng)
+        chosen = self._strategy(candidates, self.learner, min(2 * count, len(candidates) // 2), self._query_rng)
+        before = {frozenset((c.first.id, c.second.id)) for c in self._comparisons.values()}
         pairs = [(candidates[i], candidates[j]) for i, j in chosen]
+        pairs = [(a, b) for a, b in pairs if frozenset((a.id, b.id)) not in before][:count]
         queries = self.store.ask(pairs, self.steps, self.config.queries.strategy)
         self._asked |= {query.id: pair for query, pair in zip(queries, pairs, strict=True)}
         if self.teacher is not None:
@@ -262,6 +271,17 @@ class PreferenceLoop:
                 for q, (a, b) in zip(queries, pairs, strict=True)
             ]
             self.store.save_labels("oracle", answers, source="oracle")
+
+    def _candidates(self, count: int) -> list[Segment]:
+        """Segments of the newest policy, and as many, up to half of all, that were judged before.
+
+        Within what one policy does there is nothing to tell that it is no better than an earlier one. An agent that is paid for
+        a posture it keeps up shows no other, and only a pair with what came before says what that is worth.
+        """
+        judged = list({segment.id: segment for c in self._comparisons.values() for segment in (c.first, c.second)}.values())
+        again = [judged[index] for index in self._query_rng.permutation(len(judged))[: count // 2]]
+        fresh = self.recorder.sample(count - len(again), self.segment_steps, self._query_rng)
+        return list({segment.id: segment for segment in [*fresh, *again]}.values())
 
     def _ask_again(self) -> int:
         """Where it is time, show people a pair that was answered, sides swapped. Gives how many: 1 or 0."""
@@ -277,7 +297,7 @@ class PreferenceLoop:
     def _make_room(self, waiting: list[Query]) -> list[Query]:
         """Withdraw pairs about a policy long gone that nobody is looking at; fresh ones take their place."""
         oldest = self.recorder.steps - self.config.segments.recent_steps
-        known = {q.id: self._asked[q.id][0].policy_step for q in waiting if q.id in self._asked}
+        known = {q.id: max(segment.policy_step for segment in self._asked[q.id]) for q in waiting if q.id in self._asked}
         stale = [q.id for q in waiting if q.strategy != REPEAT and known.get(q.id, -1) < oldest]
         if not stale:
             return waiting
@@ -334,7 +354,7 @@ class PreferenceLoop:
         self.phase, self._told_at = "warmup", 0.0
         while True:
             counts = self.store.counts()
-            if counts["labels"] >= answers or self.teacher is not None:  # a teacher has answered all that it will
+            if counts["labels"] >= answers:
                 return
             self._message = f"Waiting for the first labels: {counts['labels']} of {answers}."
             self._read()

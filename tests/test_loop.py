@@ -189,8 +189,8 @@ def test_a_bare_loop_learns_online(rigs: Callable[..., Rig]) -> None:
         if terminated or truncated:
             env.reset()
     assert loop.store.counts() == {"asked": 60, "waiting": 0, "labels": 60, "skipped": 0}
-    assert versions[0] == 1
-    assert versions[-1] > 3
+    assert versions[0] == 8  # a quarter of 60 labels are the first ones, asked two at a time: each answer chooses the next
+    assert versions[-1] > 8
     assert versions == sorted(versions)
     assert np.corrcoef(learned, true)[0, 1] > 0.8
     loop.close()

@@ -424,8 +424,7 @@ def known_net(*weights: float, members: int = 1) -> EnsembleLearner:
     """A learner whose nets are one linear layer of these weights on (o, a, o'), and whose scale changes nothing."""
     learner = EnsembleLearner(2, PUSH, Reward(hidden=(), members=members), np.random.SeedSequence(0))
     state = learner.state()
-    (layer,) = [key for key, value in state.items() if value.shape == (members, 5, 1)]
-    state[layer] = np.repeat(np.array(weights, np.float32).reshape(1, -1, 1), members, axis=0)
+    state["nets.weights.0"] = np.repeat(np.array(weights, np.float32).reshape(1, -1, 1), members, axis=0)
     learner.restore(state)
     return learner
 
@@ -469,7 +468,8 @@ def test_a_gradient_step_in_parts_is_the_step_of_the_whole_minibatch(at_once: in
     steps = learner._nets(chosen.flatten(1, 3)).reshape(chosen.shape[:-1])
     returns = (steps * batch.mask[picked]).sum(dim=-1)
     loss = preference_loss(returns[..., 0] - returns[..., 1], batch.answers[picked]).mean(dim=1).sum()
-    weights = list(learner._nets.parameters())[:-1]  # what the last bias has is rounding: it takes no part in a difference
+    offset = learner._nets.offset  # what it has is rounding: it takes no part in a difference
+    weights = [weight for weight in learner._nets.parameters() if weight is not offset]
     wanted = [gradient.numpy() for gradient in torch.autograd.grad(loss, weights)]
     together = learner._nets.rewards(np.asarray(chosen[0].flatten(0, 2)))
     learner._descend(batch, indices)
@@ -478,6 +478,36 @@ def test_a_gradient_step_in_parts_is_the_step_of_the_whole_minibatch(at_once: in
         assert weight.grad is not None
         np.testing.assert_allclose(weight.grad.numpy(), gradient * scale, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(together[0], steps[0].detach().flatten().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_gradient_step_sees_a_tenth_of_a_hundred_steps_which_stand_for_all_of_them() -> None:
+    """One step out of each tenth of the range that was judged: of 100 steps ten, of the last 30 the last ten thirds."""
+    learner = make("ensemble", members=2)
+    assert isinstance(learner, EnsembleLearner)
+    whole = toys.segment([[step, 0] for step in range(101)], [[0]] * 100)
+    batch = learner._batch([toys.compare(whole, whole, 1.0, "a", second_range=(70, 100))], [])
+    rows, stands_for = batch.thinned(torch.zeros((2, 16), dtype=torch.int64), np.random.default_rng(0))
+    assert rows.shape == (2, 16, 2, 10, 5)
+    assert stands_for[..., 0, :].unique().tolist() == [10]
+    assert stands_for[..., 1, :].unique().tolist() == [3]
+    seen = (rows[..., 0] * learner._sight.scale.std[0] + learner._sight.scale.mean[0]).round()  # the step's number
+    tenths = torch.arange(10)
+    assert torch.equal((seen[..., 0, :] // 10).long(), tenths.expand(2, 16, 10))
+    assert torch.equal(((seen[..., 1, :] - 70) // 3).long(), tenths.expand(2, 16, 10))
+    assert len(seen[..., 0, 0].unique()) > 3, "which one it is differs"
+
+
+def test_the_linear_part_is_in_every_reward_alike() -> None:
+    """0.5·o₁ − 2·a beside layers that pay nothing: in the nets, in returns, and in the reward that is handed out."""
+    learner = EnsembleLearner(2, PUSH, Reward(members=2), np.random.SeedSequence(0))
+    state = learner.state()
+    state |= {name: np.zeros_like(value) for name, value in state.items() if name.startswith("nets.")}
+    state["nets.linear"][:, :, 0] = [0.5, 0, -2, 0, 0]
+    learner.restore(state)
+    segment = toys.segment([[4, 1], [2, 9], [0, 0]], [[1], [3]])  # 2 − 2 = 0; 1 − 6 = −5
+    np.testing.assert_allclose(learner.member_returns([segment]), [[-5], [-5]])
+    paid = learner.snapshot()(segment.observations[:-1], segment.actions, segment.observations[1:])
+    np.testing.assert_allclose(paid, [0, -5], atol=1e-6)
 
 
 def test_a_label_stays_in_the_bootstrap_it_was_drawn_for() -> None:

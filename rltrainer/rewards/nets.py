@@ -37,7 +37,7 @@ def rows_at_once(width: int) -> int:
 
 
 class Nets(torch.nn.Module):
-    """M multi-layer perceptrons as one batched tensor per layer."""
+    """M multi-layer perceptrons, each beside a linear function of its inputs, as one batched tensor per layer."""
 
     def __init__(self, members: int, sizes: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
@@ -48,6 +48,7 @@ class Nets(torch.nn.Module):
             weight = torch.empty(members, fan_in, fan_out).uniform_(-bound, bound, generator=generator)
             self.weights.append(torch.nn.Parameter(weight))
             self.biases.append(torch.nn.Parameter(torch.zeros(members, 1, fan_out)))
+        self.linear = torch.nn.Parameter(torch.zeros(members, sizes[0], 1))
 
     @property
     def members(self) -> int:
@@ -61,17 +62,19 @@ class Nets(torch.nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rewards [M, N] of rows [M, N, D]."""
-        return torch.baddbmm(self.biases[-1], self._hidden(rows), self.weights[-1]).squeeze(-1)
+        inputs = self._inputs(rows)
+        return (torch.baddbmm(self.biases[-1], self._hidden(inputs), self.weights[-1]) + inputs @ self.linear).squeeze(-1)
 
     def returns(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Sums [M, B, 2] of the rewards of rows [M, B, 2, T, D], each times its mask [M, B, 2, T].
 
-        The last layer is linear, so it is given the sum over the steps: T times fewer rows.
+        What is linear is given the sum over the steps: T times fewer rows.
         """
-        hidden = self._hidden(rows.flatten(1, 3)).reshape(*mask.shape, -1)  # [M, B, 2, T, H]
-        summed = (mask.unsqueeze(-2) @ hidden).squeeze(-2).flatten(1, 2)  # [M, B · 2, H]
+        inputs = self._inputs(rows.flatten(1, 3))
+        hidden = _summed(self._hidden(inputs), mask)  # [M, B · 2, H]
         bias = self.biases[-1] * mask.sum(dim=-1).flatten(1).unsqueeze(-1)
-        return torch.baddbmm(bias, summed, self.weights[-1]).reshape(mask.shape[:-1])
+        returns = torch.baddbmm(bias, hidden, self.weights[-1]) + _summed(inputs, mask) @ self.linear
+        return returns.reshape(mask.shape[:-1])
 
     @torch.no_grad()
     def rewards(self, rows: Array) -> Array:
@@ -79,11 +82,20 @@ class Nets(torch.nn.Module):
         parts = torch.split(torch.from_numpy(rows).expand(self.members, -1, -1), rows_at_once(rows.shape[1]), dim=1)
         return np.asarray(torch.cat([self(part) for part in parts], dim=1).double())
 
-    def _hidden(self, rows: Tensor) -> Tensor:
-        """What the last layer is given, [M, N, H], of rows [M, N, D]."""
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            rows = F.leaky_relu_(torch.baddbmm(bias, rows, weight), SLOPE)
+    def _inputs(self, rows: Tensor) -> Tensor:
+        """What the first layer is given, [M, N, I], of rows [M, N, D]: here the rows."""
         return rows
+
+    def _hidden(self, inputs: Tensor) -> Tensor:
+        """What the last layer is given, [M, N, H], of inputs [M, N, I]."""
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            inputs = F.leaky_relu_(torch.baddbmm(bias, inputs, weight), SLOPE)
+        return inputs
+
+
+def _summed(values: Tensor, mask: Tensor) -> Tensor:
+    """Sums [M, B · 2, X] over the steps of values [M, B · 2 · T, X], each times its mask [M, B, 2, T]."""
+    return (mask.unsqueeze(-2) @ values.reshape(*mask.shape, -1)).squeeze(-2).flatten(1, 2)
 
 
 class PictureNets(Nets):
@@ -123,11 +135,11 @@ class PictureNets(Nets):
     def returns(self, rows: Tensor, mask: Tensor) -> Tensor:
         return super().returns(rows.to(self.offset.device), mask.to(self.offset.device)).cpu()
 
-    def _hidden(self, rows: Tensor) -> Tensor:
+    def _inputs(self, rows: Tensor) -> Tensor:
         pixels = math.prod(self._shape)
         actions = rows[..., pixels:].contiguous().view(torch.float32)
         seen = torch.stack([self._see(member, part[:, :pixels]) for member, part in enumerate(rows)])  # [M, N, F]
-        return super()._hidden(torch.cat((seen, actions), dim=-1))
+        return torch.cat((seen, actions), dim=-1)
 
     def _see(self, member: int, pixels: Tensor) -> Tensor:
         """What a member's convolutions make of pictures [N, H · W · C]: [N, F]."""

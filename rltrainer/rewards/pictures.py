@@ -98,14 +98,25 @@ class PickedRows:
         """sides: for each comparison two times the pictures [T', O] and scaled actions [T', A] that were judged"""
         self._sides, self.shape = sides, shape
 
-    def __getitem__(self, picked: Tensor | slice) -> Tensor:
-        """Those of comparisons [...]: [..., 2, T, D]."""
+    def __getitem__(self, picked: Tensor | slice | tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Those of comparisons [...]: [..., 2, T, D]. Or, as of a tensor, of some steps of theirs."""
+        if isinstance(picked, tuple):
+            return self._steps(*picked)
         chosen = torch.arange(len(self._sides))[picked]
         rows = np.zeros((chosen.numel(), *self.shape[1:]), np.uint8)
         for place, index in zip(rows, chosen.flatten().tolist(), strict=True):
             for side, (pictures, actions) in zip(place, self._sides[index], strict=True):
                 side[: len(actions)] = packed(pictures, actions)
         return torch.from_numpy(rows).reshape(*chosen.shape, *self.shape[1:])
+
+    def _steps(self, picked: Tensor, sides: Tensor, at: Tensor) -> Tensor:
+        """Steps `at` [..., 2, K] of the sides [2, 1] of comparisons [..., 1, 1]: [..., 2, K, D]."""
+        rows = np.empty((picked.numel(), *at.shape[-2:], self.shape[-1]), np.uint8)
+        for place, index, steps in zip(rows, picked.flatten().tolist(), at.flatten(0, -3).numpy(), strict=True):
+            for side in sides.flatten().tolist():
+                pictures, actions = self._sides[index][side]
+                place[side] = packed(pictures[steps[side]], actions[steps[side]])
+        return torch.from_numpy(rows).reshape(*at.shape, self.shape[-1])
 
 
 class PictureReward:

@@ -25,8 +25,12 @@ class EnsembleReward:
         action_space: gym.Space[Any],
         scale: Scale,
         layers: Sequence[tuple[Array, Array]],
+        linear: Array,
     ) -> None:
-        """layers: (weight [M, in, out], bias [M, 1, out]) of each layer, the last one to [M, in, 1]"""
+        """
+        layers: (weight [M, in, out], bias [M, 1, out]) of each layer, the last one to [M, in, 1]
+        linear: weights beside the layers, [M, D]
+        """
         self.version = version
         self._space = action_space
         self._low, self._high = scale.bounds
@@ -34,6 +38,9 @@ class EnsembleReward:
         weights[0] = weights[0] / scale.std[:, None]
         biases[0] = biases[0] - scale.mean @ weights[0][:, None]
         weights[-1], biases[-1] = weights[-1] / len(weights[-1]), biases[-1].mean()  # the mean of the members is linear, too
+        direct = linear.mean(axis=0) / scale.std
+        biases[-1] = biases[-1] - scale.mean @ direct
+        self._linear = np.asarray(direct, np.float32)
         self._layers = [
             (np.ascontiguousarray(w, np.float32), np.asarray(b, np.float32)) for w, b in zip(weights, biases, strict=True)
         ]
@@ -42,10 +49,12 @@ class EnsembleReward:
         rows = features(self._space, observations, actions, next_observations)
         np.maximum(rows, self._low, out=rows)
         np.minimum(rows, self._high, out=rows)
+        direct: Array = rows.dot(self._linear)  # [N]; unlike @ it takes NaN without a warning: the wrapper refuses it in words
         *hidden, (weight, bias) = self._layers
         for inner, offset in hidden:
             rows = rows @ inner  # [M, N, H]
             rows += offset
             np.maximum(rows, SLOPE * rows, out=rows)
         rewards: Array = (rows @ weight).sum(axis=0)[:, 0].astype(np.float64)  # [N]
+        rewards += direct
         return rewards + bias

@@ -50,4 +50,5 @@ class Vectors:
         biases = [np.asarray(bias.detach().clone()) for bias in nets.biases]
         weights[-1] = (weights[-1] * gain[:, None, None]).astype(np.float32)
         biases[-1] = ((biases[-1] - zero[:, None, None]) * gain[:, None, None]).astype(np.float32)
-        return EnsembleReward(version, self._space, self.scale, list(zip(weights, biases, strict=True)))
+        linear = np.asarray(nets.linear.detach())[..., 0] * gain[:, None]
+        return EnsembleReward(version, self._space, self.scale, list(zip(weights, biases, strict=True)), linear)
