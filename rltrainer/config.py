@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from rltrainer.core import UserError
 
 Labeler = Literal["browser", "oracle", "none"]
+Ties = Literal["half", "rao_kupper"]
 
 
 def _no_switch(value: Any) -> Any:
@@ -86,6 +87,7 @@ class Reward(Section):
     batch: Size = Field(16, description="comparisons in one gradient step")
     fit_steps: Size = Field(10, description="gradient steps of a refit, at most")
     label_noise: Annotated[Share, Field(lt=1)] = Field(0.1, description="share of answers taken to be chance")
+    ties: Ties = Field("half", description="half: as much as one answer for either side; rao_kupper: an answer of their own")
 
 
 class Teacher(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -13,12 +13,12 @@ import torch
 import toys
 from safetensors.numpy import load, save
 
-from rltrainer.config import Reward
+from rltrainer.config import Reward, Ties
 from rltrainer.core import Array, Comparison, Learner, Segment, Strength
 from rltrainer.rewards import LEARNERS, EnsembleLearner, ensemble
 from rltrainer.rewards.ensemble import _held_out_accuracy
 from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
-from rltrainer.rewards.likelihood import MARGIN, Answers, preference_loss
+from rltrainer.rewards.likelihood import MARGIN, Answers, first_is_better, preference_loss
 
 PUSH = toys.PUSH
 WEIGHTS = (1.0, -2.0, 0.5)
@@ -273,14 +273,14 @@ class TestLearner:
 # ------------------------------------------------------------------ the loss
 
 
-def answer(target: float, noise: float, strength: Strength = Strength.PLAIN) -> Answers:
+def answer(target: float, noise: float, strength: Strength = Strength.PLAIN, ties: Ties = "half") -> Answers:
     """What one comparison says."""
     first, second = toys.random_segments(2, np.random.default_rng(0))
-    return Answers.of([replace(toys.compare(first, second, target), strength=strength)], noise)
+    return Answers.of([replace(toys.compare(first, second, target), strength=strength)], noise, ties)
 
 
-def loss(logit: float, target: float, noise: float, strength: Strength = Strength.PLAIN) -> float:
-    return float(preference_loss(torch.tensor([logit]), answer(target, noise, strength)))
+def loss(logit: float, target: float, noise: float, strength: Strength = Strength.PLAIN, ties: Ties = "half") -> float:
+    return float(preference_loss(torch.tensor([logit]), answer(target, noise, strength, ties)))
 
 
 def test_a_tie_costs_log_two_when_returns_are_equal() -> None:
@@ -314,14 +314,17 @@ def test_the_gradient_is_not_zero_where_the_model_is_confidently_wrong(logit: fl
     assert x.grad.item() == pytest.approx(math.copysign(1.0, logit))
 
 
+@pytest.mark.parametrize("ties", get_args(Ties))
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("logit", [-1e4, -3.0, 0.0, 3.0, 1e4])
 @pytest.mark.parametrize(
     ("target", "strength"), [(0.5, Strength.PLAIN), *((side, strength) for side in (0.0, 1.0) for strength in Strength)]
 )
-def test_loss_and_gradient_are_always_numbers(noise: float, logit: float, target: float, strength: Strength) -> None:
+def test_loss_and_gradient_are_always_numbers(
+    noise: float, logit: float, target: float, strength: Strength, ties: Ties
+) -> None:
     x = torch.tensor([logit], requires_grad=True)
-    found = preference_loss(x, answer(target, noise, strength)).sum()
+    found = preference_loss(x, answer(target, noise, strength, ties)).sum()
     found.backward()  # type: ignore[no-untyped-call]
     assert math.isfinite(found.item())
     assert found.item() >= 0
@@ -370,6 +373,58 @@ def test_what_is_said_to_be_much_better_comes_to_lie_farther_ahead() -> None:
         leads.append(float(ahead.mean()))
     slight, much = leads
     assert slight < MARGIN < much
+
+
+def test_a_third_of_the_answers_on_equal_returns_are_ties_under_rao_kupper() -> None:
+    """θ = 2: (θ - 1) / (θ + 1) = 1/3 for a tie, and 1 / (θ + 1) = 1/3 for either side. Chance has a third of each, too."""
+    for noise in (0.0, 0.1):
+        for target in (0.0, 0.5, 1.0):
+            assert loss(0.0, target, noise, ties="rao_kupper") == pytest.approx(math.log(3))
+
+
+def test_a_lead_of_log_two_makes_half_the_answers_preferences_under_rao_kupper() -> None:
+    """π₁ = 2, π₂ = 1, θ = 2: P(first) = 2 / (2 + 2) = 1/2, P(second) = 1 / (1 + 2 · 2) = 1/5, and 3/10 is left for ties."""
+    for target, probability in ((1.0, 0.5), (0.0, 0.2), (0.5, 0.3)):
+        assert loss(math.log(2), target, 0.0, ties="rao_kupper") == pytest.approx(-math.log(probability))
+        assert loss(math.log(2), target, 0.1, ties="rao_kupper") == pytest.approx(-math.log(0.9 * probability + 0.1 / 3))
+        assert loss(-math.log(2), 1 - target, 0.0, ties="rao_kupper") == pytest.approx(-math.log(probability))
+
+
+@pytest.mark.parametrize("lead", [-3.0, 0.0, 1.1, 6.0])
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("ties", get_args(Ties))
+def test_all_answers_together_have_probability_one(lead: float, noise: float, ties: Ties) -> None:
+    answers = [(side, strength) for side in (0.0, 1.0) for strength in (Strength.SLIGHTLY, Strength.MUCH)]
+    answers += [(0.5, Strength.PLAIN)] if ties == "rao_kupper" else []
+    assert sum(math.exp(-loss(lead, target, noise, strength, ties)) for target, strength in answers) == pytest.approx(1)
+
+
+def test_a_tie_pulls_together_what_lies_apart() -> None:
+    """Ties are likeliest at equal returns, under either model."""
+    for ties in get_args(Ties):
+        for lead in (-2.0, 2.0):
+            assert loss(lead, 0.5, 0.1, ties=ties) > loss(0.0, 0.5, 0.1, ties=ties)
+
+
+def test_what_is_foretold_counts_half_of_the_ties() -> None:
+    """At a lead of log 2: 2/3 with ties as half an answer; 1/2 + 0.3 / 2 under Rao-Kupper. Chance is 1/2 either way."""
+    lead = np.array([math.log(2), -math.log(2), np.nan])
+    np.testing.assert_allclose(first_is_better(lead, 0.0), [2 / 3, 1 / 3, np.nan])
+    np.testing.assert_allclose(first_is_better(lead, 0.0, "rao_kupper"), [0.65, 0.35, np.nan])
+    np.testing.assert_allclose(first_is_better(lead, 0.2, "rao_kupper"), [0.8 * 0.65 + 0.1, 0.8 * 0.35 + 0.1, np.nan])
+
+
+def test_ties_bring_returns_nearer_to_each_other_under_rao_kupper() -> None:
+    """Half of the pairs are called equal: those come to lie closer than they do without these answers."""
+    pairs, others = oracle_pairs(40), oracle_pairs(40, seed=1)
+    apart = []
+    for shown in (pairs, pairs + [replace(pair, target=0.5) for pair in others]):
+        learner = make("ensemble", fit_steps=100, ties="rao_kupper")
+        learner.fit(shown, reference())
+        returns = [learner.member_returns([getattr(pair, side) for pair in others]) for side in ("first", "second")]
+        apart.append(float(np.abs(returns[0] - returns[1]).mean()))
+    without, with_ties = apart
+    assert with_ties < 0.7 * without
 
 
 # ------------------------------------------------------------------ features and scale

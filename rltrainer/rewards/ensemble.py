@@ -17,7 +17,7 @@ from torch import Tensor
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, Segment
 from rltrainer.rewards.features import Scale, features, segment_features
-from rltrainer.rewards.likelihood import Answers, preference_loss
+from rltrainer.rewards.likelihood import Answers, first_is_better, preference_loss
 
 SLOPE = 0.01
 MAX_GRADIENT = 10.0
@@ -189,7 +189,7 @@ class EnsembleLearner:
         data[mask] = self._scale(shown)
         bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
-        answers = Answers.of(comparisons, self._settings.label_noise)
+        answers = Answers.of(comparisons, self._settings.label_noise, self._settings.ties)
         ends = any(c.first_range[1] > len(c.first.actions) or c.second_range[1] > len(c.second.actions) for c in comparisons)
         return Batch(torch.from_numpy(data), torch.from_numpy(mask).float(), answers, bags, ends)
 
@@ -268,7 +268,8 @@ class EnsembleLearner:
         if held_out is not None and len(batch) >= 10:
             self._regularise(held_out / max(train, 1e-9))
         accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.answers.target))
-        foretold = _held_out_probability(np.asarray(logits), batch.bags, self._settings.label_noise)
+        held_out_logits = _held_out_mean(np.asarray(logits), batch.bags)
+        foretold = first_is_better(held_out_logits, self._settings.label_noise, self._settings.ties)
         return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay, foretold)
 
     @property
@@ -337,10 +338,8 @@ def _held_out_accuracy(logits: Array, bags: Array, target: Array) -> float | Non
     return float(((votes > 0) == (target[judged] > 0.5)).mean())
 
 
-def _held_out_probability(logits: Array, bags: Array, noise: float) -> Array:
-    """P̃(first is better), [N], at the mean logit of the members that did not learn from it; NaN where all did."""
+def _held_out_mean(logits: Array, bags: Array) -> Array:
+    """Mean of logits [M, N] over the members that did not learn from the label, [N]; NaN where all did."""
     outside = bags == 0
     count = outside.sum(axis=0)
-    mean = (logits * outside).sum(axis=0) / np.maximum(count, 1)
-    probability = (1 - noise) * (1 + np.tanh(mean / 2)) / 2 + noise / 2
-    return np.where(count > 0, probability, np.nan)
+    return np.where(count > 0, (logits * outside).sum(axis=0) / np.maximum(count, 1), np.nan)
