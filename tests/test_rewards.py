@@ -18,7 +18,8 @@ from rltrainer.core import Array, Comparison, Learner, Segment, Strength
 from rltrainer.rewards import LEARNERS, EnsembleLearner, ensemble
 from rltrainer.rewards.ensemble import _held_out_accuracy
 from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
-from rltrainer.rewards.likelihood import MARGIN, Answers, first_is_better, preference_loss
+from rltrainer.rewards.likelihood import MARGIN, Answers, first_is_better, preference_loss, probabilities
+from rltrainer.rewards.reliability import chance_rates, noise_of
 
 PUSH = toys.PUSH
 WEIGHTS = (1.0, -2.0, 0.5)
@@ -425,6 +426,79 @@ def test_ties_bring_returns_nearer_to_each_other_under_rao_kupper() -> None:
         apart.append(float(np.abs(returns[0] - returns[1]).mean()))
     without, with_ties = apart
     assert with_ties < 0.7 * without
+
+
+# ------------------------------------------------------------------ labelers
+
+
+def test_who_is_often_wrong_answers_by_chance_twice_as_often() -> None:
+    """Chance is right half of the time. Of 40 answers 10 that cannot be meant: ε = 1/2. The prior, that of all, agrees."""
+    which, meant = np.repeat([0, 1], 40), np.tile([0.0] * 10 + [1.0] * 30, 2)
+    np.testing.assert_allclose(chance_rates(which, meant, np.full(80, 0.5), 2), [0.5, 0.5], atol=0.01)
+
+
+def test_a_coin_is_told_from_who_is_always_right_by_enough_answers() -> None:
+    """Who has given no answer is taken to be like all of them together, and a few answers do not change much."""
+    which, meant = np.repeat([0, 1], 2000), np.concatenate((np.ones(2000), np.tile([0.0, 1.0], 1000)))
+    coin, sure, unknown = chance_rates(1 - which, meant, np.full(4000, 0.5), 3)
+    assert coin > 0.9
+    assert sure < 0.03
+    assert unknown == pytest.approx((coin + sure) / 2, abs=0.01)
+    few = np.concatenate((np.zeros(100, int), np.ones(2, int)))
+    rates = chance_rates(few, np.concatenate((np.ones(100), np.zeros(2))), np.full(102, 0.5), 2)
+    assert rates[1] < 0.3
+
+
+def test_the_best_labelers_noise_is_as_set_and_the_others_is_more() -> None:
+    """The reward is unsure of all answers alike, which counts against nobody. A coin's are worth nothing."""
+    labelers = ["a"] * 500 + ["b"] * 500 + ["c"]
+    meant = np.concatenate((np.tile([0.1, 0.9, 0.9, 0.9, 0.9], 100), np.tile([0.1, 0.9], 250), [np.nan]))
+    noise = noise_of(labelers, meant, np.full(1001, 0.5), 0.1)
+    np.testing.assert_allclose(noise[:500], 0.1)
+    assert (noise[500:1000] > 0.75).all()
+    assert 0.1 < noise[-1] < noise[500]
+    np.testing.assert_allclose(noise_of(labelers, np.full(1001, 0.5), np.full(1001, 0.5), 0.1), 0.1)
+
+
+def test_what_an_answer_would_be_if_meant_and_if_chance() -> None:
+    """A lead of log 3 makes 3/4 of the answers "first". A tie is no answer of its own unless there is a model of it."""
+    first, second = toys.random_segments(2, np.random.default_rng(0))
+    pairs = [toys.compare(first, second, target) for target in (1.0, 0.0, 0.5, 1.0)]
+    meant, share = probabilities(pairs, np.array([math.log(3)] * 3 + [np.nan]))
+    np.testing.assert_allclose(meant, [0.75, 0.25, np.nan, np.nan], rtol=1e-6)
+    np.testing.assert_array_equal(share, [0.5] * 4)
+    meant, share = probabilities(pairs[2:3], np.array([0.0]), "rao_kupper")
+    np.testing.assert_allclose([meant, share], [[1 / 3]] * 2, rtol=1e-6)
+
+
+def of_two_labelers(count: int) -> list[Comparison]:
+    """As many pairs of either: of one who is always right, and of a coin."""
+    rng = np.random.default_rng(0)
+    right = [replace(pair, labeler="right") for pair in oracle_pairs(count)]
+    return right + [replace(p, labeler="coin", target=float(rng.integers(2))) for p in oracle_pairs(count, seed=1)]
+
+
+def test_a_coin_beside_a_labeler_is_found_out_and_harms_less_for_that() -> None:
+    pairs = of_two_labelers(120)
+    together = [replace(pair, labeler="both") for pair in pairs]
+    found, unaware = (make("ensemble", fit_steps=60) for _ in range(2))
+    for _ in range(4):
+        found.fit(pairs, reference())
+        unaware.fit(together, reference())
+    assert isinstance(found, EnsembleLearner)
+    noise = found._batch(pairs, [segment_features(PUSH, s) for s in reference()]).noise
+    assert noise[0] == pytest.approx(0.1)
+    assert noise[-1] > 0.4
+    fresh = oracle_pairs(400, seed=1234)
+    assert accuracy(found, fresh) > accuracy(unaware, fresh) + 0.02
+
+
+def test_who_labels_alone_is_believed_as_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is estimated: the reward is what it always was."""
+    monkeypatch.setattr(ensemble, "noise_of", lambda *_: pytest.fail("there is nobody to compare with"))
+    learner = make("ensemble")
+    for _ in range(2):
+        learner.fit(oracle_pairs(12), reference())
 
 
 # ------------------------------------------------------------------ features and scale

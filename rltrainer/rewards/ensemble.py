@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,8 @@ from torch import Tensor
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, Segment
 from rltrainer.rewards.features import Scale, features, segment_features
-from rltrainer.rewards.likelihood import Answers, first_is_better, preference_loss
+from rltrainer.rewards.likelihood import Answers, first_is_better, preference_loss, probabilities
+from rltrainer.rewards.reliability import noise_of
 
 SLOPE = 0.01
 MAX_GRADIENT = 10.0
@@ -113,14 +114,16 @@ class Nets(torch.nn.Module):
 
 @dataclass
 class Batch:
-    """All comparisons as tensors: rows [N, 2, T, D] (scaled), mask [N, 2, T], answers [N], bags [M, N].
+    """All comparisons as tensors: rows [N, 2, T, D] (scaled), mask [N, 2, T], answers [N], noise [N], bags [M, N].
 
-    The mask leaves out what was trimmed, and the time after an episode's end, which pays 0; `ends` says if there is any.
+    noise is the share of such answers that is taken to be chance. The mask leaves out what was trimmed, and the time after an
+    episode's end, which pays 0; `ends` says if there is any.
     """
 
     rows: Tensor
     mask: Tensor
     answers: Answers
+    noise: Array
     bags: Array
     ends: bool
 
@@ -189,9 +192,16 @@ class EnsembleLearner:
         data[mask] = self._scale(shown)
         bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
-        answers = Answers.of(comparisons, self._settings.label_noise, self._settings.ties)
+        noise, ties = np.full(len(comparisons), self._settings.label_noise), self._settings.ties
         ends = any(c.first_range[1] > len(c.first.actions) or c.second_range[1] > len(c.second.actions) for c in comparisons)
-        return Batch(torch.from_numpy(data), torch.from_numpy(mask).float(), answers, bags, ends)
+        rows, answers = torch.from_numpy(data), Answers.of(comparisons, noise, ties)
+        batch = Batch(rows, torch.from_numpy(mask).float(), answers, noise, bags, ends)
+        labelers = [c.labeler for c in comparisons]
+        if self.version == 0 or len(set(labelers)) == 1:
+            return batch
+        logits = _held_out_mean(np.asarray(self._logits(batch)), bags)
+        noise = noise_of(labelers, *probabilities(comparisons, logits, ties), self._settings.label_noise)
+        return replace(batch, answers=Answers.of(comparisons, noise, ties), noise=noise)
 
     def _bag(self, comparison: Comparison) -> Array:
         """How often each member's bootstrap holds a label, [M]: drawn once for a pair, so what is held out stays held out.
@@ -269,7 +279,7 @@ class EnsembleLearner:
             self._regularise(held_out / max(train, 1e-9))
         accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.answers.target))
         held_out_logits = _held_out_mean(np.asarray(logits), batch.bags)
-        foretold = first_is_better(held_out_logits, self._settings.label_noise, self._settings.ties)
+        foretold = first_is_better(held_out_logits, batch.noise, self._settings.ties)
         return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay, foretold)
 
     @property

@@ -47,15 +47,14 @@ class Answers:
     chance: Tensor
 
     @classmethod
-    def of(cls, comparisons: Sequence[Comparison], noise: float, ties: Ties = "half") -> Answers:
-        """noise: ε. Who answers by chance gives any answer as often, and where strengths are said either of these."""
+    def of(cls, comparisons: Sequence[Comparison], noise: float | Array, ties: Ties = "half") -> Answers:
+        """noise: ε, of all or of each [N]"""
+        rates = torch.as_tensor(noise, dtype=torch.float64)
         target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
         low, high = torch.tensor([_bounds(c, ties) for c in comparisons], dtype=torch.float64).T
-        outcomes = 2 if ties == "half" else 3
-        halved = [1.0 if c.strength is Strength.PLAIN else 0.5 for c in comparisons]
-        share = torch.tensor(halved, dtype=torch.float64) / outcomes
-        sure = math.log1p(-noise) + torch.log(-torch.expm1(low - high))
-        return cls(target, low.float(), high.float(), sure.float(), torch.log(noise * share).float())
+        sure = torch.log1p(-rates) + torch.log(-torch.expm1(low - high))
+        chance = torch.log(rates * torch.from_numpy(_shares(comparisons, ties)))
+        return cls(target, low.float(), high.float(), sure.float(), chance.float())
 
     def __len__(self) -> int:
         return len(self.target)
@@ -86,7 +85,24 @@ def _bounds(comparison: Comparison, ties: Ties) -> tuple[float, float]:
     return low + shift, high + shift
 
 
-def first_is_better(logits: Array, noise: float, ties: Ties = "half") -> Array:
+def _shares(comparisons: Sequence[Comparison], ties: Ties) -> Array:
+    """Of chance answers, [N]: any comes as often, and where strengths are said either of these."""
+    outcomes = 2 if ties == "half" else 3
+    return np.array([1.0 if c.strength is Strength.PLAIN else 0.5 for c in comparisons]) / outcomes
+
+
+def probabilities(comparisons: Sequence[Comparison], logits: Array, ties: Ties = "half") -> tuple[Array, Array]:
+    """P(that answer) at R₁ − R₂ = logits [N] if it is meant, and if it is chance, each [N].
+
+    NaN where nothing can be said: where the logit is NaN, and of ties that are half an answer for either side.
+    """
+    answers = Answers.of(comparisons, 0.0, ties)
+    meant = torch.exp(-preference_loss(torch.from_numpy(logits), answers)).numpy()
+    undecided = (answers.target.numpy() == 0.5) & (ties == "half")
+    return np.where(undecided, np.nan, meant), _shares(comparisons, ties)
+
+
+def first_is_better(logits: Array, noise: float | Array, ties: Ties = "half") -> Array:
     """P̃(the first is better) + P̃(tie) / 2, [...], at R₁ − R₂ = logits [...]."""
     shift = _shift(ties)
     ahead = (np.tanh((logits - shift) / 2) + np.tanh((logits + shift) / 2)) / 2  # P(first) − P(second)
