@@ -169,11 +169,16 @@ class EnsembleLearner:
         rows = [segment_features(self._space, segment) for segment in shown]
         batch = self._batch(comparisons, rows)
         most = self._settings.fit_steps * (FIRST_FIT if self.version == 0 else 1)
-        for indices in self._minibatches(batch.bags, most):
-            self._descend(batch, indices)
+        learned = self._learned_from(batch)
+        for indices in self._minibatches(learned.bags, most):
+            self._descend(learned, indices)
         self._anchor(np.concatenate(rows), batch)
         self.version += 1
         return self._report(batch)
+
+    def _learned_from(self, batch: Batch) -> Batch:
+        """What a refit learns from, of the batch that it reports on: for learners that don't take every answer as it is."""
+        return batch
 
     def _batch(self, comparisons: Sequence[Comparison], reference: Sequence[Array]) -> Batch:
         """The comparisons as tensors, on a scale of their own and the reference's rows."""
@@ -199,7 +204,7 @@ class EnsembleLearner:
         labelers = [c.labeler for c in comparisons]
         if self.version == 0 or len(set(labelers)) == 1:
             return batch
-        logits = _held_out_mean(np.asarray(self._logits(batch)), bags)
+        logits = held_out_mean(np.asarray(self._logits(batch)), bags)
         noise = noise_of(labelers, *probabilities(comparisons, logits, ties), self._settings.label_noise)
         return replace(batch, answers=Answers.of(comparisons, noise, ties), noise=noise)
 
@@ -278,7 +283,7 @@ class EnsembleLearner:
         if held_out is not None and len(batch) >= 10:
             self._regularise(held_out / max(train, 1e-9))
         accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.answers.target))
-        held_out_logits = _held_out_mean(np.asarray(logits), batch.bags)
+        held_out_logits = held_out_mean(np.asarray(logits), batch.bags)
         foretold = first_is_better(held_out_logits, batch.noise, self._settings.ties)
         return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay, foretold)
 
@@ -348,7 +353,7 @@ def _held_out_accuracy(logits: Array, bags: Array, target: Array) -> float | Non
     return float(((votes > 0) == (target[judged] > 0.5)).mean())
 
 
-def _held_out_mean(logits: Array, bags: Array) -> Array:
+def held_out_mean(logits: Array, bags: Array) -> Array:
     """Mean of logits [M, N] over the members that did not learn from the label, [N]; NaN where all did."""
     outside = bags == 0
     count = outside.sum(axis=0)
