@@ -80,7 +80,9 @@ class Queries(Section):
 class Reward(Section):
     """The reward function that is learned."""
 
-    learner: str = Field("ensemble", description="ensemble, robust (leaves out what looks wrong), or package.module:name")
+    learner: str = Field(
+        "ensemble", description="ensemble, robust, surf, or package.module:name: docs/what-helped.md compares them"
+    )
     members: Size = Field(3, description="nets in the ensemble")
     hidden: tuple[Size, ...] = Field((64, 64), description="units of each hidden layer")
     learning_rate: Positive = Field(1e-3, description="Adam's step size")

@@ -2,7 +2,8 @@
 
 from rltrainer.rewards.ensemble import EnsembleLearner
 from rltrainer.rewards.robust import RobustLearner
+from rltrainer.rewards.surf import SurfLearner
 
-LEARNERS = {"ensemble": EnsembleLearner, "robust": RobustLearner}
+LEARNERS = {"ensemble": EnsembleLearner, "robust": RobustLearner, "surf": SurfLearner}
 
-__all__ = ["LEARNERS", "EnsembleLearner", "RobustLearner"]
+__all__ = ["LEARNERS", "EnsembleLearner", "RobustLearner", "SurfLearner"]

@@ -117,7 +117,7 @@ class Batch:
     """All comparisons as tensors: rows [N, 2, T, D] (scaled), mask [N, 2, T], answers [N], noise [N], bags [M, N].
 
     noise is the share of such answers that is taken to be chance. The mask leaves out what was trimmed, and the time after an
-    episode's end, which pays 0; `ends` says if there is any.
+    episode's end, which pays 0; `ends` says if there is any. Rows and mask may go on with pairs that have no answer.
     """
 
     rows: Tensor
@@ -182,6 +182,10 @@ class EnsembleLearner:
 
     def _batch(self, comparisons: Sequence[Comparison], reference: Sequence[Array]) -> Batch:
         """The comparisons as tensors, on a scale of their own and the reference's rows."""
+        return self._answered(comparisons, *self._stacked(comparisons, reference))
+
+    def _stacked(self, comparisons: Sequence[Comparison], reference: Sequence[Array]) -> tuple[Tensor, Tensor]:
+        """Rows and mask of a batch; the scale becomes that of these and the reference's rows."""
         sides = [
             [
                 segment_features(self._space, c.first)[slice(*c.first_range)],
@@ -195,12 +199,15 @@ class EnsembleLearner:
         mask = np.arange(lengths.max()) < lengths[..., None]  # [N, 2, T]
         data = np.zeros((*mask.shape, shown.shape[1]), np.float32)
         data[mask] = self._scale(shown)
+        return torch.from_numpy(data), torch.from_numpy(mask).float()
+
+    def _answered(self, comparisons: Sequence[Comparison], rows: Tensor, mask: Tensor) -> Batch:
+        """The batch of these comparisons, each answer taken to be chance as often as those of its labeler are."""
         bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
         noise, ties = np.full(len(comparisons), self._settings.label_noise), self._settings.ties
         ends = any(c.first_range[1] > len(c.first.actions) or c.second_range[1] > len(c.second.actions) for c in comparisons)
-        rows, answers = torch.from_numpy(data), Answers.of(comparisons, noise, ties)
-        batch = Batch(rows, torch.from_numpy(mask).float(), answers, noise, bags, ends)
+        batch = Batch(rows, mask, Answers.of(comparisons, noise, ties), noise, bags, ends)
         labelers = [c.labeler for c in comparisons]
         if self.version == 0 or len(set(labelers)) == 1:
             return batch
@@ -236,12 +243,16 @@ class EnsembleLearner:
     def _descend(self, batch: Batch, indices: Array) -> None:
         """One gradient step on each member's comparisons [M, B]."""
         self._optimizer.zero_grad()
+        self._backward(batch, indices)
+        torch.nn.utils.clip_grad_norm_(self._nets.parameters(), MAX_GRADIENT)
+        self._optimizer.step()
+
+    def _backward(self, batch: Batch, indices: Array) -> None:
+        """The gradients of what a step lessens: the mean loss of each member's comparisons [M, B]."""
         for picked in torch.split(torch.from_numpy(indices), batch.at_once, dim=1):
             returns = self._nets.returns(batch.rows[picked], batch.mask[picked])  # [M, b, 2]
             loss = preference_loss(returns[..., 0] - returns[..., 1], batch.answers[picked])
             (loss.sum() / indices.shape[1]).backward()
-        torch.nn.utils.clip_grad_norm_(self._nets.parameters(), MAX_GRADIENT)
-        self._optimizer.step()
 
     def _anchor(self, reference: Array, batch: Batch) -> None:
         """Offset and scale of each member, and the scale of their mean: frozen until the next refit.
@@ -268,7 +279,7 @@ class EnsembleLearner:
         """R₁ − R₂ of every comparison by each member, [M, N]."""
         rows, mask = (
             torch.split(part.expand(self._settings.members, *part.shape), batch.at_once, dim=1)
-            for part in (batch.rows, batch.mask)
+            for part in (batch.rows[: len(batch)], batch.mask[: len(batch)])
         )
         returns = torch.cat([self._nets.returns(*part) for part in zip(rows, mask, strict=True)], dim=1)
         return returns[..., 0] - returns[..., 1]
