@@ -277,11 +277,13 @@ class EnsembleLearner:
     @torch.no_grad()
     def _logits(self, batch: Batch) -> Tensor:
         """R₁ − R₂ of every comparison by each member, [M, N]."""
-        rows, mask = (
-            torch.split(part.expand(self._settings.members, *part.shape), batch.at_once, dim=1)
-            for part in (batch.rows[: len(batch)], batch.mask[: len(batch)])
-        )
-        returns = torch.cat([self._nets.returns(*part) for part in zip(rows, mask, strict=True)], dim=1)
+        members = self._settings.members
+        found = []
+        for begin in range(0, len(batch), batch.at_once):
+            part = slice(begin, min(begin + batch.at_once, len(batch)))
+            rows, mask = batch.rows[part], batch.mask[part]  # [n, 2, T, D], [n, 2, T]
+            found.append(self._nets.returns(rows.expand(members, *rows.shape), mask.expand(members, *mask.shape)))
+        returns = torch.cat(found, dim=1)
         return returns[..., 0] - returns[..., 1]
 
     def _report(self, batch: Batch) -> FitReport:

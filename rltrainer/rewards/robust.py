@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 
-from rltrainer.config import Reward
 from rltrainer.core import Array
 from rltrainer.rewards.ensemble import Batch, EnsembleLearner, held_out_mean
 
@@ -30,11 +27,8 @@ class RobustLearner(EnsembleLearner):
     Reports are on the labels as they were given.
     """
 
-    def __init__(
-        self, observation_size: int, action_space: gym.Space[Any], settings: Reward, seed: np.random.SeedSequence
-    ) -> None:
-        super().__init__(observation_size, action_space, settings, seed)
-        self._largest = math.log(2)  # ρ, the largest loss that was trusted at the last refit; log 2 is that of knowing nothing
+    _largest = math.log(2)
+    """ρ, the largest loss that was trusted at the last refit; log 2 is that of knowing nothing."""
 
     def _learned_from(self, batch: Batch) -> Batch:
         """The batch without the labels that are not trusted, and with those turned round that are surely wrong."""

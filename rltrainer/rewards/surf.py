@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, Range, Segment
 from rltrainer.rewards.ensemble import Batch, EnsembleLearner
 
@@ -34,11 +31,7 @@ class SurfLearner(EnsembleLearner):
     in each gradient step, judged or not: which part of them is shown hardly changes which is better.
     """
 
-    def __init__(
-        self, observation_size: int, action_space: gym.Space[Any], settings: Reward, seed: np.random.SeedSequence
-    ) -> None:
-        super().__init__(observation_size, action_space, settings, seed)
-        self._reference: Sequence[Segment] = ()
+    _reference: Sequence[Segment] = ()
 
     def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
         """As the ensemble, on new unlabelled pairs as well."""
