@@ -134,19 +134,20 @@ def main() -> None:
     options = reporting.flags(__doc__)
     options.add_argument("--envs", nargs="+", metavar="ENV", default=ENVS)
     options.add_argument("--runs", type=Path, metavar="FOLDER", default=Path("runs/bench/offline"), help="where the runs lie")
+    options.add_argument("--labels", nargs="+", type=int, metavar="N", default=LABELS, help="how many are learned from")
     options.add_argument("--seeds", type=int, default=10, help="draws of labels, and nets to begin with")
     chosen = options.parse_args()
-    labels, mistakes = LABELS, MISTAKES
+    mistakes = MISTAKES
     if chosen.quick:
-        chosen.envs, chosen.seeds, labels, mistakes = chosen.envs[:1], 2, LABELS[1:2], MISTAKES[1:2]
+        chosen.envs, chosen.seeds, chosen.labels, mistakes = chosen.envs[:1], 2, LABELS[1:2], MISTAKES[1:2]
     torch.set_num_threads(1)
     rows = []
     for env in chosen.envs:
         data = Labelled.of(env, chosen.runs / env.replace("/", "_"))
-        if len(data.comparisons) < 2 * max(labels):
+        if len(data.comparisons) < 2 * max(chosen.labels):
             raise UserError(f"the run for {env} holds {len(data.comparisons)} labels that prefer a side, which is too few")
         for seed in range(chosen.seeds):
-            groups = [(n, share) for n in labels for share in mistakes]
+            groups = [(n, share) for n in chosen.labels for share in mistakes]
             rows += [measured(data, arm, n, share, seed) for n, share in groups for arm in ARMS]
             print(f"{env}: seed {seed} done", file=sys.stderr)
     for env in chosen.envs:

@@ -1,4 +1,4 @@
-"""Labels that look wrong are left out or turned round while the reward learns (RIME: Cheng et al. 2024, section 4.1)."""
+"""Labels that look wrong are left out or turned round while the reward learns (RIME: Cheng et al. 2024)."""
 
 from __future__ import annotations
 
