@@ -83,7 +83,7 @@ def measured(data: Labelled, arm: str, labels: int, mistakes: float, seed: int) 
     settings = Reward(**ARMS[arm])
     learned, others = data.drawn(labels, mistakes, seed)
     make: Any = LEARNERS[settings.learner]
-    learner = make(data.sizes.observation, data.sizes.action_space, settings, np.random.SeedSequence(seed))
+    learner = make(data.sizes.observed, data.sizes.action_space, settings, np.random.SeedSequence(seed))
     shown = [segment for c in learned for segment in (c.first, c.second)]
     began = time.process_time()
     fit_through(learner, learned, shown[:REFERENCE], settings)

@@ -339,6 +339,13 @@ def _leaves(space: spaces.Space[Any]) -> Iterator[spaces.Space[Any]]:
         yield space
 
 
+def image_shape(space: spaces.Space[Any]) -> tuple[int, ...]:
+    """The shape of observations that are pictures, (H, W, C) or (C, H, W) of bytes from 0 to 255; () of all others."""
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
+        return ()
+    return space.shape if (space.low == 0).all() and (space.high == 255).all() else ()
+
+
 def flat_observation(space: spaces.Space[Any], observation: Any) -> Array:
     """One raw observation as a row [O]: uint8 for a uint8 Box, float32 for everything else (Discrete: one-hot)."""
     if isinstance(space, spaces.Box):

@@ -68,7 +68,7 @@ def check_heritage(run: Path, sizes: Sizes) -> None:
         found = Sizes.stored(old)
     finally:
         old.close()
-    if found != sizes:
+    if not found.teach(sizes):
         raise UserError(
             f"labels_from is {str(run)!r}, whose segments have {found}, and this env has {sizes}; "
             "pass a run of an env of the same sizes"

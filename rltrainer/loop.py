@@ -17,6 +17,7 @@ import numpy as np
 from rltrainer.config import Config
 from rltrainer.core import Comparison, FitReport, Label, Learner, Query, Segment, Strategy, Teacher, UserError
 from rltrainer.diagnostics import Diagnosis, RankingHistory, diagnose
+from rltrainer.envs import image_shape
 from rltrainer.labels import check_heritage, inherit
 from rltrainer.queries import STRATEGIES
 from rltrainer.recording import Recorder
@@ -112,8 +113,9 @@ class PreferenceLoop:
         self._explore_rng = np.random.default_rng(seeds.exploration)
         self._diagnosis_rng = np.random.default_rng(seeds.diagnosis)
         make_learner: Any = named(LEARNERS, self.config.reward.learner, "reward.learner")
-        sizes = Sizes.of(self.recorder.current.shape[1], env.seat.action_space)
-        self.learner: Learner = make_learner(sizes.observation, env.seat.action_space, self.config.reward, seeds.learner)
+        image = image_shape(env.seat.observation_space)
+        sizes = Sizes.of(self.recorder.current.shape[1], env.seat.action_space, image)
+        self.learner: Learner = make_learner(sizes.observed, env.seat.action_space, self.config.reward, seeds.learner)
         if self.config.labels_from is not None:
             check_heritage(Path(self.config.labels_from), sizes)
         self.store, self._temporary = _open_store(run, self.config, sizes)

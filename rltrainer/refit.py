@@ -62,7 +62,7 @@ def refit(store: Store, settings: Reward, seed: int, watch: Callable[[int, int, 
         raise UserError(f"{str(store.folder)!r} holds no labels to learn from; label it first: rltrainer label {store.folder}")
     sizes = Sizes.stored(store)
     make_learner: Any = named(LEARNERS, settings.learner, "reward.learner")
-    learner: Learner = make_learner(sizes.observation, sizes.action_space, settings, Seeds.of(seed).learner)
+    learner: Learner = make_learner(sizes.observed, sizes.action_space, settings, Seeds.of(seed).learner)
     shown = {segment.id: segment for comparison in comparisons for segment in (comparison.first, comparison.second)}
     judged = list(shown.values())
     report = fit_through(learner, comparisons, judged[:REFERENCE_SEGMENTS], settings, watch)

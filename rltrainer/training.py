@@ -28,7 +28,7 @@ from rltrainer.capture import Filmed, filming_cost
 from rltrainer.checkpoint import RunFolder, check_free
 from rltrainer.config import Config
 from rltrainer.core import UserError
-from rltrainer.envs import check_spaces, episode_limit, frames_per_second, make_env, make_shown_env, shows_pictures
+from rltrainer.envs import check_spaces, episode_limit, frames_per_second, image_shape, make_env, make_shown_env, shows_pictures
 from rltrainer.fancy import is_black_box_id
 from rltrainer.guard import EnvFault, GuardedVecEnv
 from rltrainer.interrupts import Interrupts, ignore_in_subprocess
@@ -110,7 +110,7 @@ def resolved(config: Config, path: Path) -> Config:
     seen, done = env.get_wrapper_attr("recorded_observation_space"), env.get_wrapper_attr("recorded_action_space")
     check_spaces(seen, done)
     if config.labels_from is not None:
-        check_heritage(Path(config.labels_from), Sizes.of(gym.spaces.flatdim(seen), done))
+        check_heritage(Path(config.labels_from), Sizes.of(gym.spaces.flatdim(seen), done, image_shape(seen)))
     settings["segments.steps"] = segment_steps(config, episode_limit(env), frames_per_second(env))
     least = 2 * settings["segments.steps"] * config.n_envs
     if config.steps < least and not is_black_box_id(config.env):

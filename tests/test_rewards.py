@@ -15,7 +15,7 @@ from safetensors.numpy import load, save
 
 from rltrainer.config import Reward, Ties
 from rltrainer.core import Array, Comparison, Learner, Segment, Strength
-from rltrainer.rewards import LEARNERS, EnsembleLearner, RobustLearner, SurfLearner, ensemble
+from rltrainer.rewards import LEARNERS, EnsembleLearner, RobustLearner, SurfLearner, ensemble, nets
 from rltrainer.rewards.ensemble import _held_out_accuracy
 from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
 from rltrainer.rewards.likelihood import MARGIN, Answers, first_is_better, preference_loss, probabilities
@@ -171,7 +171,7 @@ class TestLearner:
 
         def scribbled(pair: Comparison) -> Comparison:
             first, second = pair.first.observations.copy(), pair.second.observations.copy()
-            first[:2], first[7:], second[10:] = 1e3, -1e3, 1e3  # step t is of rows t and t + 1
+            first[:2], first[7:], second[10:] = 200, 100, 200  # step t is of rows t and t + 1
             actions = pair.first.actions.copy()
             actions[:2], actions[6:] = 50, -50
             return replace(
@@ -248,7 +248,7 @@ class TestLearner:
         for key, value in state.items():
             np.testing.assert_array_equal(value, before[key])
 
-    def test_discrete_actions_and_pictures_are_taken(self, name: str) -> None:
+    def test_discrete_actions_and_bytes_are_taken(self, name: str) -> None:
         space = gym.spaces.Discrete(3, start=-1)
         rng = np.random.default_rng(0)
         segments = [toys.segment(rng.integers(0, 255, (6, 2)), rng.integers(-1, 2, 5), seed=n) for n in range(12)]
@@ -263,7 +263,7 @@ class TestLearner:
         assert np.isfinite(learner.snapshot()(observations.astype(np.uint8), actions, after.astype(np.uint8))).all()
 
     def test_a_linear_reward_is_found_from_sixty_oracle_labels(self, name: str) -> None:
-        learner: Learner = LEARNERS[name](2, PUSH, Reward(), np.random.SeedSequence(1))
+        learner = make(name, seed=1, **Reward().model_dump())
         pairs = oracle_pairs(60)
         for known in (20, 30, 40, 50, 60):  # as they come in during a run
             report = learner.fit(pairs[:known], reference(count=64))
@@ -598,7 +598,7 @@ def test_unlabelled_pairs_are_in_no_report() -> None:
 @pytest.mark.parametrize("at_once", [1, 10_000])
 def test_a_pair_of_which_a_member_is_sure_counts_as_judged_by_it(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gradient grows by that of softplus(-|lead|) of the crops, over four times as many pairs as are labelled."""
-    monkeypatch.setattr(ensemble, "ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(nets, "ROWS_AT_ONCE", at_once)
     learner = surf(members=2, hidden=(4,))
     learner._reference = reference()
     batch = learner._batch(oracle_pairs(8), [segment_features(PUSH, s) for s in reference()])
@@ -697,7 +697,7 @@ def test_padding_and_trimmed_steps_count_for_nothing_in_the_loss() -> None:
     batch = learner._batch(pairs, [np.zeros((1, 5), np.float32)])
     learner._nets.biases[0].data += 7.0  # a bias would show on a padded step
     returns = learner._nets.returns(batch.rows.expand(2, *batch.rows.shape), batch.mask.expand(2, *batch.mask.shape))
-    scaled = [learner._scale(segment_features(PUSH, segment)) for segment in (long, short)]
+    scaled = [learner._sight.scale(segment_features(PUSH, segment)) for segment in (long, short)]
     weights = np.array([1, 10, 100, 1000, 10000])
     by_hand = [
         [(scaled[0] @ weights + 7).sum(), (scaled[1] @ weights + 7).sum()],
@@ -709,7 +709,7 @@ def test_padding_and_trimmed_steps_count_for_nothing_in_the_loss() -> None:
 @pytest.mark.parametrize("at_once", [1, 70, 10_000])
 def test_a_gradient_step_in_parts_is_the_step_of_the_whole_minibatch(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gradient is that of the mean loss of each member's minibatch, worked out row by row; rewards come in parts, too."""
-    monkeypatch.setattr(ensemble, "ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(nets, "ROWS_AT_ONCE", at_once)
     learner = make("ensemble", members=2)
     assert isinstance(learner, EnsembleLearner)
     batch = learner._batch(oracle_pairs(12), [segment_features(PUSH, s) for s in reference()])
@@ -721,7 +721,7 @@ def test_a_gradient_step_in_parts_is_the_step_of_the_whole_minibatch(at_once: in
     loss = preference_loss(returns[..., 0] - returns[..., 1], batch.answers[picked]).mean(dim=1).sum()
     weights = list(learner._nets.parameters())[:-1]  # what the last bias has is rounding: it takes no part in a difference
     wanted = [gradient.numpy() for gradient in torch.autograd.grad(loss, weights)]
-    together = learner._rewards(np.asarray(chosen[0].flatten(0, 2)))
+    together = learner._nets.rewards(np.asarray(chosen[0].flatten(0, 2)))
     learner._descend(batch, indices)
     scale = min(1.0, ensemble.MAX_GRADIENT / float(np.sqrt(sum((gradient**2).sum() for gradient in wanted))))
     for weight, gradient in zip(weights, wanted, strict=True):
@@ -782,7 +782,7 @@ def test_the_numpy_snapshot_is_the_torch_nets(hidden: tuple[int, ...]) -> None:
 
     def by_torch(data: Array) -> Array:
         with torch.no_grad():
-            return np.asarray(learner._nets(torch.from_numpy(learner._scale(data)).expand(3, -1, -1)).double())
+            return np.asarray(learner._nets(torch.from_numpy(learner._sight.scale(data)).expand(3, -1, -1)).double())
 
     on_reference = by_torch(np.concatenate([segment_features(PUSH, s) for s in batch]))
     mean, std = on_reference.mean(axis=1, keepdims=True), on_reference.std(axis=1, keepdims=True)

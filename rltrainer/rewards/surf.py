@@ -41,7 +41,7 @@ class SurfLearner(EnsembleLearner):
     def _batch(self, comparisons: Sequence[Comparison], reference: Sequence[Array]) -> Batch:
         """The comparisons, and behind them pairs without an answer."""
         pairs = self._unlabelled(comparisons)
-        return self._answered(comparisons, *self._stacked([*comparisons, *pairs], reference))
+        return self._answered(comparisons, *self._sight.stack([*comparisons, *pairs], reference))
 
     def _unlabelled(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
         """New pairs of known segments, in the ranges that were judged; each of two that last equally long."""
