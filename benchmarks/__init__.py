@@ -4,6 +4,7 @@ BENCHMARKS = {
     "labels": "how far labels go: true return over plain PPO's",
     "peers": "the same beside imitation: return per label, step, CPU second",
     "teachers": "what an oracle's mistakes cost",
+    "offline": "which reward learner foretells preferences best",
     "learner": "speed of reward training and of queries, beside imitation",
     "overhead": "training speed with a learned reward, over plain PPO's",
     "labeler": "keypress to next pair, and what labelling costs training",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from rltrainer.core import UserError
 
 Labeler = Literal["browser", "oracle", "none"]
+Ties = Literal["half", "rao_kupper"]
 
 
 def _no_switch(value: Any) -> Any:
@@ -79,13 +80,16 @@ class Queries(Section):
 class Reward(Section):
     """The reward function that is learned."""
 
-    learner: str = Field("ensemble", description="ensemble, or package.module:name")
+    learner: str = Field(
+        "ensemble", description="ensemble, robust, surf, or package.module:name: docs/what-helped.md compares them"
+    )
     members: Size = Field(3, description="nets in the ensemble")
     hidden: tuple[Size, ...] = Field((64, 64), description="units of each hidden layer")
     learning_rate: Positive = Field(3e-4, description="Adam's step size")
     batch: Size = Field(16, description="comparisons in one gradient step")
     fit_steps: Size = Field(50, description="gradient steps of a refit, at most")
     label_noise: Annotated[Share, Field(lt=1)] = Field(0.1, description="share of answers taken to be chance")
+    ties: Ties = Field("half", description="half: as much as one answer for either side; rao_kupper: an answer of their own")
 
 
 class Teacher(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -14,9 +14,10 @@ from torch import Tensor
 
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment
-from rltrainer.rewards.likelihood import Answers, preference_loss
+from rltrainer.rewards.likelihood import Answers, first_is_better, preference_loss, probabilities
 from rltrainer.rewards.nets import rows_at_once
 from rltrainer.rewards.pictures import PickedRows, Pictures, Shape
+from rltrainer.rewards.reliability import noise_of
 from rltrainer.rewards.vectors import Vectors
 
 MAX_GRADIENT = 10.0
@@ -42,14 +43,16 @@ def _root_mean_square(values: Array) -> Array:
 
 @dataclass
 class Batch:
-    """All comparisons: rows [N, 2, T, D] (scaled), mask [N, 2, T], answers [N], bags [M, N].
+    """All comparisons: rows [N, 2, T, D] (scaled), mask [N, 2, T], answers [N], noise [N], bags [M, N].
 
-    The mask leaves out what was trimmed, and the time after an episode's end, which pays 0; `ends` says if there is any.
+    noise is the share of such answers that is taken to be chance. The mask leaves out what was trimmed, and the time after an
+    episode's end, which pays 0; `ends` says if there is any. Rows and mask may go on with pairs that have no answer.
     """
 
     rows: Tensor | PickedRows
     mask: Tensor
     answers: Answers
+    noise: Array
     bags: Array
     ends: bool
 
@@ -61,9 +64,10 @@ class Batch:
 
         One out of each K-th of the judged steps; what they sum up to is right on average.
         """
-        lengths = self.mask.sum(dim=-1)[picked].unsqueeze(-1)  # [..., 2, 1]
-        count = min(THINNED, self.mask.shape[-1])  # K
-        at = (torch.arange(count) + torch.from_numpy(rng.random((*lengths.shape[:-1], count)))) * lengths / count
+        mask = self.mask[picked]
+        lengths, first = mask.sum(dim=-1, keepdim=True), mask.argmax(dim=-1, keepdim=True)  # [..., 2, 1]
+        count = min(THINNED, mask.shape[-1])  # K
+        at = first + (torch.arange(count) + torch.from_numpy(rng.random((*lengths.shape[:-2], 1, count)))) * lengths / count
         sides = torch.arange(2).unsqueeze(-1)
         return self.rows[picked[..., None, None], sides, at.long()], (lengths / count).expand(at.shape)
 
@@ -107,20 +111,34 @@ class EnsembleLearner:
         rows = [self._sight.rows(segment) for segment in shown]
         batch = self._batch(comparisons, rows)
         most = self._settings.fit_steps * (FIRST_FIT if self.version == 0 else 1)
-        for indices in self._minibatches(batch.bags, most):
-            self._descend(batch, indices)
+        learned = self._learned_from(batch)
+        for indices in self._minibatches(learned.bags, most):
+            self._descend(learned, indices)
         self._anchor(np.concatenate(rows), batch)
         self.version += 1
         return self._report(batch)
 
+    def _learned_from(self, batch: Batch) -> Batch:
+        """What a refit learns from, of the batch that it reports on: for learners that don't take every answer as it is."""
+        return batch
+
     def _batch(self, comparisons: Sequence[Comparison], reference: Sequence[Array]) -> Batch:
         """The comparisons, on a scale of their own and the reference's rows."""
-        rows, mask = self._sight.stack(comparisons, reference)
+        return self._answered(comparisons, *self._sight.stack(comparisons, reference))
+
+    def _answered(self, comparisons: Sequence[Comparison], rows: Tensor | PickedRows, mask: Tensor) -> Batch:
+        """The batch of these comparisons, each answer taken to be chance as often as those of its labeler are."""
         bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
-        answers = Answers.of(comparisons, self._settings.label_noise)
+        noise, ties = np.full(len(comparisons), self._settings.label_noise), self._settings.ties
         ends = any(c.first_range[1] > len(c.first.actions) or c.second_range[1] > len(c.second.actions) for c in comparisons)
-        return Batch(rows, mask, answers, bags, ends)
+        batch = Batch(rows, mask, Answers.of(comparisons, noise, ties), noise, bags, ends)
+        labelers = [c.labeler for c in comparisons]
+        if self.version == 0 or len(set(labelers)) == 1:
+            return batch
+        logits = held_out_mean(np.asarray(self._logits(batch)), bags)
+        noise = noise_of(labelers, *probabilities(comparisons, logits, ties), self._settings.label_noise)
+        return replace(batch, answers=Answers.of(comparisons, noise, ties), noise=noise)
 
     def _bag(self, comparison: Comparison) -> Array:
         """How often each member's bootstrap holds a label, [M]: drawn once for a pair, so what is held out stays held out.
@@ -150,12 +168,16 @@ class EnsembleLearner:
     def _descend(self, batch: Batch, indices: Array) -> None:
         """One gradient step on each member's comparisons [M, B]."""
         self._optimizer.zero_grad()
+        self._backward(batch, indices)
+        torch.nn.utils.clip_grad_norm_(self._nets.parameters(), MAX_GRADIENT)
+        self._optimizer.step()
+
+    def _backward(self, batch: Batch, indices: Array) -> None:
+        """The gradients of what a step lessens: the mean loss of each member's comparisons [M, B]."""
         for picked in torch.split(torch.from_numpy(indices), batch.at_once, dim=1):
             returns = self._nets.returns(*batch.thinned(picked, self._rng))  # [M, b, 2]
             loss = preference_loss(returns[..., 0] - returns[..., 1], batch.answers[picked])
             (loss.sum() / indices.shape[1]).backward()
-        torch.nn.utils.clip_grad_norm_(self._nets.parameters(), MAX_GRADIENT)
-        self._optimizer.step()
 
     def _anchor(self, reference: Array, batch: Batch) -> None:
         """Offset and scale of each member, and the scale of their mean: frozen until the next refit.
@@ -177,7 +199,7 @@ class EnsembleLearner:
         members = self._settings.members
         found = []
         for begin in range(0, len(batch), batch.at_once):
-            part = slice(begin, begin + batch.at_once)
+            part = slice(begin, min(begin + batch.at_once, len(batch)))
             rows, mask = batch.rows[part], batch.mask[part]  # [n, 2, T, D], [n, 2, T]
             found.append(self._nets.returns(rows.expand(members, *rows.shape), mask.expand(members, *mask.shape)))
         returns = torch.cat(found, dim=1)
@@ -193,7 +215,8 @@ class EnsembleLearner:
         if held_out is not None and len(batch) >= 10:
             self._regularise(held_out / max(train, 1e-9))
         accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.answers.target))
-        foretold = _held_out_probability(np.asarray(logits), batch.bags, self._settings.label_noise)
+        held_out_logits = held_out_mean(np.asarray(logits), batch.bags)
+        foretold = first_is_better(held_out_logits, batch.noise, self._settings.ties)
         return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay, foretold)
 
     @property
@@ -263,10 +286,8 @@ def _held_out_accuracy(logits: Array, bags: Array, target: Array) -> float | Non
     return float(((votes > 0) == (target[judged] > 0.5)).mean())
 
 
-def _held_out_probability(logits: Array, bags: Array, noise: float) -> Array:
-    """P̃(first is better), [N], at the mean logit of the members that did not learn from it; NaN where all did."""
+def held_out_mean(logits: Array, bags: Array) -> Array:
+    """Mean of logits [M, N] over the members that did not learn from the label, [N]; NaN where all did."""
     outside = bags == 0
     count = outside.sum(axis=0)
-    mean = (logits * outside).sum(axis=0) / np.maximum(count, 1)
-    probability = (1 - noise) * (1 + np.tanh(mean / 2)) / 2 + noise / 2
-    return np.where(count > 0, probability, np.nan)
+    return np.where(count > 0, (logits * outside).sum(axis=0) / np.maximum(count, 1), np.nan)
