@@ -1,1 +1,13 @@
-"""Commands that measure: `python -m benchmarks.NAME --json FILE`, with `--quick` for a run of at most two minutes."""
+"""Commands that measure: `rltrainer bench NAME`, or `python -m benchmarks.NAME`, with `--json FILE` and `--quick`."""
+
+BENCHMARKS = {
+    "labels": "how far labels go: true return over plain PPO's",
+    "peers": "the same beside imitation: return per label, step, CPU second",
+    "teachers": "what an oracle's mistakes cost",
+    "offline": "which reward learner foretells preferences best",
+    "learner": "speed of reward training and of queries, beside imitation",
+    "overhead": "training speed with a learned reward, over plain PPO's",
+    "labeler": "keypress to next pair, and what labelling costs training",
+    "clips": "time and size of a pair of clips",
+}
+"""What there is, with a line each for `rltrainer bench --help`."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks import reporting
 from rltrainer.config import Config
 
 
@@ -41,15 +42,25 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Arm:
-    """A way to train. `budget` of None: one run for every label budget; a number: labels have no part in it."""
+    """A way to train. `budget` of None: one run for every label budget; a number: labels have no part in it.
+
+    trainer: the module, with its command, that takes the settings as flags
+    """
 
     settings: Mapping[str, Any]
     what: str
     budget: int | None = None
     headline: bool = False
+    trainer: tuple[str, ...] = ("rltrainer", "train")
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is rltrainer that trains."""
+        return self.trainer == Arm.trainer
 
 
 TRUE, CHANCE, DEFAULT = "true_reward", "random_policy", "disagreement"
+IMITATED = ("benchmarks.imitated",)
 
 ARMS = {
     TRUE: Arm({"labeler": "none"}, "PPO on the env's own reward: score 1", 0, headline=True),
@@ -63,8 +74,16 @@ ARMS = {
     ),
     "mistakes_0.1": Arm({"teacher.mistake": 0.1}, "one preference in ten turned round"),
     "mistakes_0.3": Arm({"teacher.mistake": 0.3}, "three preferences in ten turned round"),
+    "imitation": Arm(
+        {"teacher.beta": 1},
+        "imitation's preference_comparisons with its own oracle, right with probability sigmoid(difference of returns)",
+        headline=True,
+        trainer=IMITATED,
+    ),
+    "imitation_exact": Arm({}, "the same with an oracle that is always right, as ours is", headline=True, trainer=IMITATED),
 }
-STANDARD = [name for name in ARMS if not name.startswith("mistakes")]
+PEERS = [name for name, arm in ARMS.items() if not arm.ours]
+STANDARD = [name for name in ARMS if not name.startswith("mistakes") and name not in PEERS]
 BUDGETS = [25, 50, 100, 200, 350, 700]
 
 
@@ -86,7 +105,9 @@ class Job:
         return shared | dict(task.settings) | dict(ARMS[self.arm].settings)
 
     def check(self) -> None:
-        """Raises UserError where the config refuses its settings."""
+        """Raises UserError where the config refuses its settings, or its trainer is missing."""
+        if not ARMS[self.arm].ours:
+            reporting.require_imitation()
         if self.arm != CHANCE:
             Config().but(self.settings, where=f"{self.arm} in {self.env}")
 

@@ -10,13 +10,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from rltrainer.core import UserError
 
-PACKAGES = ("rltrainer", "torch", "stable-baselines3", "gymnasium", "mujoco", "numpy")
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("rltrainer", "torch", "stable-baselines3", "gymnasium", "mujoco", "numpy", "imitation")
 
 
 def flags(description: str | None) -> argparse.ArgumentParser:
@@ -42,12 +43,29 @@ def write(file: Path | None, figures: dict[str, Any], raw: Any) -> None:
             "python": platform.python_version(),
         },
         "load_at_end": os.getloadavg(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: found for name in PACKAGES if (found := installed(name))},
         "figures": figures,
         "raw": raw,
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def installed(package: str) -> str | None:
+    """Its version, where it is there."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def require_imitation() -> None:
+    """Raises UserError where the peer is missing."""
+    if installed("imitation") is None:
+        raise UserError(
+            f"imitation, which is compared with, is not installed; `{sys.executable} -m pip install --no-deps "
+            f"-r {ROOT / 'benchmarks' / 'peers.txt'}` does it, best in an environment of its own"
+        )
 
 
 def command() -> str:

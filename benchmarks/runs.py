@@ -20,11 +20,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arms import CHANCE, Job
+from benchmarks.arms import ARMS, CHANCE, Job
+from benchmarks.reporting import ROOT
 from benchmarks.rows import DONE, FAILED, Row
+from rltrainer.store import Store
 
-ROOT = Path(__file__).parents[1]
 EPISODES = 20
+COUNTS = "counts.json"
+"""Where a run folder that is not ours says what it was given."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -55,8 +58,23 @@ def flags_of(settings: Mapping[str, Any]) -> list[str]:
 
 def commands(job: Job, run: Path) -> tuple[list[str], list[str]]:
     """What trains, and what plays the result."""
-    train = ["-m", "rltrainer", "train", *flags_of(job.settings), "--run", str(run)]
+    train = ["-m", *ARMS[job.arm].trainer, *flags_of(job.settings), "--run", str(run)]
     return train, ["-m", "rltrainer", "evaluate", str(run), "--episodes", str(EPISODES), "--json"]
+
+
+def counts(run: Path) -> dict[str, int]:
+    """What a run was given: labels, and env steps, those before the first label included. Without a store: neither."""
+    if (run / COUNTS).exists():
+        return dict(json.loads((run / COUNTS).read_text("utf-8")))
+    if not (run / "labels.jsonl").exists():
+        return {"labels_given": 0}
+    store = Store.open(run)
+    try:
+        last = store.newest_event("progress")
+    finally:
+        store.close()
+    given = len((run / "labels.jsonl").read_text("utf-8").splitlines())
+    return {"labels_given": given} | ({"env_steps": int(last["step"])} if last else {})
 
 
 class Runner:
@@ -81,10 +99,9 @@ class Runner:
     def _trained(self, job: Job, run: Path) -> Row:
         train, evaluate = commands(job, run)
         finished = self._process(train)
-        labels = run / "labels.jsonl"
         return {
             "command": shlex.join(["python", *train[:-2]]),
-            "labels_given": len(labels.read_text("utf-8").splitlines()) if labels.exists() else 0,
+            **counts(run),
             "cpu_seconds": round(finished.cpu_seconds, 2),
             "wall_seconds": round(finished.wall_seconds, 2),
             **json.loads(self._process(evaluate).output),

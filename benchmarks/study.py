@@ -70,11 +70,20 @@ def gather(chosen: argparse.Namespace) -> list[Row]:
     return [now[key_of(job)] for job in asked]
 
 
-def write(chosen: argparse.Namespace, title: str, rows: Sequence[Row], more: dict[str, Any] | None = None) -> None:
-    """The report beside the rows: FILE.json with all figures, FILE.md with the tables, FILE-*.png with the plots."""
+def write(
+    chosen: argparse.Namespace,
+    title: str,
+    rows: Sequence[Row],
+    more: dict[str, Any] | None = None,
+    section: str = "",
+) -> None:
+    """The report beside the rows: FILE.json with all figures, FILE.md with the tables, FILE-*.png with the plots.
+
+    more, section: what one benchmark adds to the figures and to the tables
+    """
     file: Path = chosen.json
     reporting.write(file, {**tables.figures(rows), **(more or {})}, f"{file.stem}.jsonl")
-    file.with_suffix(".md").write_text(tables.report(rows, title, reporting.command()), "utf-8")
+    file.with_suffix(".md").write_text(tables.report(rows, title, reporting.command(), section), "utf-8")
     written = [file.with_suffix(".md")]
     found, better = tables.curves(rows), tables.improvements(rows)
     if found:

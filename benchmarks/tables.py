@@ -61,14 +61,15 @@ def improvements(rows: Sequence[Row]) -> dict[tuple[str, int], Estimate]:
 # ------------------------------------------------------------------ Markdown
 
 
-def report(rows: Sequence[Row], title: str, command: str) -> str:
-    """The whole report."""
+def report(rows: Sequence[Row], title: str, command: str, section: str = "") -> str:
+    """The whole report; `section` stands after the scores."""
     parts = [
         f"# {title}",
         SCORE,
         f"Made by `{command}` from {len(rows)} runs.",
         _arms(rows),
         *[_scores_of(env, by_arm, rows) for env, by_arm in curves(rows).items()],
+        section,
         _improvement_table(rows),
         _notes(rows),
     ]

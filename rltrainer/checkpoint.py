@@ -164,6 +164,7 @@ def _label_row(store: Store, label: Label) -> dict[str, Any]:
         "verdict": label.answer.verdict.value,
         "preferred": label.answer.preferred,
         "trims": {segment: list(steps) for segment, steps in label.answer.trims.items()},
+        "strength": label.answer.strength.value,
         "labeler": label.labeler,
         "source": label.source,
         "revision": label.revision,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import sys
 import time
 import webbrowser
@@ -16,7 +15,7 @@ from typing import Any
 import click
 from pydantic.fields import FieldInfo
 
-from rltrainer.config import Config, settings_of
+from rltrainer.config import Config, settings_of, yaml_trouble
 from rltrainer.core import UserError
 
 SHORT = {"labeling.port": "--port", "labeling.host": "--host", "labeling.page": "--page"}
@@ -31,6 +30,9 @@ def main() -> None:
         group.main(standalone_mode=False)
     except UserError as error:
         _fail(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        sys.exit(2)
     except click.ClickException as error:
         _fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):
@@ -45,14 +47,14 @@ def _fail(sentence: str) -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="rltrainer")
 def group() -> None:
-    r"""Teach a Gymnasium agent by choosing the better of two clips, while it learns.
+    """Teach a Gymnasium agent by choosing the better of two clips, while it learns.
 
     \b
     Start here:
       rltrainer train                                   label HalfCheetah live in your browser
       rltrainer train --env Pendulum-v1 --labeler oracle --labels 100 --steps 60000
       rltrainer evaluate runs/...                       the trained policy's true return
-    """
+    """  # noqa: D301 - click looks for the character itself
 
 
 # ------------------------------------------------------------------ train
@@ -69,11 +71,11 @@ class SettingsCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
                 sections.setdefault(getattr(parameter, "section", ""), []).append(record)
         for section, records in sections.items():
-            with formatter.section(f"{section.capitalize()} settings" if section else "Options"):
+            with formatter.section(f"Settings of {section}" if section else "Options"):
                 formatter.write_dl(records)
 
 
@@ -123,7 +125,7 @@ def train(config_file: Path | None, run: Path | None, no_open: bool, **flags: st
     from rltrainer.progress import Dashboard
     from rltrainer.training import train as run_training
 
-    config = _changed(Config.read(config_file) if config_file is not None else Config(), flags)
+    config = changed(Config.read(config_file) if config_file is not None else Config(), flags)
     path = run or Path("runs") / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', config.env)}-{time.strftime('%Y%m%d-%H%M%S')}"
     dashboard = Dashboard(config.steps)
 
@@ -132,7 +134,6 @@ def train(config_file: Path | None, run: Path | None, no_open: bool, **flags: st
         if not no_open and has_desktop():
             webbrowser.open(url)
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end keeps everything, whoever asks for it
     try:
         run_training(config, path, dashboard, announce)
     finally:
@@ -140,7 +141,7 @@ def train(config_file: Path | None, run: Path | None, no_open: bool, **flags: st
     dashboard.say(f"Saved in {path} · see it: rltrainer enjoy {path} · measure it: rltrainer evaluate {path}")
 
 
-def _changed(config: Config, flags: Mapping[str, str | None]) -> Config:
+def changed(config: Config, flags: Mapping[str, str | None]) -> Config:
     """The config with the flags that were given."""
     given = {name.replace("__", "."): text for name, text in flags.items() if text is not None}
     return config.but({name: _value(name, text) for name, text in given.items()})
@@ -158,7 +159,7 @@ def _value(name: str, text: str) -> Any:
         try:
             return yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise UserError(f"{name} is {text!r}, which is not readable YAML: {' '.join(str(error).split())}") from None
+            raise UserError(f"{name} is {text!r}, which is not readable YAML: {yaml_trouble(error)}") from None
     return None if default is None and text in ("", "none", "unset") else text
 
 
@@ -269,7 +270,7 @@ def fit(run: Path, out: Path | None, **flags: str | None) -> None:
     dashboard = Dashboard(1)
     store = Store.open(run)
     try:
-        config = _changed(Config.of(store.fact("config"), str(run)), flags)
+        config = changed(Config.of(store.fact("config"), str(run)), flags)
         found = refit(store, config.reward, config.seed, dashboard.fitting)
     finally:
         store.close()
@@ -315,23 +316,55 @@ def import_(run: Path, file: Path) -> None:
     print(f"{run}: {count} labels in {file}, {new} of them new")
 
 
-@group.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.argument("name")
-@click.argument("flags", nargs=-1, type=click.UNPROCESSED)
-def bench(name: str, flags: tuple[str, ...]) -> None:
-    """Run a benchmark of a checkout, with its own FLAGS: `rltrainer bench labels --help`.
+class Benchmarks(click.Group):
+    """The benchmarks of a checkout, each a command that is handed its flags as they stand."""
 
-    The same as `python -m benchmarks.NAME FLAGS` there.
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        root = _checkout()
+        return [] if root is None else list(_benchmarks(root))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        root = _checkout()
+        if root is None:
+            raise UserError(f"bench is {cmd_name!r}, and there is no folder benchmarks here; run it in a checkout of rltrainer")
+        known = _benchmarks(root)
+        if cmd_name not in known:
+            raise UserError(f"bench is {cmd_name!r}, and there is no such benchmark ({', '.join(known)})")
+        return click.Command(
+            cmd_name,
+            {"ignore_unknown_options": True, "allow_interspersed_args": False},
+            callback=lambda flags: _run_benchmark(root, cmd_name, flags),
+            params=[click.Argument(["flags"], nargs=-1, type=click.UNPROCESSED)],
+            short_help=known[cmd_name],
+            add_help_option=False,
+        )
+
+
+@group.command(cls=Benchmarks, subcommand_metavar="NAME [FLAGS]...")
+def bench() -> None:
+    """Run a benchmark of a checkout, as `python -m benchmarks.NAME FLAGS` does there.
+
+    Each has flags of its own, `--json FILE` and `--quick` among them: `rltrainer bench labels --help`.
     """
+
+
+def _checkout() -> Path | None:
+    """The checkout that this runs from, or else the one that is the working directory."""
+    places = (Path(__file__).parents[1], Path.cwd())
+    return next((place for place in places if (place / "benchmarks" / "arms.py").exists()), None)
+
+
+def _benchmarks(root: Path) -> dict[str, str]:
+    """Every benchmark with what it measures."""
     import runpy
 
-    places = [Path(__file__).parents[1], Path.cwd()]
-    root = next((place for place in places if (place / "benchmarks" / "__init__.py").exists()), None)
-    if root is None:
-        raise UserError(f"bench is {name!r}, and there is no folder benchmarks here; run it in a checkout of rltrainer")
-    commands = sorted(file.stem for file in (root / "benchmarks").glob("*.py") if "__main__" in file.read_text("utf-8"))
-    if name not in commands:
-        raise UserError(f"bench is {name!r}, and there is no such benchmark ({', '.join(commands)})")
+    found: dict[str, str] = runpy.run_path(str(root / "benchmarks" / "__init__.py"))["BENCHMARKS"]
+    return found
+
+
+def _run_benchmark(root: Path, name: str, flags: tuple[str, ...]) -> None:
+    import runpy
+
     sys.path.insert(0, str(root))
     sys.argv = [name, *flags]
     runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)

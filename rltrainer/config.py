@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from rltrainer.core import UserError
 
 Labeler = Literal["browser", "oracle", "none"]
+Ties = Literal["half", "rao_kupper"]
 
 
 def _no_switch(value: Any) -> Any:
@@ -79,13 +80,16 @@ class Queries(Section):
 class Reward(Section):
     """The reward function that is learned."""
 
-    learner: str = Field("ensemble", description="ensemble, or package.module:name")
+    learner: str = Field(
+        "ensemble", description="ensemble, robust, surf, or package.module:name: docs/what-helped.md compares them"
+    )
     members: Size = Field(3, description="nets in the ensemble")
-    hidden: tuple[Size, ...] = Field((64, 64), description="units of each hidden layer")
-    learning_rate: Positive = Field(1e-3, description="Adam's step size")
+    hidden: tuple[Size, ...] = Field((32, 32), description="units of each hidden layer")
+    learning_rate: Positive = Field(3e-4, description="Adam's step size")
     batch: Size = Field(16, description="comparisons in one gradient step")
-    fit_steps: Size = Field(10, description="gradient steps of a refit, at most")
+    fit_steps: Size = Field(50, description="gradient steps of a refit, at most")
     label_noise: Annotated[Share, Field(lt=1)] = Field(0.1, description="share of answers taken to be chance")
+    ties: Ties = Field("half", description="half: as much as one answer for either side; rao_kupper: an answer of their own")
 
 
 class Teacher(Section):
@@ -221,7 +225,7 @@ class Config(Section):
         try:
             settings = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that refuses duplicate keys
         except yaml.YAMLError as error:
-            raise UserError(f"{where} is not readable YAML: {' '.join(str(error).split())}") from None
+            raise UserError(f"{where} is not readable YAML: {yaml_trouble(error)}") from None
         if settings is not None and not isinstance(settings, dict):
             raise UserError(f"{where} holds a {type(settings).__name__}, not settings; write lines like 'env: HalfCheetah-v5'")
         return cls.of(settings or {}, where)
@@ -267,6 +271,13 @@ def settings_of(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[t
             yield from settings_of(field.annotation, f"{name}.")
         else:
             yield prefix + name, field
+
+
+def yaml_trouble(error: yaml.YAMLError) -> str:
+    """What is wrong, and in which line."""
+    mark = getattr(error, "problem_mark", None)
+    what = " ".join(str(getattr(error, "problem", None) or error).split())
+    return what if mark is None else f"{what}, in line {mark.line + 1}"
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -36,6 +36,14 @@ class Verdict(StrEnum):
     UNDO = "undo"
 
 
+class Strength(StrEnum):
+    """How much better the preferred segment is. PLAIN leaves it open: an answer without it is either of the other two."""
+
+    SLIGHTLY = "slightly"
+    PLAIN = "plain"
+    MUCH = "much"
+
+
 @dataclass(frozen=True, eq=False)
 class Segment:
     """Consecutive steps of one episode, with what is needed to show them again.
@@ -110,17 +118,20 @@ class Query:
 
 @dataclass(frozen=True)
 class Answer:
-    """A judgement of one query. `preferred` names a segment, never a side."""
+    """A judgement of one query. `preferred` names a segment, never a side; `strength` says how much better it is."""
 
     verdict: Verdict
     preferred: str | None = None
     trims: Mapping[str, Range] = field(default_factory=dict)
+    strength: Strength = Strength.PLAIN
 
     def __post_init__(self) -> None:
         if (self.verdict is Verdict.PREFER) != (self.preferred is not None):
             raise ValueError(
                 f"an answer {self.verdict.value!r} with preferred={self.preferred!r}: only 'prefer' names a segment"
             )
+        if self.verdict is not Verdict.PREFER and self.strength is not Strength.PLAIN:
+            raise ValueError(f"an answer {self.verdict.value!r} with strength={self.strength.value!r}: only 'prefer' has one")
 
     def target(self, query: Query) -> float | None:
         """P(the first segment is better): 1, 0, or 0.5 for a tie; None where there is nothing to learn."""
@@ -153,7 +164,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One training example: two segments, the range of each that was judged, P(first is better)."""
+    """One training example: two segments, the range of each that was judged, P(first is better), how much better one is."""
 
     first: Segment
     second: Segment
@@ -162,6 +173,7 @@ class Comparison:
     second_range: Range
     query_id: str = ""
     labeler: str = ""
+    strength: Strength = Strength.PLAIN
 
     @classmethod
     def of(cls, label: Label, query: Query, find: Callable[[str], Segment]) -> Comparison | None:
@@ -171,7 +183,7 @@ class Comparison:
             return None
         first, second = find(query.first), find(query.second)
         ranges = [label.answer.trims.get(segment.id, segment.whole) for segment in (first, second)]
-        return cls(first, second, target, ranges[0], ranges[1], query.id, label.labeler)
+        return cls(first, second, target, ranges[0], ranges[1], query.id, label.labeler, label.answer.strength)
 
     @property
     def key(self) -> tuple[str, str]:

@@ -169,9 +169,17 @@ def _explained(env: str, options: Mapping[str, Any]) -> Iterator[None]:
                 f"env is {env!r}, which cannot be shown: it takes no render_mode ({_line(error)}); "
                 "let it take 'rgb_array', or train with --labeler oracle and labeling.page off"
             ) from None
-        if not options:
-            raise
-        raise UserError(f"env_options is {dict(options)}, which do not fit {env!r}: {_line(error)}") from error
+        if options:
+            raise UserError(f"env_options is {dict(options)}, which do not fit {env!r}: {_line(error)}") from error
+        raise UserError(_not_made(env, error)) from error
+    except UserError:
+        raise
+    except Exception as error:  # an env is foreign code and may raise anything
+        raise UserError(_not_made(env, error)) from error
+
+
+def _not_made(env: str, error: Exception) -> str:
+    return f"env is {env!r}, and making it raised {type(error).__name__}: {_line(error)}; mend it, or give other env_options"
 
 
 def _line(error: Exception) -> str:
@@ -256,8 +264,9 @@ def shows_pictures(env: str, options: Mapping[str, Any] | None = None) -> str | 
 
 def _not_shown(env: str, made: Env) -> str:
     modes = ", ".join(map(str, made.metadata.get("render_modes", []))) or "none"
+    offers = f"its factory gave one with {made.render_mode!r}" if is_factory(env) else f"it offers {modes}"
     return (
-        f"env is {env!r}, which cannot be shown: clips need render_mode='rgb_array', and it offers {modes}; "
+        f"env is {env!r}, which cannot be shown: clips need render_mode='rgb_array', and {offers}; "
         "let it take that mode, or train with --labeler oracle and labeling.page off"
     )
 
@@ -328,6 +337,13 @@ def _leaves(space: spaces.Space[Any]) -> Iterator[spaces.Space[Any]]:
             yield from _leaves(part)
     else:
         yield space
+
+
+def image_shape(space: spaces.Space[Any]) -> tuple[int, ...]:
+    """The shape of observations that are pictures, (H, W, C) or (C, H, W) of bytes from 0 to 255; () of all others."""
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
+        return ()
+    return space.shape if (space.low == 0).all() and (space.high == 255).all() else ()
 
 
 def flat_observation(space: spaces.Space[Any], observation: Any) -> Array:

@@ -19,8 +19,10 @@ from rltrainer.wrapper import PreferenceRewardVecWrapper
 def film(folder: RunFolder, file: Path, seed: int, size: int) -> tuple[float, int]:
     """Play one episode, show it again in an env with a camera, write it to `file`. Gives (true return, recorded steps).
 
-    Raises UserError where the env cannot be shown again exactly, or the run holds no policy.
+    Raises UserError where the env cannot be shown again exactly, or the run holds no policy, or `file` has no folder.
     """
+    if not file.absolute().parent.is_dir():
+        raise UserError(f"out is {str(file)!r}, and there is no folder {str(file.parent)!r}; pass another --out FILE")
     episode = play(folder, seed)
     config = folder.config
     env = make_shown_env(config.env, config.env_options, size)

@@ -31,23 +31,30 @@ def check_finite(observations: Array, env_rewards: Array, steps: int) -> None:
 class GuardedVecEnv(VecEnvWrapper):
     """Turns what goes wrong inside the envs into an EnvFault that says so."""
 
-    def __init__(self, venv: VecEnv, *, rewards_learned: bool) -> None:
-        """rewards_learned: the policy learns from the env's own rewards, so these must be finite, too"""
+    def __init__(self, venv: VecEnv, *, checked: bool = True) -> None:
+        """checked: raise where what the envs give is not finite; a PreferenceRewardVecWrapper around them does that itself"""
         super().__init__(venv)
-        self._rewards_learned = rewards_learned
+        self._checked = checked
         self._steps = 0
 
     def reset(self) -> VecEnvObs:
         with self._explained():
             return self.venv.reset()
 
+    def step_async(self, actions: Array) -> None:
+        if not math.isfinite(actions.sum()):
+            raise EnvFault(f"the policy's actions were NaN or infinite after {self._steps} steps; lower its learning rate")
+        self.venv.step_async(actions)
+
     def step_wait(self) -> VecEnvStepReturn:
         with self._explained():
             observations, env_rewards, dones, infos = self.venv.step_wait()
         self._steps += self.num_envs
+        if not self._checked:
+            return observations, env_rewards, dones, infos
         for part in observations.values() if isinstance(observations, dict) else [observations]:
             check_finite(np.asarray(part), np.asarray(env_rewards), self._steps)
-        if self._rewards_learned and not np.isfinite(env_rewards).all():
+        if not np.isfinite(env_rewards).all():
             raise EnvFault(f"the env gave an infinite reward after {self._steps} steps; mend the env, or learn its reward")
         return observations, env_rewards, dones, infos
 

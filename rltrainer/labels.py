@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rltrainer.core import INHERITED, Answer, Label, Query, Range, UserError, Verdict
+from rltrainer.core import INHERITED, Answer, Label, Query, Range, Strength, UserError, Verdict
 from rltrainer.sizes import Sizes
 from rltrainer.store import Store
 
@@ -28,6 +28,7 @@ class Line(BaseModel):
     verdict: Literal["prefer", "equal", "skip"]
     preferred: Text | None
     trims: dict[Text, Range]
+    strength: Strength = Strength.PLAIN
     labeler: Text
     source: Text
     revision: Count
@@ -42,8 +43,8 @@ class Line(BaseModel):
 
     @property
     def label(self) -> Label:
-        """What was answered. Raises ValueError where verdict and `preferred` contradict each other."""
-        answer = Answer(Verdict(self.verdict), self.preferred, self.trims)
+        """What was answered. Raises ValueError where its parts contradict each other."""
+        answer = Answer(Verdict(self.verdict), self.preferred, self.trims, self.strength)
         return Label(
             self.label_id,
             self.query_id,
@@ -67,7 +68,7 @@ def check_heritage(run: Path, sizes: Sizes) -> None:
         found = Sizes.stored(old)
     finally:
         old.close()
-    if found != sizes:
+    if not found.teach(sizes):
         raise UserError(
             f"labels_from is {str(run)!r}, whose segments have {found}, and this env has {sizes}; "
             "pass a run of an env of the same sizes"

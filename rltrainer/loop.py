@@ -17,6 +17,7 @@ import numpy as np
 from rltrainer.config import Config
 from rltrainer.core import Comparison, FitReport, Label, Learner, Query, Segment, Strategy, Teacher, UserError
 from rltrainer.diagnostics import Diagnosis, RankingHistory, diagnose
+from rltrainer.envs import image_shape
 from rltrainer.labels import check_heritage, inherit
 from rltrainer.queries import STRATEGIES
 from rltrainer.recording import Recorder
@@ -86,7 +87,7 @@ class PreferenceLoop:
         """
         teacher: who answers; without one, people do, through `rltrainer label RUN`
         run:     folder for the store; without one, it is temporary
-        watch:   told of the progress at each boundary, and once a second while the warm-up waits for a person
+        watch:   told of the progress at each boundary, and once a second while the warm-up acts and waits for a person
         learn_reward: off for a method that learns from `comparisons` itself: every step pays 0, and pairs are asked at random
         """
         self.env = env
@@ -102,6 +103,7 @@ class PreferenceLoop:
         self.diagnosis: Diagnosis | None = None
         self.phase = "starting"
         self._message = ""
+        self._told_at = 0.0
         self._watch = watch or (lambda progress: None)
         self._update_every = update_every
         self._updated_at = 0
@@ -115,8 +117,9 @@ class PreferenceLoop:
         self._explore_rng = np.random.default_rng(seeds.exploration)
         self._diagnosis_rng = np.random.default_rng(seeds.diagnosis)
         make_learner: Any = named(LEARNERS, self.config.reward.learner, "reward.learner")
-        sizes = Sizes.of(self.recorder.current.shape[1], env.seat.action_space)
-        self.learner: Learner = make_learner(sizes.observation, env.seat.action_space, self.config.reward, seeds.learner)
+        image = image_shape(env.seat.observation_space)
+        sizes = Sizes.of(self.recorder.current.shape[1], env.seat.action_space, image)
+        self.learner: Learner = make_learner(sizes.observed, env.seat.action_space, self.config.reward, seeds.learner)
         if self.config.labels_from is not None:
             check_heritage(Path(self.config.labels_from), sizes)
         self.store, self._temporary = _open_store(run, self.config, sizes)
@@ -169,7 +172,9 @@ class PreferenceLoop:
         wanted = 2 * self.segment_steps * max(self._first_pairs, 2 * self.recorder.n_envs)
         if not self.env.seat.black_box:
             wanted = min(wanted, max(self.config.steps // 4, 2 * self.segment_steps * self.recorder.n_envs))
-        taken = explore(env if env is not None else self.env, self.recorder, wanted, self._explore_rng, self.config.steps)
+        self.phase, self._message = "warmup", "The agent acts at random, for something to ask about."
+        everything = env if env is not None else self.env
+        taken = explore(everything, self.recorder, wanted, self._explore_rng, self.config.steps, self._watch_now_and_then)
         self.steps += taken
         if not self.recorder.sample(1, self.segment_steps, np.random.default_rng(0)):
             raise UserError(f"segments.steps is {self.segment_steps}, and no episode of the warm-up lasted as long; set fewer")
@@ -182,8 +187,11 @@ class PreferenceLoop:
         self._read()
         if self._inherited:
             self._fit(at_once=True)
-        self._ask(first=pairs)
-        self._wait_for(pairs if self.teacher else min(pairs, self.schedule.awaited))
+        if self.teacher is not None:
+            self._ask_in_batches(pairs)
+        else:
+            self._ask()
+            self._wait_for(min(pairs, self.schedule.awaited))
         self._read()
         if fit:
             self._fit(at_once=True)
@@ -228,8 +236,15 @@ class PreferenceLoop:
 
     # ------------------------------------------------------------------ asking
 
-    def _ask(self, first: int = 0) -> None:
-        """Top the queue up to what the schedule allows and the queue holds. An oracle is asked in batches, after `first`."""
+    def _ask_in_batches(self, pairs: int) -> None:
+        """A teacher's first answers, a batch at a time: what was learned from the ones before chooses the next."""
+        for left in range(pairs, 0, -self.config.queries.batch):
+            self._read()
+            self._fit()
+            self._put(min(left, self.config.queries.batch))
+
+    def _ask(self) -> None:
+        """Top the queue up to what the schedule allows and the queue holds. An oracle is asked in batches."""
         if not self._asks:
             return
         waiting = self.store.waiting()
@@ -239,8 +254,6 @@ class PreferenceLoop:
         allowed = self.schedule.asked_by(self.steps) - given - len(waiting)
         if self.teacher is None:
             allowed = min(allowed, self._queue_size() - len(waiting))
-        elif first:
-            allowed = first
         elif not self.config.labels:
             allowed = self.config.queries.batch
         elif allowed < min(self.config.queries.batch, self.config.labels - given):
@@ -251,13 +264,14 @@ class PreferenceLoop:
             self._put(int(allowed))
 
     def _put(self, count: int) -> None:
-        """Choose `count` pairs among fresh candidates, store them, and have the teacher answer at once."""
-        candidates = self.recorder.sample(2 * count * self.config.queries.candidates, self.segment_steps, self._query_rng)
-        candidates = list({segment.id: segment for segment in candidates}.values())
+        """Choose `count` pairs among candidates, store them, and have the teacher answer at once."""
+        candidates = self._candidates(2 * count * self.config.queries.candidates)
         if len(candidates) < 2:
             return
-        chosen = self._strategy(candidates, self.learner, min(count, len(candidates) // 2), self._query_rng)
+        chosen = self._strategy(candidates, self.learner, min(2 * count, len(candidates) // 2), self._query_rng)
+        before = {frozenset((c.first.id, c.second.id)) for c in self._comparisons.values()}
         pairs = [(candidates[i], candidates[j]) for i, j in chosen]
+        pairs = [(a, b) for a, b in pairs if frozenset((a.id, b.id)) not in before][:count]
         queries = self.store.ask(pairs, self.steps, self._strategy_name)
         self._asked |= {query.id: pair for query, pair in zip(queries, pairs, strict=True)}
         if self.teacher is not None:
@@ -266,6 +280,17 @@ class PreferenceLoop:
                 for q, (a, b) in zip(queries, pairs, strict=True)
             ]
             self.store.save_labels("oracle", answers, source="oracle")
+
+    def _candidates(self, count: int) -> list[Segment]:
+        """Segments of the newest policy, and as many, up to half of all, that were judged before.
+
+        Within what one policy does there is nothing to tell that it is no better than an earlier one. An agent that is paid for
+        a posture it keeps up shows no other, and only a pair with what came before says what that is worth.
+        """
+        judged = list({segment.id: segment for c in self._comparisons.values() for segment in (c.first, c.second)}.values())
+        again = [judged[index] for index in self._query_rng.permutation(len(judged))[: count // 2]]
+        fresh = self.recorder.sample(count - len(again), self.segment_steps, self._query_rng)
+        return list({segment.id: segment for segment in [*fresh, *again]}.values())
 
     def _ask_again(self) -> int:
         """Where it is time, show people a pair that was answered, sides swapped. Gives how many: 1 or 0."""
@@ -281,7 +306,7 @@ class PreferenceLoop:
     def _make_room(self, waiting: list[Query]) -> list[Query]:
         """Withdraw pairs about a policy long gone that nobody is looking at; fresh ones take their place."""
         oldest = self.recorder.steps - self.config.segments.recent_steps
-        known = {q.id: self._asked[q.id][0].policy_step for q in waiting if q.id in self._asked}
+        known = {q.id: max(segment.policy_step for segment in self._asked[q.id]) for q in waiting if q.id in self._asked}
         stale = [q.id for q in waiting if q.strategy != REPEAT and known.get(q.id, -1) < oldest]
         if not stale:
             return waiting
@@ -335,20 +360,23 @@ class PreferenceLoop:
 
     def _wait_for(self, answers: int) -> None:
         """The configured warm-up: the one time that training waits for a person."""
-        self.phase = "warmup"
-        told = 0.0
+        self.phase, self._told_at = "warmup", 0.0
         while True:
             counts = self.store.counts()
-            if counts["labels"] >= answers or self.teacher is not None:  # a teacher has answered all that it will
+            if counts["labels"] >= answers:
                 return
             self._message = f"Waiting for the first labels: {counts['labels']} of {answers}."
             self._read()
             self._fit()
             self._ask()
-            if time.monotonic() - told > 1.0:
-                self._watch(self.progress())
-                told = time.monotonic()
+            self._watch_now_and_then()
             time.sleep(POLL_SECONDS)
+
+    def _watch_now_and_then(self) -> None:
+        """Tell of the progress, once a second."""
+        if time.monotonic() - self._told_at > 1.0:
+            self._watch(self.progress())
+            self._told_at = time.monotonic()
 
 
 def segment_steps(config: Config, episode_limit: int | None, steps_per_second: float) -> int:
@@ -377,9 +405,12 @@ def _check_env(env: Any, config: Config) -> None:
         raise UserError(f"config.env is {config.env!r}, and the wrapped env is {spec.id!r}; pass Config(env={spec.id!r})")
 
 
-def explore(env: Any, recorder: Recorder, wanted: int, rng: np.random.Generator, most: int) -> int:
+def explore(
+    env: Any, recorder: Recorder, wanted: int, rng: np.random.Generator, most: int, watch: Callable[[], None] = lambda: None
+) -> int:
     """Act at random until `wanted` more steps are recorded. Gives the env steps taken (of a black box: outer ones).
 
+    watch: called between two steps
     Raises UserError where `most` env steps don't do.
     """
     space: gym.Space[Any] = _seeded_space(env.action_space, rng)
@@ -390,6 +421,7 @@ def explore(env: Any, recorder: Recorder, wanted: int, rng: np.random.Generator,
     while recorder.steps < until:
         if taken >= most:
             raise UserError(f"the warm-up needs {wanted} recorded steps, and steps is {most}; set more steps, or fewer labels")
+        watch()
         if vector:
             env.step(np.stack([space.sample() for _ in range(env.num_envs)]))
             taken += env.num_envs

@@ -11,6 +11,9 @@ import numpy as np
 
 from rltrainer.core import Array, Segment, UserError
 
+PENDING = 64
+"""Steps that wait for their rows at most: one array operation for all of them costs little more than for one."""
+
 
 @dataclass
 class Episode:
@@ -53,8 +56,9 @@ class Recorder:
         self._flat_env_rewards = self._env_rewards.reshape(-1)
         self._first_rows = np.arange(n_envs) * self._rows
         self._heads = np.zeros(n_envs, np.int64)  # each env's newest row, counted from the first
-        self._newest = self._first_rows.copy()  # the same row in the flat views
         self._episodes: list[deque[Episode]] = [deque() for _ in range(n_envs)]
+        self._current = np.zeros((n_envs, *observation.shape), observation.dtype)
+        self._pending: list[tuple[Array, Array, Array]] = []  # steps of every env that have no row yet
         self._captures = False
         self.steps = 0
 
@@ -65,10 +69,11 @@ class Recorder:
     @property
     def current(self) -> Array:
         """What each env shows now, [N, O]."""
-        return self._flat_observations[self._newest]
+        return self._current
 
     def begin(self, env: int, seed: int, observation: Array, frame: bytes | None = None) -> None:
         """An env was reset to `observation` [O] by `reset(seed=seed)`."""
+        self._write()
         self._heads[env] += bool(self._episodes[env])
         self._put(env, observation, frame)
         self._episodes[env].append(Episode(int(self._heads[env]), seed))
@@ -76,21 +81,38 @@ class Recorder:
 
     def see(self, env: int, observation: Array) -> None:
         """Replace what an env shows now: a black box tells its inner observation only with the steps that follow."""
+        self._write()
         self._put(env, observation, None)
 
     def add(self, actions: Array, env_rewards: Array, next_observations: Array) -> None:
-        """One step of every env: actions [N, *A], env_rewards [N], next_observations [N, O] (the terminal ones at an end)."""
-        self._flat_actions[self._newest] = actions
-        self._flat_env_rewards[self._newest] = env_rewards
-        self._heads += 1
-        self._newest = self._first_rows + self._heads % self._rows
-        self._flat_observations[self._newest] = next_observations
-        for episodes in self._episodes:
-            episodes[-1].steps += 1
+        """One step of every env: actions [N, *A], env_rewards [N], next_observations [N, O] (the terminal ones at an end).
+
+        Many steps get their rows in one go, at the latest when somebody wants to read them. None of the arrays may change.
+        """
+        self._pending.append((actions, env_rewards, next_observations))
+        self._current = next_observations
         self.steps += self.n_envs
+        if len(self._pending) >= PENDING:
+            self._write()
+
+    def _write(self) -> None:
+        """Give the K pending steps their rows."""
+        if not self._pending:
+            return
+        actions, env_rewards, next_observations = (np.stack(part) for part in zip(*self._pending, strict=True))  # [K, N, ...]
+        rows = self._heads + np.arange(len(self._pending) + 1)[:, None]  # [K + 1, N]
+        rows = self._first_rows + rows % self._rows
+        self._flat_actions[rows[:-1]] = actions
+        self._flat_env_rewards[rows[:-1]] = env_rewards
+        self._flat_observations[rows[1:]] = next_observations
+        self._heads += len(self._pending)
+        for episodes in self._episodes:
+            episodes[-1].steps += len(self._pending)
+        self._pending.clear()
 
     def add_to(self, env: int, action: Array, env_reward: float, next_observation: Array, frame: bytes | None = None) -> None:
         """One step of one env."""
+        self._write()
         row = self._heads[env] % self._rows
         self._actions[env, row] = action
         self._env_rewards[env, row] = env_reward
@@ -101,6 +123,7 @@ class Recorder:
 
     def end(self, env: int, *, terminated: bool, truncated: bool) -> None:
         """The env's newest step ended its episode."""
+        self._write()
         self._episodes[env][-1].terminated = terminated
         self._episodes[env][-1].truncated = truncated
 
@@ -111,6 +134,7 @@ class Recorder:
         Pairs of these are near-on-policy queries, whatever the strategy (QPA: Hu et al. 2024, section 5.1).
         Empty while there is nothing to cut from.
         """
+        self._write()
         sources = [source for env in range(self.n_envs) for source in self._sources(env, steps)]
         if not sources:
             return []
@@ -120,6 +144,7 @@ class Recorder:
 
     def last_episode(self, env: int) -> Segment:
         """The newest ended episode of an env, as one segment. Raises LookupError where none has ended."""
+        self._write()
         ended = [episode for episode in self._episodes[env] if episode.terminated or episode.truncated]
         if not ended:
             raise LookupError(f"no episode of env {env} has ended in {self.steps} steps")
@@ -165,8 +190,9 @@ class Recorder:
 
     def _put(self, env: int, observation: Array, frame: bytes | None) -> None:
         head = int(self._heads[env])
-        self._newest[env] = self._first_rows[env] + head % self._rows
-        self._flat_observations[self._newest[env]] = observation
+        self._observations[env, head % self._rows] = observation
+        self._current = self._current.copy()  # whoever was handed the one before may keep it
+        self._current[env] = observation
         if frame is not None:
             self._captures = True
             self._frames[env][head] = frame

@@ -57,19 +57,19 @@ def refit(store: Store, settings: Reward, seed: int, watch: Callable[[int, int, 
     It is normalised on the segments that were judged first, as online on those of the warm-up, and compared with the true
     reward on those judged last. Not by the policy's age: another run's labels came first, of however old a policy.
     """
-    comparisons = _comparisons(store)
+    comparisons = stored_comparisons(store)
     if not comparisons:
         raise UserError(f"{str(store.folder)!r} holds no labels to learn from; label it first: rltrainer label {store.folder}")
     sizes = Sizes.stored(store)
     make_learner: Any = named(LEARNERS, settings.learner, "reward.learner")
-    learner: Learner = make_learner(sizes.observation, sizes.action_space, settings, Seeds.of(seed).learner)
+    learner: Learner = make_learner(sizes.observed, sizes.action_space, settings, Seeds.of(seed).learner)
     shown = {segment.id: segment for comparison in comparisons for segment in (comparison.first, comparison.second)}
     judged = list(shown.values())
     report = fit_through(learner, comparisons, judged[:REFERENCE_SEGMENTS], settings, watch)
     return Refit(learner, report, diagnose(comparisons, report, learner, judged[-RECENT_SEGMENTS:]))
 
 
-def _comparisons(store: Store) -> list[Comparison]:
+def stored_comparisons(store: Store) -> list[Comparison]:
     """What the standing labels teach, in the order in which they were given."""
     found = []
     for label in store.standing_labels():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -14,19 +14,23 @@ from rltrainer.store import Store
 
 @dataclass(frozen=True)
 class Sizes:
-    """observation: O of a flattened one; action: shape; choices: of Discrete actions, from `start` on, 0 for Box."""
+    """observation: O of a flattened one; action: shape; choices: of Discrete actions, from `start` on, 0 for Box.
+
+    image: shape of an observation that is a picture, () of all others
+    """
 
     observation: int
     action: tuple[int, ...]
     choices: int = 0
     start: int = 0
+    image: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, observation: int, space: gym.Space[Any]) -> Sizes:
-        """Of O observed numbers and a Box or Discrete action space."""
+    def of(cls, observation: int, space: gym.Space[Any], image: tuple[int, ...] = ()) -> Sizes:
+        """Of O observed numbers, or pixels, and a Box or Discrete action space."""
         if isinstance(space, gym.spaces.Discrete):
-            return cls(observation, (), int(space.n), int(space.start))
-        return cls(observation, tuple(space.shape or ()))
+            return cls(observation, (), int(space.n), int(space.start), image)
+        return cls(observation, tuple(space.shape or ()), image=image)
 
     @classmethod
     def stored(cls, store: Store) -> Sizes:
@@ -35,7 +39,7 @@ class Sizes:
             fact = store.fact("sizes")
         except KeyError:  # runs from before sizes were stored
             return cls._seen([store.segment(name) for name in store.labelled()])
-        return cls(**fact | {"action": tuple(fact["action"])})
+        return cls(**fact | {"action": tuple(fact["action"]), "image": tuple(fact.get("image", ()))})
 
     @classmethod
     def _seen(cls, segments: list[Segment]) -> Sizes:
@@ -52,6 +56,15 @@ class Sizes:
         """For `Store.create`."""
         return asdict(self)
 
+    def teach(self, env: Sizes) -> bool:
+        """Whether labels on such segments can be learned from in that env. Older stores do not say what is a picture."""
+        return self in (env, replace(env, image=()))
+
+    @property
+    def observed(self) -> int | tuple[int, ...]:
+        """What a learner is told of observations: O, or the shape of a picture."""
+        return self.image or self.observation
+
     @property
     def action_space(self) -> gym.Space[Any]:
         """A space whose actions look like these to a reward net."""
@@ -61,4 +74,5 @@ class Sizes:
 
     def __str__(self) -> str:
         actions = f"{self.choices} choices" if self.choices else f"actions of shape {self.action}"
-        return f"{self.observation} observed numbers and {actions}"
+        observed = f"pictures of {' x '.join(map(str, self.image))}" if self.image else f"{self.observation} observed numbers"
+        return f"{observed} and {actions}"

@@ -23,9 +23,9 @@ import sqlalchemy as sa
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from rltrainer.core import INHERITED, Answer, Label, Query, Range, Segment, UserError, Verdict
+from rltrainer.core import INHERITED, Answer, Label, Query, Range, Segment, Strength, UserError, Verdict
 
-VERSION = 2
+VERSION = 3
 FILE = "store.db"
 
 _tables = sa.MetaData()
@@ -59,6 +59,7 @@ _labels = sa.Table(
     sa.Column("verdict", sa.String, nullable=False),
     sa.Column("preferred", sa.ForeignKey("segments.id")),
     sa.Column("trims", sa.JSON, nullable=False),
+    sa.Column("strength", sa.String, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("source", sa.String, nullable=False),
     sa.UniqueConstraint("query_id", "labeler", "revision"),
@@ -412,6 +413,7 @@ def _row(label: Label) -> dict[str, Any]:
         "verdict": label.answer.verdict.value,
         "preferred": label.answer.preferred,
         "trims": {segment: list(steps) for segment, steps in label.answer.trims.items()},
+        "strength": label.answer.strength.value,
         "created_at": label.created_at,
         "source": label.source,
     }
@@ -428,7 +430,7 @@ def _check_answer(answer: Answer, steps: Mapping[str, int]) -> None:
 
 def _label(row: Any) -> Label:
     trims = {segment: cast(Range, tuple(steps)) for segment, steps in row.trims.items()}
-    answer = Answer(Verdict(row.verdict), row.preferred, trims)
+    answer = Answer(Verdict(row.verdict), row.preferred, trims, Strength(row.strength))
     return Label(row.id, row.query_id, row.labeler, answer, row.revision, row.seq, row.created_at, row.source)
 
 

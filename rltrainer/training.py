@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,9 +28,10 @@ from rltrainer.capture import Filmed, filming_cost
 from rltrainer.checkpoint import RunFolder, check_free
 from rltrainer.config import Config
 from rltrainer.core import UserError
-from rltrainer.envs import check_spaces, episode_limit, frames_per_second, make_env, make_shown_env, shows_pictures
+from rltrainer.envs import check_spaces, episode_limit, frames_per_second, image_shape, make_env, make_shown_env, shows_pictures
 from rltrainer.fancy import is_black_box_id
 from rltrainer.guard import EnvFault, GuardedVecEnv
+from rltrainer.interrupts import Interrupts, ignore_in_subprocess
 from rltrainer.labeling.gate import check_address
 from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
@@ -46,6 +48,7 @@ from rltrainer.rewards import LEARNERS
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds, number
 from rltrainer.sizes import Sizes
+from rltrainer.terse import Terse
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
 EVENT_SECONDS = 1.0
@@ -73,17 +76,18 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
         dashboard.say(f"{unrepeatable}. {_cost_of_filming(config)}")
     folder = RunFolder.create(path, config)
     dashboard.say(f"Run folder: {path}")
-    run = Run(config, folder, dashboard, film=unrepeatable is not None)
-    try:
-        if config.labels_from is not None and run.loop is not None:
-            dashboard.say(f"Learns first from the labels of {run.loop.inherited} pairs in {config.labels_from}")
-        if shows_page(config):
-            run.open_page(announce)
-        run.learn()
-    except EnvFault as fault:
-        raise EnvFault(f"{fault}; all that was learned before is saved in {path}") from fault
-    finally:
-        run.save()
+    with Interrupts() as interrupts:
+        run = Run(config, folder, dashboard, interrupts, film=unrepeatable is not None)
+        try:
+            if config.labels_from is not None and run.loop is not None:
+                dashboard.say(f"Learns first from the labels of {run.loop.inherited} pairs in {config.labels_from}")
+            if shows_page(config):
+                run.open_page(announce)
+            run.learn()
+        except EnvFault as fault:
+            raise EnvFault(f"{fault}; all that was learned before is saved in {path}") from fault
+        finally:
+            run.save()
     return folder
 
 
@@ -107,7 +111,7 @@ def resolved(config: Config, path: Path) -> Config:
     seen, done = env.get_wrapper_attr("recorded_observation_space"), env.get_wrapper_attr("recorded_action_space")
     check_spaces(seen, done)
     if config.labels_from is not None:
-        check_heritage(Path(config.labels_from), Sizes.of(gym.spaces.flatdim(seen), done))
+        check_heritage(Path(config.labels_from), Sizes.of(gym.spaces.flatdim(seen), done, image_shape(seen)))
     settings["segments.steps"] = segment_steps(config, episode_limit(env), frames_per_second(env))
     least = 2 * settings["segments.steps"] * config.n_envs
     if config.steps < least and not is_black_box_id(config.env):
@@ -133,14 +137,16 @@ def shows_page(config: Config) -> bool:
 class Run:
     """The parts of one run while it lasts."""
 
-    def __init__(self, config: Config, folder: RunFolder, dashboard: Dashboard, *, film: bool = False) -> None:
-        self.config, self.folder, self.dashboard = config, folder, dashboard
+    def __init__(
+        self, config: Config, folder: RunFolder, dashboard: Dashboard, interrupts: Interrupts, *, film: bool = False
+    ) -> None:
+        self.config, self.folder, self.dashboard, self.interrupts = config, folder, dashboard, interrupts
         self.service: LabelService | None = None
         self.loop: PreferenceLoop | None = None
         self.callback: PreferenceCallback | None = None
         self._told_at = 0.0
         seeds = Seeds.of(config.seed)
-        venv = make_vec_env(config, number(seeds.envs), film=film)
+        venv = make_vec_env(config, number(seeds.envs), film=film, checked=not config.learns_reward)
         if config.learns_reward:
             venv = PreferenceRewardVecWrapper(venv, config.segments.recent_steps)
             self.loop = PreferenceLoop(
@@ -166,13 +172,13 @@ class Run:
 
     def learn(self) -> None:
         """The one `learn` of the run: schedules are never started twice."""
-        watcher = RolloutWatch(self._tell, self.service)
+        watcher = RolloutWatch(self._tell, self.service, self.interrupts)
         callbacks: list[BaseCallback] = [watcher]
         if self.callback is not None:
             callbacks.append(self.callback)
-        with _interrupted(self.dashboard):
+        with _stopped(self.dashboard):
             self.model.learn(self.config.steps, callback=CallbackList(callbacks))
-            self._finish("finished", "Training has finished.")
+            self._finish("finished", f"See what was learned: rltrainer enjoy {self.folder.path}")
 
     def save(self) -> None:
         """Everything that was learned, to the run folder."""
@@ -181,7 +187,7 @@ class Run:
         self.folder.save_policy(self.model)
         if self.loop is not None:
             if self.loop.phase != "finished":
-                self._finish("stopped", "Training was stopped.")
+                self._finish("stopped", f"What was learned is kept in {self.folder.path}")
             if self.loop.learns_reward:
                 self.folder.save_reward(self.loop.learner.state())
             self.folder.export_labels(self.loop.store)
@@ -195,13 +201,13 @@ class Run:
     def _finish(self, phase: str, message: str) -> None:
         if self.loop is not None:
             self.loop.phase = phase
-            self._tell(
-                {"phase": phase, "message": message, "step": self.model.num_timesteps, "steps": self.config.steps}, at_once=True
-            )
+            taken = max(self.loop.steps, self.model.num_timesteps)  # the warm-up's steps are the loop's at first
+            self._tell({"phase": phase, "message": message, "step": taken, "steps": self.config.steps}, at_once=True)
 
     def _watch(self, progress: Progress) -> None:
-        """The loop's news: while the warm-up waits there are no rollouts that would tell."""
+        """The loop's news: while the warm-up acts and waits there are no rollouts that would tell."""
         if progress.phase == "warmup":
+            self.interrupts.check()
             if self.service is not None:
                 self.service.ensure()
             self._tell(asdict(progress))
@@ -218,14 +224,15 @@ class Run:
 
 
 class RolloutWatch(BaseCallback):
-    """Tells steps per second and the true return at each rollout's end."""
+    """Tells steps per second and the true return at each rollout's end; between two steps a run can be interrupted."""
 
-    def __init__(self, tell: Callable[[dict[str, Any]], None], service: LabelService | None) -> None:
+    def __init__(self, tell: Callable[[dict[str, Any]], None], service: LabelService | None, interrupts: Interrupts) -> None:
         super().__init__()
-        self._tell, self._service = tell, service
+        self._tell, self._service, self._interrupts = tell, service, interrupts
         self._rollout_ends: deque[tuple[float, int]] = deque(maxlen=SPEED_ROLLOUTS)
 
     def _on_step(self) -> bool:
+        self._interrupts.check()
         return True
 
     def _on_rollout_end(self) -> None:
@@ -254,7 +261,7 @@ def callback_for(model: BaseAlgorithm) -> type[PreferenceCallback]:
 
 
 @contextmanager
-def _interrupted(dashboard: Dashboard) -> Iterator[None]:
+def _stopped(dashboard: Dashboard) -> Iterator[None]:
     """Ctrl-C ends the training, not the program."""
     try:
         yield
@@ -265,17 +272,18 @@ def _interrupted(dashboard: Dashboard) -> Iterator[None]:
 # ------------------------------------------------------------------ the envs of a run
 
 
-def make_vec_env(config: Config, seed: int, *, film: bool = False) -> VecEnv:
+def make_vec_env(config: Config, seed: int, *, film: bool = False, checked: bool = True) -> VecEnv:
     """The run's envs, each with a Monitor inside, so that `ep_rew_mean` is the true return.
 
-    film: the first of them takes pictures as it steps, and segments are cut from that one only
+    film:    the first of them takes pictures as it steps, and segments are cut from that one only
+    checked: what they give is checked to be finite; a PreferenceRewardVecWrapper does that itself
     """
     plain = EnvMaker(config.env, config.env_options)
     first = EnvMaker(config.env, config.env_options, config.clips.size) if film else plain
     makers = [first, *[plain] * (config.n_envs - 1)]
     venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
     venv.seed(seed)
-    return GuardedVecEnv(venv, rewards_learned=not config.learns_reward)
+    return GuardedVecEnv(venv, checked=checked)
 
 
 class EnvMaker:
@@ -286,10 +294,12 @@ class EnvMaker:
         self._env, self._options, self._filmed_at = env, options, filmed_at
 
     def __call__(self) -> gym.Env[Any, Any]:
+        if parent_process() is not None:
+            ignore_in_subprocess()
         if self._filmed_at is None:
-            return Monitor(make_env(self._env, self._options))
+            return Monitor(Terse(make_env(self._env, self._options)))
         use_gl()
-        return Monitor(Filmed(make_shown_env(self._env, self._options, self._filmed_at), self._filmed_at))
+        return Monitor(Terse(Filmed(make_shown_env(self._env, self._options, self._filmed_at), self._filmed_at)))
 
 
 def _cost_of_filming(config: Config) -> str:

@@ -171,6 +171,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
             inside = Inside(observation_space, action_space, limit, black_box=True)
         self.seat = RewardSeat(venv.num_envs, inside, recent_steps, venv.get_attr("recorded_steps_per_second", 0)[0])
         self._actions = np.zeros(0)
+        self._films = False
 
     @property
     def recorder(self) -> Recorder:
@@ -179,18 +180,19 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
 
     def reset(self) -> VecEnvObs:
         observations = self.venv.reset()
+        self._films = any("frame" in info for info in self.venv.unwrapped.reset_infos)
         for env, info in enumerate(self.venv.unwrapped.reset_infos):
             self.seat.begin(env, _row(observations, env), info)
         return observations
 
     def step_async(self, actions: Array) -> None:
-        self._actions = actions
+        self._actions = np.array(actions)  # the recorder keeps them
         self.venv.step_async(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, env_rewards, dones, infos = self.venv.step_wait()
-        ended: list[int] = dones.nonzero()[0].tolist()
-        env_rewards = np.asarray(env_rewards, np.float32)  # as DummyVecEnv rounds them, and SubprocVecEnv does not
+        ended: list[int] = dones.nonzero()[0].tolist() if dones.any() else []
+        env_rewards = np.array(env_rewards, np.float32)  # as DummyVecEnv rounds them, and SubprocVecEnv does not
         if "inner_steps" in infos[0]:
             rewards = np.array([self.seat.pay_inner(env, info.pop("inner_steps")) for env, info in enumerate(infos)])
         else:
@@ -208,7 +210,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
             after = after.copy()
             for env in ended:
                 after[env] = flat_observation(space, infos[env]["terminal_observation"])
-        if not any("frame" in info for info in infos):
+        if not self._films:
             return self.seat.pay(self._actions, env_rewards, after)
         steps = zip(self._actions, env_rewards, after, infos, strict=True)
         return np.array(

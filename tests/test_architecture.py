@@ -27,6 +27,8 @@ LADDER = [
     "envs",
     "recording",
     "guard",
+    "terse",
+    "interrupts",
     "wrapper",
     "store",
     "sizes",

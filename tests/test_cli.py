@@ -223,6 +223,7 @@ def test_fit_says_whose_its_unset_settings_are(rltrainer: Command) -> None:
     assert "--reward.members N" in text
     assert "[the run's]" in text
     assert "--env" not in text
+    assert "\n  RUN" not in text, "an argument is no option"
 
 
 def test_import_takes_back_what_export_wrote(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
@@ -297,7 +298,7 @@ def test_help_teaches(rltrainer: Command) -> None:
     for command in ("train", "label", "bot", "evaluate", "enjoy", "fit", "export", "import", "bench", "doctor"):
         assert command in overview.out
         assert rltrainer(command, "--help").code == 0
-    assert "rltrainer train" in overview.out
+    assert "\n  Start here:\n    rltrainer train  " in overview.out
 
 
 def test_every_setting_is_a_flag_with_its_line_and_its_default(rltrainer: Command) -> None:
@@ -307,6 +308,31 @@ def test_every_setting_is_a_flag_with_its_line_and_its_default(rltrainer: Comman
         assert f"--{name.replace('_', '-')}" in text
         assert " ".join(str(field.description).split()) in flat
     assert "[on]" in text
+
+
+def test_bench_has_a_line_for_each_benchmark_and_hands_flags_on(rltrainer: Command) -> None:
+    overview = rltrainer("bench", "--help").out
+    for name in ("labels", "teachers", "peers", "learner", "overhead", "labeler", "clips"):
+        assert f"  {name} " in overview
+    asked = rltrainer("bench", "clips", "--help")
+    assert asked.code == 0
+    assert "--json FILE" in asked.out
+
+
+def test_bench_without_a_checkout_is_one_sentence(rltrainer: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "rltrainer" / "cli.py"))
+    ended = rltrainer("bench", "labels", "--quick")
+    assert ended.code == 2
+    assert (
+        ended.err == "rltrainer: bench is 'labels', and there is no folder benchmarks here; run it in a checkout of rltrainer\n"
+    )
+
+
+def test_without_a_command_there_is_the_overview(rltrainer: Command) -> None:
+    ended = rltrainer()
+    assert ended.code == 2
+    assert ended.err.startswith("Usage:")
+    assert "\n  Start here:\n    rltrainer train " in ended.err
 
 
 def test_the_version_is_told(rltrainer: Command) -> None:
@@ -445,7 +471,7 @@ def test_a_store_of_another_version_is_refused(rltrainer: Command, tmp_path: Pat
     connection.execute("UPDATE meta SET value = '9' WHERE key = 'version'")
     connection.commit()
     connection.close()
-    refused(rltrainer(command, tmp_path / "run"), "is a store of version 9 and this rltrainer reads version 2")
+    refused(rltrainer(command, tmp_path / "run"), "is a store of version 9 and this rltrainer reads version ")
     assert not (tmp_path / "run" / "labels.jsonl").exists()
 
 
@@ -500,6 +526,10 @@ def test_an_env_that_gives_nan_ends_the_run_in_a_sentence_with_everything_saved(
     assert (tmp_path / "run" / "labels.jsonl").exists() == (labeler == "oracle")
 
 
+def test_a_film_for_a_folder_that_is_not_there_is_refused(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
+    refused(rltrainer("enjoy", finished, "--out", tmp_path / "no" / "x.mp4"), "there is no folder", "--out FILE")
+
+
 def test_an_env_that_cannot_be_filmed_is_one_sentence(rltrainer: Command, finished: Path) -> None:
     refused(rltrainer("enjoy", finished), "toys:drift", "render_mode")
     assert not (finished / "enjoy.mp4").exists()
@@ -524,7 +554,7 @@ def test_a_signal_ends_a_run_cleanly_and_keeps_everything(tmp_path: Path, asked:
         str(run),
         *SMALL,
     ]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--steps", "100000000", "--labels", "2000000", "--queries.warmup-share", "0.00001"],
         cwd=TESTS,
         stdin=subprocess.DEVNULL,
@@ -532,15 +562,18 @@ def test_a_signal_ends_a_run_cleanly_and_keeps_everything(tmp_path: Path, asked:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONWARNINGS": "default"},
-    )
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:  # the first news comes with the first rollout
-        said.append(line)
-        if line.startswith("training: "):
-            break
-    process.send_signal(asked)
-    _, rest = process.communicate(timeout=60)
+    ) as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:  # the first news comes with the first rollout
+            said.append(line)
+            if line.startswith("training: "):
+                break
+        process.send_signal(asked)
+        try:
+            _, rest = process.communicate(timeout=60)
+        finally:
+            process.kill()
     text = "".join(said) + rest
     assert process.returncode == 0, text
     assert "Traceback" not in text

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import toys
 
-from rltrainer.core import Answer, Comparison, Query, UserError, Verdict
+from rltrainer.core import Answer, Comparison, Label, Query, Strength, UserError, Verdict
 from rltrainer.queries import STRATEGIES, uniform
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds, number
@@ -36,8 +36,24 @@ def test_only_prefer_names_a_segment(verdict: str, preferred: str | None) -> Non
         Answer(Verdict(verdict), preferred)
 
 
+@pytest.mark.parametrize("verdict", [Verdict.EQUAL, Verdict.SKIP, Verdict.UNDO])
+def test_only_a_preference_has_a_strength(verdict: Verdict) -> None:
+    with pytest.raises(ValueError, match="strength='much': only 'prefer' has one"):
+        Answer(verdict, strength=Strength.MUCH)
+
+
+def test_a_comparison_knows_how_much_better_its_label_said() -> None:
+    segments = {name: toys.segment([[0], [1]], [[0]]) for name in (QUERY.first, QUERY.second)}
+    said = Answer(Verdict.PREFER, QUERY.first, strength=Strength.SLIGHTLY)
+    found = Comparison.of(Label("l", "q", "ada", said), QUERY, lambda name: segments[name])
+    assert found is not None
+    assert found.strength is Strength.SLIGHTLY
+    assert Answer(Verdict.PREFER, QUERY.first).strength is Strength.PLAIN
+
+
 def test_the_answers_words_are_those_of_the_wire() -> None:
     assert [verdict.value for verdict in Verdict] == ["prefer", "equal", "skip", "undo"]
+    assert [strength.value for strength in Strength] == ["slightly", "plain", "much"]
 
 
 def test_a_segments_id_names_its_content() -> None:

@@ -63,6 +63,14 @@ def no_env() -> int:
     return 3
 
 
+def unlicensed() -> gym.Env[Any, Any]:
+    raise ValueError("no licence")
+
+
+def needy(size: int) -> gym.Env[Any, Any]:
+    raise AssertionError(f"was made at {size}")
+
+
 def limited() -> gym.Env[Any, Any]:
     return gym.wrappers.TimeLimit(Counter(), 7)
 
@@ -187,6 +195,8 @@ def test_a_factory_is_found_in_the_working_directory(tmp_path: Any, monkeypatch:
         (f"{HERE}:no_env", {}, "made a int; it must return a gymnasium.Env"),
         (f"{HERE}:Counter", {"begin": 4}, "env_options is {'begin': 4}, which do not fit"),
         ("Pendulum-v1", {"gravity": 4}, "env_options is {'gravity': 4}"),
+        (f"{HERE}:unlicensed", {}, "making it raised ValueError: no licence; mend it"),
+        (f"{HERE}:needy", {}, "making it raised TypeError: needy() missing 1 required positional argument: 'size'"),
     ],
 )
 def test_a_wrong_env_is_refused_in_one_sentence(env: str, options: dict[str, Any], words: str) -> None:

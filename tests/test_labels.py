@@ -14,7 +14,7 @@ import pytest
 import toys
 
 from rltrainer.checkpoint import label_rows
-from rltrainer.core import INHERITED, Answer, Query, UserError, Verdict
+from rltrainer.core import INHERITED, Answer, Query, Strength, UserError, Verdict
 from rltrainer.labels import check_heritage, import_labels, inherit
 from rltrainer.sizes import Sizes
 from rltrainer.store import FILE, Store
@@ -48,7 +48,7 @@ def labelled(store: Store) -> list[Query]:
     store.save_label("e", undone.id, "ada", UNDO)
     store.save_label("f", shared.id, "ada", Answer(Verdict.PREFER, shared.second, {shared.first: (2, 7)}))
     store.save_label("g", shared.id, "bob", Answer(Verdict.PREFER, shared.first))
-    store.save_label("h", changed.id, "ada", Answer(Verdict.PREFER, changed.second))
+    store.save_label("h", changed.id, "ada", Answer(Verdict.PREFER, changed.second, strength=Strength.MUCH))
     return queries
 
 
@@ -170,6 +170,8 @@ BAD = {
     "a verdict that is none": (json.dumps(line(verdict="better")), "line 2: verdict"),
     "a field that is none": (json.dumps(line(note="nice")), "line 2: note"),
     "one segment": (json.dumps(line(segments=["one"])), "line 2: segments"),
+    "a strength that is none": (json.dumps(line(strength="hugely")), "line 2: strength"),
+    "a strong tie": (json.dumps(line(strength="much")), "only 'prefer' has one"),
     "a preference for nothing": (json.dumps(line(verdict="prefer")), "only 'prefer' names a segment"),
     "a preference for another segment": (json.dumps(line(verdict="prefer", preferred="three")), "is not in this query"),
     "a trim that is too long": (json.dumps(line(trims={"one": [0, 999]})), r"trim \[0, 999\)"),

@@ -189,8 +189,8 @@ def test_a_bare_loop_learns_online(rigs: Callable[..., Rig]) -> None:
         if terminated or truncated:
             env.reset()
     assert loop.store.counts() == {"asked": 60, "waiting": 0, "labels": 60, "skipped": 0}
-    assert versions[0] == 1
-    assert versions[-1] > 3
+    assert versions[0] == 8  # a quarter of 60 labels are the first ones, asked two at a time: each answer chooses the next
+    assert versions[-1] > 8
     assert versions == sorted(versions)
     assert np.corrcoef(learned, true)[0, 1] > 0.8
     loop.close()
@@ -496,6 +496,8 @@ def test_the_warm_up_waits_for_a_person(people: Any, monkeypatch: pytest.MonkeyP
 
     def watch(progress: Progress) -> None:
         assert progress.phase == "warmup"
+        if "acts at random" in progress.message:
+            return
         assert "Waiting for the first labels" in progress.message
         waited.append(progress.labels)
         for query in person.store.waiting()[:2]:
@@ -512,8 +514,10 @@ def test_the_warm_up_waits_for_a_person(people: Any, monkeypatch: pytest.MonkeyP
 def test_skipping_in_the_warm_up_brings_other_pairs(people: Any) -> None:
     rounds = 0
 
-    def watch(_: Progress) -> None:
+    def watch(progress: Progress) -> None:
         nonlocal rounds
+        if "acts at random" in progress.message:
+            return
         rounds += 1
         assert rounds < 4
         person.answer_all(SKIP if rounds == 1 else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -13,11 +13,14 @@ import torch
 import toys
 from safetensors.numpy import load, save
 
-from rltrainer.config import Reward
-from rltrainer.core import Array, Comparison, Learner, Segment
-from rltrainer.rewards import LEARNERS, EnsembleLearner, ensemble
-from rltrainer.rewards.ensemble import _held_out_accuracy, preference_loss
+from rltrainer.config import Reward, Ties
+from rltrainer.core import Array, Comparison, Learner, Segment, Strength
+from rltrainer.rewards import LEARNERS, EnsembleLearner, RobustLearner, SurfLearner, ensemble, nets
+from rltrainer.rewards.ensemble import _held_out_accuracy
 from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
+from rltrainer.rewards.likelihood import MARGIN, Answers, first_is_better, preference_loss, probabilities
+from rltrainer.rewards.reliability import chance_rates, noise_of
+from rltrainer.rewards.robust import sorted_out
 
 PUSH = toys.PUSH
 WEIGHTS = (1.0, -2.0, 0.5)
@@ -168,7 +171,7 @@ class TestLearner:
 
         def scribbled(pair: Comparison) -> Comparison:
             first, second = pair.first.observations.copy(), pair.second.observations.copy()
-            first[:2], first[7:], second[10:] = 1e3, -1e3, 1e3  # step t is of rows t and t + 1
+            first[:2], first[7:], second[10:] = 200, 100, 200  # step t is of rows t and t + 1
             actions = pair.first.actions.copy()
             actions[:2], actions[6:] = 50, -50
             return replace(
@@ -245,7 +248,7 @@ class TestLearner:
         for key, value in state.items():
             np.testing.assert_array_equal(value, before[key])
 
-    def test_discrete_actions_and_pictures_are_taken(self, name: str) -> None:
+    def test_discrete_actions_and_bytes_are_taken(self, name: str) -> None:
         space = gym.spaces.Discrete(3, start=-1)
         rng = np.random.default_rng(0)
         segments = [toys.segment(rng.integers(0, 255, (6, 2)), rng.integers(-1, 2, 5), seed=n) for n in range(12)]
@@ -260,7 +263,7 @@ class TestLearner:
         assert np.isfinite(learner.snapshot()(observations.astype(np.uint8), actions, after.astype(np.uint8))).all()
 
     def test_a_linear_reward_is_found_from_sixty_oracle_labels(self, name: str) -> None:
-        learner: Learner = LEARNERS[name](2, PUSH, Reward(), np.random.SeedSequence(1))
+        learner = make(name, seed=1, **Reward().model_dump())
         pairs = oracle_pairs(60)
         for known in (20, 30, 40, 50, 60):  # as they come in during a run
             report = learner.fit(pairs[:known], reference(count=64))
@@ -272,10 +275,14 @@ class TestLearner:
 # ------------------------------------------------------------------ the loss
 
 
-def loss(logit: float, target: float, noise: float) -> float:
-    return float(
-        preference_loss(torch.tensor([logit], dtype=torch.float64), torch.tensor([target], dtype=torch.float64), noise)
-    )
+def answer(target: float, noise: float, strength: Strength = Strength.PLAIN, ties: Ties = "half") -> Answers:
+    """What one comparison says."""
+    first, second = toys.random_segments(2, np.random.default_rng(0))
+    return Answers.of([replace(toys.compare(first, second, target), strength=strength)], noise, ties)
+
+
+def loss(logit: float, target: float, noise: float, strength: Strength = Strength.PLAIN, ties: Ties = "half") -> float:
+    return float(preference_loss(torch.tensor([logit]), answer(target, noise, strength, ties)))
 
 
 def test_a_tie_costs_log_two_when_returns_are_equal() -> None:
@@ -303,23 +310,320 @@ def test_answers_that_are_chance_put_a_floor_under_every_probability() -> None:
 def test_the_gradient_is_not_zero_where_the_model_is_confidently_wrong(logit: float) -> None:
     """Without noise it is sigmoid(x) - target: one whole unit, however far off. A clamped probability gives 0."""
     x = torch.tensor([logit], requires_grad=True)
-    target = torch.tensor([0.0 if logit > 0 else 1.0])
-    preference_loss(x, target, 0.0).sum().backward()  # type: ignore[no-untyped-call]
+    target = 0.0 if logit > 0 else 1.0
+    preference_loss(x, answer(target, 0.0)).sum().backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None
     assert x.grad.item() == pytest.approx(math.copysign(1.0, logit))
 
 
+@pytest.mark.parametrize("ties", get_args(Ties))
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("logit", [-1e4, -3.0, 0.0, 3.0, 1e4])
-@pytest.mark.parametrize("target", [0.0, 0.5, 1.0])
-def test_loss_and_gradient_are_always_numbers(noise: float, logit: float, target: float) -> None:
+@pytest.mark.parametrize(
+    ("target", "strength"), [(0.5, Strength.PLAIN), *((side, strength) for side in (0.0, 1.0) for strength in Strength)]
+)
+def test_loss_and_gradient_are_always_numbers(
+    noise: float, logit: float, target: float, strength: Strength, ties: Ties
+) -> None:
     x = torch.tensor([logit], requires_grad=True)
-    found = preference_loss(x, torch.tensor([target]), noise).sum()
+    found = preference_loss(x, answer(target, noise, strength, ties)).sum()
     found.backward()  # type: ignore[no-untyped-call]
     assert math.isfinite(found.item())
     assert found.item() >= 0
     assert x.grad is not None
     assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("lead", [-3.0, 0.0, 1.1, 6.0])
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_slightly_and_much_better_are_together_what_better_is(lead: float, noise: float) -> None:
+    """P̃(slightly) + P̃(much) = P̃(better): an answer that leaves the strength open is worth what it always was."""
+    parts = [math.exp(-loss(lead, 1.0, noise, strength)) for strength in (Strength.SLIGHTLY, Strength.MUCH)]
+    assert sum(parts) == pytest.approx(math.exp(-loss(lead, 1.0, noise)))
+
+
+def test_the_strengths_part_where_nine_of_ten_would_prefer_the_better_one() -> None:
+    """At R₁ - R₂ = log 9: P(better) = 0.9, P(much) = σ(0) = 0.5, and 0.4 is left for slightly. Chance has 0.1 / 4 of each."""
+    assert math.log(9) == MARGIN
+    assert loss(MARGIN, 1.0, 0.0, Strength.MUCH) == pytest.approx(-math.log(0.5))
+    assert loss(MARGIN, 1.0, 0.0, Strength.SLIGHTLY) == pytest.approx(-math.log(0.4), rel=1e-5)
+    assert loss(MARGIN, 1.0, 0.1, Strength.MUCH) == pytest.approx(-math.log(0.9 * 0.5 + 0.025))
+    assert loss(-MARGIN, 0.0, 0.1, Strength.MUCH) == pytest.approx(-math.log(0.9 * 0.5 + 0.025))
+
+
+def test_slightly_better_pulls_together_what_is_too_far_apart_and_much_better_pushes_on() -> None:
+    """Slightly is likeliest at R₁ - R₂ = m / 2: beyond it the loss rises. Much better is never too far apart."""
+    for strength, sign in ((Strength.SLIGHTLY, 1), (Strength.MUCH, -1), (Strength.PLAIN, -1)):
+        x = torch.tensor([MARGIN / 2 + 1], requires_grad=True)
+        preference_loss(x, answer(1.0, 0.0, strength)).sum().backward()  # type: ignore[no-untyped-call]
+        assert x.grad is not None
+        assert math.copysign(1, x.grad.item()) == sign
+    x = torch.tensor([MARGIN / 2], requires_grad=True)
+    preference_loss(x, answer(1.0, 0.0, Strength.SLIGHTLY)).sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+    assert x.grad.item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_is_said_to_be_much_better_comes_to_lie_farther_ahead() -> None:
+    pairs = oracle_pairs(40)
+    leads = []
+    for strength in (Strength.SLIGHTLY, Strength.MUCH):
+        learner = make("ensemble", fit_steps=100)
+        learner.fit([replace(pair, strength=strength) for pair in pairs], reference())
+        won = [(p.first, p.second) if p.target == 1 else (p.second, p.first) for p in pairs]
+        ahead = learner.member_returns([a for a, _ in won]) - learner.member_returns([b for _, b in won])
+        leads.append(float(ahead.mean()))
+    slight, much = leads
+    assert slight < MARGIN < much
+
+
+def test_a_third_of_the_answers_on_equal_returns_are_ties_under_rao_kupper() -> None:
+    """θ = 2: (θ - 1) / (θ + 1) = 1/3 for a tie, and 1 / (θ + 1) = 1/3 for either side. Chance has a third of each, too."""
+    for noise in (0.0, 0.1):
+        for target in (0.0, 0.5, 1.0):
+            assert loss(0.0, target, noise, ties="rao_kupper") == pytest.approx(math.log(3))
+
+
+def test_a_lead_of_log_two_makes_half_the_answers_preferences_under_rao_kupper() -> None:
+    """π₁ = 2, π₂ = 1, θ = 2: P(first) = 2 / (2 + 2) = 1/2, P(second) = 1 / (1 + 2 · 2) = 1/5, and 3/10 is left for ties."""
+    for target, probability in ((1.0, 0.5), (0.0, 0.2), (0.5, 0.3)):
+        assert loss(math.log(2), target, 0.0, ties="rao_kupper") == pytest.approx(-math.log(probability))
+        assert loss(math.log(2), target, 0.1, ties="rao_kupper") == pytest.approx(-math.log(0.9 * probability + 0.1 / 3))
+        assert loss(-math.log(2), 1 - target, 0.0, ties="rao_kupper") == pytest.approx(-math.log(probability))
+
+
+@pytest.mark.parametrize("lead", [-3.0, 0.0, 1.1, 6.0])
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("ties", get_args(Ties))
+def test_all_answers_together_have_probability_one(lead: float, noise: float, ties: Ties) -> None:
+    answers = [(side, strength) for side in (0.0, 1.0) for strength in (Strength.SLIGHTLY, Strength.MUCH)]
+    answers += [(0.5, Strength.PLAIN)] if ties == "rao_kupper" else []
+    assert sum(math.exp(-loss(lead, target, noise, strength, ties)) for target, strength in answers) == pytest.approx(1)
+
+
+def test_a_tie_pulls_together_what_lies_apart() -> None:
+    """Ties are likeliest at equal returns, under either model."""
+    for ties in get_args(Ties):
+        for lead in (-2.0, 2.0):
+            assert loss(lead, 0.5, 0.1, ties=ties) > loss(0.0, 0.5, 0.1, ties=ties)
+
+
+def test_what_is_foretold_counts_half_of_the_ties() -> None:
+    """At a lead of log 2: 2/3 with ties as half an answer; 1/2 + 0.3 / 2 under Rao-Kupper. Chance is 1/2 either way."""
+    lead = np.array([math.log(2), -math.log(2), np.nan])
+    np.testing.assert_allclose(first_is_better(lead, 0.0), [2 / 3, 1 / 3, np.nan])
+    np.testing.assert_allclose(first_is_better(lead, 0.0, "rao_kupper"), [0.65, 0.35, np.nan])
+    np.testing.assert_allclose(first_is_better(lead, 0.2, "rao_kupper"), [0.8 * 0.65 + 0.1, 0.8 * 0.35 + 0.1, np.nan])
+
+
+def test_ties_bring_returns_nearer_to_each_other_under_rao_kupper() -> None:
+    """Half of the pairs are called equal: those come to lie closer than they do without these answers."""
+    pairs, others = oracle_pairs(40), oracle_pairs(40, seed=1)
+    apart = []
+    for shown in (pairs, pairs + [replace(pair, target=0.5) for pair in others]):
+        learner = make("ensemble", fit_steps=100, ties="rao_kupper")
+        learner.fit(shown, reference())
+        returns = [learner.member_returns([getattr(pair, side) for pair in others]) for side in ("first", "second")]
+        apart.append(float(np.abs(returns[0] - returns[1]).mean()))
+    without, with_ties = apart
+    assert with_ties < 0.7 * without
+
+
+# ------------------------------------------------------------------ labelers
+
+
+def test_who_is_often_wrong_answers_by_chance_twice_as_often() -> None:
+    """Chance is right half of the time. Of 40 answers 10 that cannot be meant: ε = 1/2. The prior, that of all, agrees."""
+    which, meant = np.repeat([0, 1], 40), np.tile([0.0] * 10 + [1.0] * 30, 2)
+    np.testing.assert_allclose(chance_rates(which, meant, np.full(80, 0.5), 2), [0.5, 0.5], atol=0.01)
+
+
+def test_a_coin_is_told_from_who_is_always_right_by_enough_answers() -> None:
+    """Who has given no answer is taken to be like all of them together, and a few answers do not change much."""
+    which, meant = np.repeat([0, 1], 2000), np.concatenate((np.ones(2000), np.tile([0.0, 1.0], 1000)))
+    coin, sure, unknown = chance_rates(1 - which, meant, np.full(4000, 0.5), 3)
+    assert coin > 0.9
+    assert sure < 0.03
+    assert unknown == pytest.approx((coin + sure) / 2, abs=0.01)
+    few = np.concatenate((np.zeros(100, int), np.ones(2, int)))
+    rates = chance_rates(few, np.concatenate((np.ones(100), np.zeros(2))), np.full(102, 0.5), 2)
+    assert rates[1] < 0.3
+
+
+def test_the_best_labelers_noise_is_as_set_and_the_others_is_more() -> None:
+    """The reward is unsure of all answers alike, which counts against nobody. A coin's are worth nothing."""
+    labelers = ["a"] * 500 + ["b"] * 500 + ["c"]
+    meant = np.concatenate((np.tile([0.1, 0.9, 0.9, 0.9, 0.9], 100), np.tile([0.1, 0.9], 250), [np.nan]))
+    noise = noise_of(labelers, meant, np.full(1001, 0.5), 0.1)
+    np.testing.assert_allclose(noise[:500], 0.1)
+    assert (noise[500:1000] > 0.75).all()
+    assert 0.1 < noise[-1] < noise[500]
+    np.testing.assert_allclose(noise_of(labelers, np.full(1001, 0.5), np.full(1001, 0.5), 0.1), 0.1)
+
+
+def test_what_an_answer_would_be_if_meant_and_if_chance() -> None:
+    """A lead of log 3 makes 3/4 of the answers "first". A tie is no answer of its own unless there is a model of it."""
+    first, second = toys.random_segments(2, np.random.default_rng(0))
+    pairs = [toys.compare(first, second, target) for target in (1.0, 0.0, 0.5, 1.0)]
+    meant, share = probabilities(pairs, np.array([math.log(3)] * 3 + [np.nan]))
+    np.testing.assert_allclose(meant, [0.75, 0.25, np.nan, np.nan], rtol=1e-6)
+    np.testing.assert_array_equal(share, [0.5] * 4)
+    meant, share = probabilities(pairs[2:3], np.array([0.0]), "rao_kupper")
+    np.testing.assert_allclose([meant, share], [[1 / 3]] * 2, rtol=1e-6)
+
+
+def of_two_labelers(count: int) -> list[Comparison]:
+    """As many pairs of either: of one who is always right, and of a coin."""
+    rng = np.random.default_rng(0)
+    right = [replace(pair, labeler="right") for pair in oracle_pairs(count)]
+    return right + [replace(p, labeler="coin", target=float(rng.integers(2))) for p in oracle_pairs(count, seed=1)]
+
+
+def test_a_coin_beside_a_labeler_is_found_out_and_harms_less_for_that() -> None:
+    pairs = of_two_labelers(120)
+    together = [replace(pair, labeler="both") for pair in pairs]
+    found, unaware = (make("ensemble", fit_steps=60) for _ in range(2))
+    for _ in range(4):
+        found.fit(pairs, reference())
+        unaware.fit(together, reference())
+    assert isinstance(found, EnsembleLearner)
+    noise = found._batch(pairs, [segment_features(PUSH, s) for s in reference()]).noise
+    assert noise[0] == pytest.approx(0.1)
+    assert noise[-1] > 0.4
+    fresh = oracle_pairs(400, seed=1234)
+    assert accuracy(found, fresh) > accuracy(unaware, fresh) + 0.02
+
+
+def test_who_labels_alone_is_believed_as_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is estimated: the reward is what it always was."""
+    monkeypatch.setattr(ensemble, "noise_of", lambda *_: pytest.fail("there is nobody to compare with"))
+    learner = make("ensemble")
+    for _ in range(2):
+        learner.fit(oracle_pairs(12), reference())
+
+
+# ------------------------------------------------------------------ labels that look wrong
+
+
+def test_a_label_is_left_out_from_a_bound_on_its_loss_on_and_turned_round_where_it_is_surely_wrong() -> None:
+    """ρ = 1: -log 1 + 1/2, and β standard deviations, which are 2: β is 3 at first and 1 after 30 refits. 3 log 10 = 6.9."""
+    losses = np.array([0.0, 0.0, 4.0, 4.0, np.nan])
+    assert sorted_out(losses, 1.0, 0)[0].tolist() == [False, False, True, True, False]  # never more than 0.5 + 3
+    assert sorted_out(losses * 0.75, 1.0, 0)[0].tolist() == [False] * 5
+    left_out, turned = sorted_out(losses, 1.0, 30)  # 0.5 + 2
+    assert left_out.tolist() == [False, False, True, True, False]
+    assert not turned.any()
+    left_out, turned = sorted_out(np.array([0.0, 0.0, 6.8, 7.0, np.nan]), 1.0, 0)
+    assert left_out.tolist() == [False, False, True, False, False]
+    assert turned.tolist() == [False, False, False, True, False]
+
+
+def with_mistakes(count: int, share: float, seed: int = 0) -> tuple[list[Comparison], Array]:
+    """Oracle pairs, and which of them were turned round."""
+    pairs = oracle_pairs(count, seed)
+    wrong = np.random.default_rng(seed).random(count) < share
+    return [replace(p, target=1 - p.target) if turned else p for p, turned in zip(pairs, wrong, strict=True)], wrong
+
+
+def test_what_is_left_out_and_turned_round_is_mostly_wrong_and_reported_as_it_was_given() -> None:
+    """Few are found, of 24 that are wrong, and hardly ever one that is right."""
+    pairs, wrong = with_mistakes(120, 0.2)
+    learner = make("robust", fit_steps=60)
+    assert isinstance(learner, RobustLearner)
+    for _ in range(4):
+        learner.fit(pairs, reference())
+    batch = learner._batch(pairs, [segment_features(PUSH, s) for s in reference()])
+    learned = learner._learned_from(batch)
+    unlike = ((learned.bags != batch.bags).any(axis=0)) | (learned.answers.target != batch.answers.target).numpy()
+    assert unlike.sum() >= 3
+    assert wrong[unlike].mean() > 0.7
+    np.testing.assert_array_equal(batch.answers.target.numpy(), [pair.target for pair in pairs])
+
+
+def test_a_tie_is_never_left_out() -> None:
+    pairs = with_mistakes(60, 0.2)[0] + [replace(pair, target=0.5) for pair in oracle_pairs(20, seed=3)]
+    learner = make("robust", fit_steps=60)
+    assert isinstance(learner, RobustLearner)
+    for _ in range(3):
+        learner.fit(pairs, reference())
+    batch = learner._batch(pairs, [segment_features(PUSH, s) for s in reference()])
+    learned = learner._learned_from(batch)
+    np.testing.assert_array_equal(learned.bags[:, 60:], batch.bags[:, 60:])
+    assert (learned.answers.target[60:] == 0.5).all()
+
+
+# ------------------------------------------------------------------ pairs that nobody judged
+
+
+def surf(**settings: Any) -> SurfLearner:
+    learner = make("surf", **settings)
+    assert isinstance(learner, SurfLearner)
+    return learner
+
+
+def test_a_crop_is_one_window_for_both_sides_of_a_pair_and_leaves_unequal_ones_whole() -> None:
+    """Of 12 steps between 9 (three quarters) and 11 (0.92 of them) are kept, wherever they lie."""
+    mask = torch.ones(200, 2, 12)
+    mask[150:, 1, 6:] = 0
+    cropped = surf()._cropped(mask)
+    assert torch.equal(cropped[150:], mask[150:])
+    assert torch.equal(cropped[:150, 0], cropped[:150, 1])
+    assert set(cropped[:150, 0].sum(dim=-1).tolist()) == {9.0, 10.0, 11.0}
+    assert (cropped[:150, 0].diff(dim=-1).abs().sum(dim=-1) <= 2).all()  # no holes
+    assert set(cropped[:150, 0].argmax(dim=-1).tolist()) == {0, 1, 2, 3}
+
+
+def test_unlabelled_pairs_are_of_what_was_judged_and_of_the_reference_and_of_equal_length() -> None:
+    learner = surf()
+    pairs = [replace(pair, first_range=(3, 7), second_range=(1, 9)) for pair in oracle_pairs(12)]
+    learner._reference = reference(count=24)
+    found = learner._unlabelled(pairs)
+    known = {(s.id, s.whole) for s in learner._reference}
+    known |= {(pair.first.id, (3, 7)) for pair in pairs} | {(pair.second.id, (1, 9)) for pair in pairs}
+    used = {(c.first.id, c.first_range) for c in found} | {(c.second.id, c.second_range) for c in found}
+    assert used <= known
+    assert {end - start for _, (start, end) in used} == {4, 8, 10}
+    for c in found:
+        assert c.first is not c.second
+        assert c.first_range[1] - c.first_range[0] == c.second_range[1] - c.second_range[0]
+
+
+def test_unlabelled_pairs_are_in_no_report() -> None:
+    report = surf().fit(oracle_pairs(20), reference())
+    assert report.comparisons == 20
+    assert report.held_out is not None
+    assert report.held_out.shape == (20,)
+
+
+@pytest.mark.parametrize("at_once", [1, 10_000])
+def test_a_pair_of_which_a_member_is_sure_counts_as_judged_by_it(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient grows by that of softplus(-|lead|) of the crops, over four times as many pairs as are labelled.
+
+    All steps are seen here, so that it can be worked out.
+    """
+    monkeypatch.setattr(nets, "ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(ensemble.Batch, "thinned", lambda batch, picked, _: (batch.rows[picked], batch.mask[picked]))
+    learner = surf(members=2, hidden=(4,))
+    learner._reference = reference()
+    batch = learner._batch(oracle_pairs(8), [segment_features(PUSH, s) for s in reference()])
+    indices = learner._minibatches(batch.bags, 1)[0]  # [M, B]
+    weights = list(learner._nets.parameters())[:-1]
+
+    def gradient(sure: float) -> list[Array]:
+        monkeypatch.setattr("rltrainer.rewards.surf.SURE", sure)
+        learner._rng = np.random.default_rng(0)
+        learner._optimizer.zero_grad()
+        learner._backward(batch, indices)
+        return [weight.grad.clone().numpy() for weight in weights if weight.grad is not None]
+
+    without, everything = gradient(math.inf), gradient(0.0)
+    learner._rng = np.random.default_rng(0)
+    cropped = learner._cropped(batch.mask)
+    chosen = torch.from_numpy(learner._rng.integers(8, len(batch.mask), (2, 32)))
+    whole, part = (learner._lead(batch.rows[chosen], mask[chosen]) for mask in (batch.mask, cropped))
+    by_hand = torch.log1p(torch.exp(-part * whole.detach().sign())).mean(dim=1).sum()
+    for before, after, added in zip(without, everything, torch.autograd.grad(by_hand, weights), strict=True):
+        np.testing.assert_allclose(after - before, added.numpy(), rtol=1e-3, atol=1e-5)
 
 
 # ------------------------------------------------------------------ features and scale
@@ -374,8 +678,7 @@ def known_net(*weights: float, members: int = 1) -> EnsembleLearner:
     """A learner whose nets are one linear layer of these weights on (o, a, o'), and whose scale changes nothing."""
     learner = EnsembleLearner(2, PUSH, Reward(hidden=(), members=members), np.random.SeedSequence(0))
     state = learner.state()
-    (layer,) = [key for key, value in state.items() if value.shape == (members, 5, 1)]
-    state[layer] = np.repeat(np.array(weights, np.float32).reshape(1, -1, 1), members, axis=0)
+    state["nets.weights.0"] = np.repeat(np.array(weights, np.float32).reshape(1, -1, 1), members, axis=0)
     learner.restore(state)
     return learner
 
@@ -397,7 +700,7 @@ def test_padding_and_trimmed_steps_count_for_nothing_in_the_loss() -> None:
     batch = learner._batch(pairs, [np.zeros((1, 5), np.float32)])
     learner._nets.biases[0].data += 7.0  # a bias would show on a padded step
     returns = learner._nets.returns(batch.rows.expand(2, *batch.rows.shape), batch.mask.expand(2, *batch.mask.shape))
-    scaled = [learner._scale(segment_features(PUSH, segment)) for segment in (long, short)]
+    scaled = [learner._sight.scale(segment_features(PUSH, segment)) for segment in (long, short)]
     weights = np.array([1, 10, 100, 1000, 10000])
     by_hand = [
         [(scaled[0] @ weights + 7).sum(), (scaled[1] @ weights + 7).sum()],
@@ -409,7 +712,7 @@ def test_padding_and_trimmed_steps_count_for_nothing_in_the_loss() -> None:
 @pytest.mark.parametrize("at_once", [1, 70, 10_000])
 def test_a_gradient_step_in_parts_is_the_step_of_the_whole_minibatch(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gradient is that of the mean loss of each member's minibatch, worked out row by row; rewards come in parts, too."""
-    monkeypatch.setattr(ensemble, "ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(nets, "ROWS_AT_ONCE", at_once)
     learner = make("ensemble", members=2)
     assert isinstance(learner, EnsembleLearner)
     batch = learner._batch(oracle_pairs(12), [segment_features(PUSH, s) for s in reference()])
@@ -418,16 +721,47 @@ def test_a_gradient_step_in_parts_is_the_step_of_the_whole_minibatch(at_once: in
     chosen = batch.rows[picked]  # [M, B, 2, T, D]
     steps = learner._nets(chosen.flatten(1, 3)).reshape(chosen.shape[:-1])
     returns = (steps * batch.mask[picked]).sum(dim=-1)
-    loss = preference_loss(returns[..., 0] - returns[..., 1], batch.target[picked], 0.1).mean(dim=1).sum()
-    weights = list(learner._nets.parameters())[:-1]  # what the last bias has is rounding: it takes no part in a difference
+    loss = preference_loss(returns[..., 0] - returns[..., 1], batch.answers[picked]).mean(dim=1).sum()
+    offset = learner._nets.offset  # what it has is rounding: it takes no part in a difference
+    weights = [weight for weight in learner._nets.parameters() if weight is not offset]
     wanted = [gradient.numpy() for gradient in torch.autograd.grad(loss, weights)]
-    together = learner._rewards(np.asarray(chosen[0].flatten(0, 2)))
+    together = learner._nets.rewards(np.asarray(chosen[0].flatten(0, 2)))
     learner._descend(batch, indices)
     scale = min(1.0, ensemble.MAX_GRADIENT / float(np.sqrt(sum((gradient**2).sum() for gradient in wanted))))
     for weight, gradient in zip(weights, wanted, strict=True):
         assert weight.grad is not None
         np.testing.assert_allclose(weight.grad.numpy(), gradient * scale, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(together[0], steps[0].detach().flatten().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_gradient_step_sees_a_tenth_of_a_hundred_steps_which_stand_for_all_of_them() -> None:
+    """One step out of each tenth of the range that was judged: of 100 steps ten, of the last 30 the last ten thirds."""
+    learner = make("ensemble", members=2)
+    assert isinstance(learner, EnsembleLearner)
+    whole = toys.segment([[step, 0] for step in range(101)], [[0]] * 100)
+    batch = learner._batch([toys.compare(whole, whole, 1.0, "a", second_range=(70, 100))], [])
+    rows, stands_for = batch.thinned(torch.zeros((2, 16), dtype=torch.int64), np.random.default_rng(0))
+    assert rows.shape == (2, 16, 2, 10, 5)
+    assert stands_for[..., 0, :].unique().tolist() == [10]
+    assert stands_for[..., 1, :].unique().tolist() == [3]
+    seen = (rows[..., 0] * learner._sight.scale.std[0] + learner._sight.scale.mean[0]).round()  # the step's number
+    tenths = torch.arange(10)
+    assert torch.equal((seen[..., 0, :] // 10).long(), tenths.expand(2, 16, 10))
+    assert torch.equal(((seen[..., 1, :] - 70) // 3).long(), tenths.expand(2, 16, 10))
+    assert len(seen[..., 0, 0].unique()) > 3, "which one it is differs"
+
+
+def test_the_linear_part_is_in_every_reward_alike() -> None:
+    """0.5·o₁ − 2·a beside layers that pay nothing: in the nets, in returns, and in the reward that is handed out."""
+    learner = EnsembleLearner(2, PUSH, Reward(members=2), np.random.SeedSequence(0))
+    state = learner.state()
+    state |= {name: np.zeros_like(value) for name, value in state.items() if name.startswith("nets.")}
+    state["nets.linear"][:, :, 0] = [0.5, 0, -2, 0, 0]
+    learner.restore(state)
+    segment = toys.segment([[4, 1], [2, 9], [0, 0]], [[1], [3]])  # 2 − 2 = 0; 1 − 6 = −5
+    np.testing.assert_allclose(learner.member_returns([segment]), [[-5], [-5]])
+    paid = learner.snapshot()(segment.observations[:-1], segment.actions, segment.observations[1:])
+    np.testing.assert_allclose(paid, [0, -5], atol=1e-6)
 
 
 def test_a_label_stays_in_the_bootstrap_it_was_drawn_for() -> None:
@@ -482,7 +816,7 @@ def test_the_numpy_snapshot_is_the_torch_nets(hidden: tuple[int, ...]) -> None:
 
     def by_torch(data: Array) -> Array:
         with torch.no_grad():
-            return np.asarray(learner._nets(torch.from_numpy(learner._scale(data)).expand(3, -1, -1)).double())
+            return np.asarray(learner._nets(torch.from_numpy(learner._sight.scale(data)).expand(3, -1, -1)).double())
 
     on_reference = by_torch(np.concatenate([segment_features(PUSH, s) for s in batch]))
     mean, std = on_reference.mean(axis=1, keepdims=True), on_reference.std(axis=1, keepdims=True)

@@ -521,6 +521,22 @@ def test_every_acked_label_is_there_once_though_the_service_is_killed(tmp_path: 
 
 
 @needs_proc
+def test_a_page_hears_how_the_run_ended_from_a_service_that_ends_with_it(tmp_path: Path) -> None:
+    store = new_run(tmp_path / "run", 1)
+    with service(tmp_path / "run") as (process, url):
+
+        async def judge() -> None:
+            async with page(url) as ada:
+                await ada.until("status", phase="starting")
+                store.log("progress", phase="finished", message="See what was learned", step=9)
+                process.send_signal(signal.SIGTERM)
+                await ada.until("status", phase="finished", step=9)
+
+        asyncio.run(judge())
+    store.close()
+
+
+@needs_proc
 def test_a_service_that_is_told_to_end_says_goodbye_and_leaves_nothing_behind(tmp_path: Path) -> None:
     store = new_run(tmp_path / "run", 4)
     with service(tmp_path / "run") as (process, url):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rltrainer.config import Config
-from rltrainer.core import Answer, Label, Query, Range, Verdict
+from rltrainer.core import Answer, Label, Query, Range, Strength, Verdict
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.dealing import AHEAD
 from rltrainer.labeling.effects import (
@@ -1079,3 +1079,22 @@ def test_a_page_holds_no_more_than_it_should() -> None:
         house.label(page, f"q{number}")
         house.tick()
     assert len(house.pushed(page)) == 20 + AHEAD
+
+
+# ------------------------------------------------------------------ strength
+
+
+def test_how_much_better_a_clip_is_reaches_the_store() -> None:
+    house = House(SIX)
+    page = house.page()
+    house.label(page, "q1", strength="slightly")
+    (saved,) = house.all(SaveLabel)
+    assert saved.answer == Answer(Verdict.PREFER, "q1-a", {}, Strength.SLIGHTLY)
+
+
+def test_a_tie_of_some_strength_is_refused_in_a_sentence() -> None:
+    house = House(SIX)
+    page = house.page()
+    house.label(page, "q1", "equal", strength="much")
+    assert house.all(SaveLabel) == []
+    assert [message.reason for message in house.said(page, wire.Refused)] == ["only 'prefer' has a strength"]

@@ -15,7 +15,7 @@ import pytest
 import toys
 
 from rltrainer.checkpoint import label_rows
-from rltrainer.core import Answer, Query, Segment, UserError, Verdict
+from rltrainer.core import Answer, Query, Segment, Strength, UserError, Verdict
 from rltrainer.store import FILE, VERSION, Store, journal_mode
 
 EQUAL, SKIP, UNDO = Answer(Verdict.EQUAL), Answer(Verdict.SKIP), Answer(Verdict.UNDO)
@@ -217,6 +217,15 @@ def test_a_changed_answer_is_a_new_revision_and_the_old_one_stays_on_record(stor
     assert store.labels() == [old, new]
     assert store.standing_labels() == [new]
     assert store.labels(since=old.seq) == [new]
+
+
+def test_each_revision_says_how_much_better_its_segment_is(store: Store, queries: list[Query]) -> None:
+    query = queries[0]
+    said = [Answer(Verdict.PREFER, query.first, strength=strength) for strength in Strength]
+    for number, answer in enumerate(said):
+        store.save_label(str(number), query.id, "ada", answer)
+    assert [label.answer for label in store.labels()] == said
+    assert store.standing_labels()[0].answer.strength is Strength.MUCH
 
 
 def test_an_undo_takes_the_label_back_and_the_query_waits_again(store: Store, queries: list[Query]) -> None:

@@ -151,6 +151,39 @@ def image_env() -> gym.Env[Any, Any]:
     return Spaced(spaces.Box(0, 255, (36, 36, 3), np.uint8), PUSH)
 
 
+class Spot(gym.Env[Any, Any]):
+    """Pictures of a bright spot on a noisy ground that goes where it is pushed; the further right, the more is paid."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012 - as Gymnasium declares it
+    action_space = spaces.Discrete(5)
+    moves = np.array([(0, 0), (0, 2), (0, -2), (2, 0), (-2, 0)])
+
+    def __init__(self, side: int = 24, *, channels_first: bool = False) -> None:
+        self.side, self.channels_first = side, channels_first
+        self.observation_space = spaces.Box(0, 255, (1, side, side) if channels_first else (side, side, 1), np.uint8)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
+        super().reset(seed=seed)
+        self.place = self.np_random.integers(0, self.side - 3, 2)
+        return self.seen(), {}
+
+    def step(self, action: Any) -> Step:
+        self.place = np.clip(self.place + self.moves[int(action)], 0, self.side - 4)
+        return self.seen(), 2 * float(self.place[1]) / (self.side - 4) - 1, False, False, {}
+
+    def seen(self) -> Array:
+        """The spot is 4 x 4 pixels of 255, its corner at `place` (row, column); the ground is below 60."""
+        picture = self.np_random.integers(0, 60, (self.side, self.side), np.uint8)
+        row, column = self.place
+        picture[row : row + 4, column : column + 4] = 255
+        return picture[None] if self.channels_first else picture[..., None]
+
+
+def spot(length: int = 30, **options: Any) -> gym.Env[Any, Any]:
+    """A Spot of `length` steps an episode."""
+    return gym.wrappers.TimeLimit(Spot(**options), length)
+
+
 def tuple_action_env() -> gym.Env[Any, Any]:
     """Actions that we cannot take."""
     return Spaced(PUSH, spaces.Tuple((PUSH, PUSH)))

@@ -48,7 +48,7 @@ export class ClipCard {
     for (const which of /** @type {const} */ (["first", "end"])) {
       const grip = this[which];
       grip.addEventListener("input", () => trim(which, Number(grip.value)));
-      // after a drag the arrow keys choose again; a keyboard user keeps the focus
+      // after a drag the arrow keys choose again; by keyboard the focus stays
       grip.addEventListener("pointerup", () => grip.blur());
       grip.addEventListener("keydown", ({ key }) => (key === "Escape" || key === "Enter") && grip.blur());
     }
@@ -90,7 +90,7 @@ export class ClipCard {
   flash(badge) {
     this.badge.textContent = badge;
     this.root.classList.remove("chosen");
-    void this.root.offsetWidth; // a class taken off and put on in one go would not start its animation again
+    void this.root.offsetWidth; // taken off and put on in one go, a class would not animate again
     this.root.classList.add("chosen");
   }
 

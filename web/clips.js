@@ -23,7 +23,7 @@ export async function decodeClip(header, bytes) {
   throw new Error(`clip ${header.segment_id} has ${frames.length} frames, not ${header.frames}`);
 }
 
-/** By WebCodecs; null where there is none (an old browser, a page that is not served securely) or it can't. @param {Uint8Array} bytes */
+/** By WebCodecs; null where there is none (an old browser, no secure page) or it can't. @param {Uint8Array} bytes */
 async function withDecoder(bytes) {
   if (!("VideoDecoder" in globalThis)) return null;
   const { codec, description, width, height, samples } = demux(bytes);
@@ -70,7 +70,7 @@ async function withVideo({ frames: count, frame_rate: rate, width, height }, byt
   }
 }
 
-/** A seek may be said to be over before its picture is there. @param {HTMLVideoElement} video @param {number} time @param {number} slack */
+/** A seek may end before its picture is there. @param {HTMLVideoElement} video @param {number} time @param {number} slack */
 async function seek(video, time, slack) {
   const sought = happens(video, "seeked");
   let late = false;

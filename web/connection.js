@@ -3,7 +3,7 @@
 
 import { WireError, hello, parse, unpackPair } from "./wire.js";
 
-/** A label that is not acked for this long means that the line is dead without saying so (a closed lid). */
+/** A label not acked for this long: the line is dead without saying so (a closed lid). */
 const ACK_PATIENCE_MS = 12_000;
 /** A connection that has lasted this long starts the backoff anew. */
 const STEADY_MS = 5_000;

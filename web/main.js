@@ -73,7 +73,7 @@ function dispatch(event) {
   wake();
 }
 
-/** Which pairs' pictures are worth their memory: the one to answer, the one on screen, the next; then some ahead and behind. */
+/** Pairs whose pictures are worth their memory: to answer, on screen, the next; then some ahead and behind. */
 function settleShelf() {
   const seen = onScreen(state);
   const [first, ...ahead] = state.pairs;
@@ -189,7 +189,7 @@ function frame(now) {
   if (player.tick(now, { playing, speed: rules?.speed ?? 1, ranges: [rangeOf(state, pair, 0), rangeOf(state, pair, 1)] })) wake();
 }
 
-/** Put the next pair on screen once its pictures are there; until then the last one stays, and no key answers. @param {number} now */
+/** Put the next pair on screen once its pictures are there; until then the last one stays, deaf to keys. @param {number} now */
 function swap(now) {
   const pair = state.pairs[0];
   const pictures = pair && shelf.pictures(pair.queryId);

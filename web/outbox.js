@@ -61,7 +61,7 @@ export class Outbox {
   }
 }
 
-/** Brings labels from the state's outbox to disk and then to the service, in order, each once for each connection. */
+/** Brings labels from the state's outbox to disk, then to the service, in order, once for each connection. */
 export class Delivery {
   #owner = "";
   /** @type {Set<string>} */ #stored = new Set();

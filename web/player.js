@@ -1,7 +1,7 @@
 // @ts-check
 /** Two clips on one clock, each on its canvas. */
 
-/** A moment of rest at the end of the loop, so that the end can be seen (seconds of clip time). */
+/** A rest at the end of the loop, so that the end can be seen (seconds of clip time). */
 const REST_SECONDS = 0.35;
 /** How long a clip shows the frame at a trim handle that has just moved. */
 const PEEK_MS = 450;

@@ -12,11 +12,11 @@ export const LOCK_MS = 250;
 export const HISTORY = 10;
 /** A watched pair stays on screen at least this long. */
 export const WATCH_MS = 2500;
-/** Watched pairs that wait; older ones are dropped, so that the page shows what happens now. */
+/** Watched pairs that wait: the page shows what happens now. */
 export const WATCH_QUEUE = 4;
 /** The settings panel at rest. */
 const CLOSED = { open: false, pending: false, error: "" };
-/** Ids of answered pairs kept, so that a pair sent twice is not shown twice. */
+/** Ids of answered pairs kept: one sent twice is not shown twice. */
 const ANSWERED = 500;
 
 /**
@@ -287,11 +287,13 @@ export function stage(state) {
   if (state.trouble) return "error";
   if (state.link.phase === "denied") return "denied";
   if (!state.welcome) return "connecting";
-  if (state.pairs.length) return state.shown ? "clips" : state.history.length ? "empty" : "loading";
-  if (state.link.phase !== "open") return "offline";
   const phase = state.status?.phase ?? "starting";
-  if (phase === "finished" || phase === "stopped") return phase;
-  return phase === "training" ? "empty" : "waiting";
+  const over = phase === "finished" || phase === "stopped" ? phase : null;
+  const open = state.link.phase === "open";
+  if (over && !open) return over; // the service went, too
+  if (state.pairs.length) return state.shown ? "clips" : state.history.length ? "empty" : "loading";
+  if (!open) return "offline";
+  return over ?? (phase === "training" ? "empty" : "waiting");
 }
 
 // ---- small steps

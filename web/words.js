@@ -16,10 +16,12 @@ export function counted(count, noun) {
 }
 
 /** @type {Words} */
-export function linkWords({ link, now }) {
+export function linkWords(state) {
+  const { link, now } = state;
   if (link.phase === "open") return "Connected";
   if (link.phase === "denied") return "Not allowed: ask for a new link";
   if (link.phase === "connecting") return "Connecting";
+  if (["finished", "stopped"].includes(stage(state))) return "Not connected";
   return `Reconnecting in ${Math.max(1, Math.ceil((link.retryAt - now) / 1000))} s`;
 }
 
@@ -135,8 +137,8 @@ const WORDS = {
     return { title: "You are up to date", text: "Training goes on; the next pair comes by itself." };
   },
   offline: (state) => ({ title: "Connection lost", text: `${unsent(state)}${linkWords(state)}.`, retry: "Try now" }),
-  finished: (state) => ({ title: "Training has finished", text: state.status?.message || "Thank you." }),
-  stopped: (state) => ({ title: "Training was stopped", text: state.status?.message || "All answers are saved." }),
+  finished: (state) => ({ title: "Training has finished", text: `${unsent(state)}${state.status?.message || "Thank you."}` }),
+  stopped: (state) => ({ title: "Training was stopped", text: `${unsent(state)}${state.status?.message || ""}` }),
   denied: ({ link }) => ({
     title: "This link is not allowed",
     text: `${link.reason || "Open the link that rltrainer printed."} If that does not help, ask for a new link.`,

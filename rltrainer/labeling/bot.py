@@ -89,7 +89,11 @@ class Bot:
         if not self._may.get(said.verdict, True):
             said = Answer(Verdict.PREFER, (first, second)[self._rng.integers(2)].id)
         return wire.LabelMessage(
-            label_id=uuid.uuid4().hex, query_id=header.query_id, verdict=said.verdict, preferred=said.preferred
+            label_id=uuid.uuid4().hex,
+            query_id=header.query_id,
+            verdict=said.verdict,
+            preferred=said.preferred,
+            strength=said.strength,
         )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from rltrainer.core import Verdict
+from rltrainer.core import Strength, Verdict
 
 PROTOCOL = 1
 INBOUND_LIMIT = 16 * 1024
@@ -39,7 +39,10 @@ class Hello(Message):
 
 
 class LabelMessage(Message):
-    """One answer. `label_id` is made by the page; a resend carries the same one. Trims are frames [first, end) of a clip."""
+    """One answer. `label_id` is made by the page; a resend carries the same one. Trims are frames [first, end) of a clip.
+
+    A page that has no way to say how much better the preferred clip is leaves `strength` out.
+    """
 
     type: Literal["label"] = "label"
     label_id: Id
@@ -47,6 +50,7 @@ class LabelMessage(Message):
     verdict: Annotated[Verdict, Field(strict=False)]
     preferred: Id | None = None
     trims: Annotated[dict[Id, Annotated[FrameRange, Field(strict=False)]], Field(max_length=2)] = Field(default_factory=dict)
+    strength: Annotated[Strength, Field(strict=False)] = Strength.PLAIN
 
 
 class SettingsMessage(Message):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rltrainer.config import Config
-from rltrainer.core import UserError, Verdict
+from rltrainer.core import Strength, UserError, Verdict
 from rltrainer.labeling.messages import LabelMessage, Rules
 
 CHANGEABLE = (
@@ -50,6 +50,7 @@ def objection(message: LabelMessage, config: Config) -> str | None:
         "trimming is off in this run (labeling.allow_editing)": message.trims and not labeling.allow_editing,
         "an undo has no trims": message.trims and verdict is Verdict.UNDO,
         "'prefer' names a segment, and nothing else does": (verdict is Verdict.PREFER) != names_one,
+        "only 'prefer' has a strength": verdict is not Verdict.PREFER and message.strength is not Strength.PLAIN,
     }
     return next((rule for rule, is_broken in broken.items() if is_broken), None)
 

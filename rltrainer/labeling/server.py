@@ -217,9 +217,10 @@ class Service:
         return page_url(address.host, port, token)
 
     async def _close(self, server: Server, jobs: asyncio.Task[None]) -> None:
-        """Commit what was sent, and close connections with 1001."""
+        """Commit what was sent, say how the run stands, and close connections with 1001."""
         self._closing = True
         self._noticed.set()
+        self._jobs.put_nowait("report")
         await self._finish_jobs(jobs)
         server.close()
         with contextlib.suppress(TimeoutError):  # a browser may hold a connection that it never uses

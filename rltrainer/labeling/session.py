@@ -247,9 +247,8 @@ class Session:
         except ValueError as error:
             return self._drop(saving, str(error))
         saving.awaits_clips = False
-        return [
-            SaveLabel(message.label_id, message.query_id, saving.labeler, Answer(message.verdict, message.preferred, trims))
-        ]
+        answer = Answer(message.verdict, message.preferred, trims, message.strength)
+        return [SaveLabel(message.label_id, message.query_id, saving.labeler, answer)]
 
     def _drop(self, saving: Saving, reason: str) -> list[Effect]:
         """Refuse a label that was on its way."""

@@ -53,9 +53,8 @@ class PreferenceCallback(BaseCallback):
         self._beside.wait()
 
     def _on_step(self) -> bool:
-        for info in self.locals["infos"]:
-            if "learned_return" in info:
-                self._learned_returns.append(info["learned_return"])
+        if self.locals["dones"].any():
+            self._learned_returns.extend(info["learned_return"] for info in self.locals["infos"] if "learned_return" in info)
         return True
 
     def _on_rollout_end(self) -> None:

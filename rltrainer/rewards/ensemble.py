@@ -4,85 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rltrainer.config import Reward
-from rltrainer.core import Array, Comparison, FitReport, Segment
-from rltrainer.rewards.features import Scale, features, segment_features
+from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment
+from rltrainer.rewards.likelihood import Answers, first_is_better, preference_loss, probabilities
+from rltrainer.rewards.nets import rows_at_once
+from rltrainer.rewards.pictures import PickedRows, Pictures, Shape
+from rltrainer.rewards.reliability import noise_of
+from rltrainer.rewards.vectors import Vectors
 
-SLOPE = 0.01
 MAX_GRADIENT = 10.0
-FIRST_OUTPUT = 0.1
-"""Share of the usual size that the last layer begins with: a step pays as any other until labels say otherwise. What a net
-happens to begin with stays where no label contradicts it, and an agent that lives on it gives up what lies farther ahead."""
-OFFSET_RATE = 30
+LINEAR_RATE = 10
+"""The linear part learns so many times quicker than the layers: what it explains, they need not. Swimmer's forward speed is a
+small part of how its joints swing about, and layers alone took hundreds of labels to tell the two apart."""
+OFFSET_RATE = 100
 """The offset is what being alive pays over being over, one number that explains most of the labels on ends. It learns so many
-times quicker than the weights, which else make up for it by paying some steps more than others. CartPole-v1, 100 labels, 100k
+times quicker than the layers, which else make up for it by paying some steps more than others. CartPole-v1, 100 labels, 100k
 steps, seeds 100 to 103, with neither: 500, 500, 125, 500; with the smaller layer: 496, 500, 279, 500; with both: 500 each."""
+THINNED = 10
+"""Steps of a segment that one gradient step sees: neighbours say much the same, and more gradient steps say more."""
 FIRST_FIT = 4
 """The first refit starts from nothing and may take this many times the steps."""
-ROWS_AT_ONCE = 1600
-"""Rows of each member that go through the nets together: what becomes of them stays in the processor's cache."""
-
-
-def preference_loss(logits: Tensor, target: Tensor, noise: float) -> Tensor:
-    """Cross-entropy of the answers under P̃ = (1 − ε) σ(R₁ − R₂) + ε / 2 (Christiano et al. 2017, eq. 1 and section 2.2.3).
-
-    logits: R₁ − R₂, [...]; target: P(first is better), [...]; noise: ε, the share of answers taken to be chance
-    """
-    floor = torch.tensor(noise / 2).log()
-    first = torch.logaddexp(math.log1p(-noise) + F.logsigmoid(logits), floor)
-    second = torch.logaddexp(math.log1p(-noise) + F.logsigmoid(-logits), floor)
-    return -(target * first + (1 - target) * second)
-
-
-class EnsembleReward:
-    """The mean of M nets, each of root mean square 1 on the reference batch of its refit.
-
-    In NumPy and with few calls: for the few rows of one step that is several times quicker than torch.
-    """
-
-    def __init__(
-        self,
-        version: int,
-        action_space: gym.Space[Any],
-        scale: Scale,
-        layers: Sequence[tuple[Array, Array]],
-    ) -> None:
-        """layers: (weight [M, in, out], bias [M, 1, out]) of each layer, the last one to [M, in, 1]"""
-        self.version = version
-        self._space = action_space
-        self._low, self._high = scale.bounds
-        first, *others = (weight for weight, _ in layers)
-        weights = [np.concatenate(list(first / scale.std[:, None]), axis=1), *map(_block_diagonal, others)]
-        biases = [bias.reshape(-1) for _, bias in layers]
-        shift = scale.mean @ weights[0]
-        weights[-1], biases[-1] = weights[-1].mean(axis=1), biases[-1].mean()  # the mean of the members is linear, too
-        if not others:
-            shift = shift.mean()
-        self._first = np.ascontiguousarray(weights[0], np.float32)  # [D, M · H]
-        self._bias = np.asarray(biases[0] - shift, np.float32)
-        self._rest = list(zip(weights[1:], biases[1:], strict=True))
-
-    def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
-        rows = features(self._space, observations, actions, next_observations)
-        np.maximum(rows, self._low, out=rows)
-        np.minimum(rows, self._high, out=rows)
-        hidden = rows @ self._first  # [N, M · H]
-        hidden += self._bias
-        for weight, bias in self._rest:
-            np.maximum(hidden, SLOPE * hidden, out=hidden)
-            hidden = hidden @ weight
-            hidden += bias
-        return hidden.astype(np.float64)  # [N]
+BYTES_AT_ONCE = 2**26
+"""Observations of the segments that are judged together: of pictures a few dozen segments are as many."""
 
 
 def _root_mean_square(values: Array) -> Array:
@@ -90,91 +42,69 @@ def _root_mean_square(values: Array) -> Array:
     return np.asarray(np.sqrt(np.square(values).mean(axis=-1)))
 
 
-def _block_diagonal(weight: Array) -> Array:
-    """One matrix [M · H, M · H'] in place of M of them: more products, one call."""
-    members, fan_in, fan_out = weight.shape
-    whole = np.zeros((members, fan_in, members, fan_out), np.float32)
-    whole[np.arange(members), :, np.arange(members)] = weight
-    return whole.reshape(members * fan_in, members * fan_out)
-
-
-class Nets(torch.nn.Module):
-    """M multi-layer perceptrons as one batched tensor per layer."""
-
-    def __init__(self, members: int, sizes: Sequence[int], generator: torch.Generator) -> None:
-        super().__init__()
-        self.weights = torch.nn.ParameterList()
-        self.biases = torch.nn.ParameterList()
-        for fan_in, fan_out in pairwise(sizes):
-            bound = (FIRST_OUTPUT if fan_out == 1 else 1) / math.sqrt(fan_in)
-            weight = torch.empty(members, fan_in, fan_out).uniform_(-bound, bound, generator=generator)
-            self.weights.append(torch.nn.Parameter(weight))
-            self.biases.append(torch.nn.Parameter(torch.zeros(members, 1, fan_out)))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Rewards [M, N] of rows [M, N, D]."""
-        return torch.baddbmm(self.biases[-1], self._hidden(rows), self.weights[-1]).squeeze(-1)
-
-    def returns(self, rows: Tensor, mask: Tensor) -> Tensor:
-        """Sums [M, B, 2] of the rewards of rows [M, B, 2, T, D], each times its mask [M, B, 2, T].
-
-        The last layer is linear, so it is given the sum over the steps: T times fewer rows.
-        """
-        hidden = self._hidden(rows.flatten(1, 3)).reshape(*mask.shape, -1)  # [M, B, 2, T, H]
-        summed = (mask.unsqueeze(-2) @ hidden).squeeze(-2).flatten(1, 2)  # [M, B · 2, H]
-        bias = self.biases[-1] * mask.sum(dim=-1).flatten(1).unsqueeze(-1)
-        return torch.baddbmm(bias, summed, self.weights[-1]).reshape(mask.shape[:-1])
-
-    def _hidden(self, rows: Tensor) -> Tensor:
-        """What the last layer is given, [M, N, H], of rows [M, N, D]."""
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            rows = F.leaky_relu_(torch.baddbmm(bias, rows, weight), SLOPE)
-        return rows
-
-
 @dataclass
 class Batch:
-    """All comparisons as tensors: rows [N, 2, T, D] (scaled), mask [N, 2, T], target [N], bags [M, N].
+    """All comparisons: rows [N, 2, T, D] (scaled), mask [N, 2, T], answers [N], noise [N], bags [M, N].
 
-    The mask leaves out what was trimmed, and the time after an episode's end, which pays 0; `ends` says if there is any.
+    noise is the share of such answers that is taken to be chance. The mask leaves out what was trimmed, and the time after an
+    episode's end, which pays 0; `ends` says if there is any. Rows and mask may go on with pairs that have no answer.
     """
 
-    rows: Tensor
+    rows: Tensor | PickedRows
     mask: Tensor
-    target: Tensor
+    answers: Answers
+    noise: Array
     bags: Array
     ends: bool
 
     def __len__(self) -> int:
-        return len(self.target)
+        return len(self.answers)
+
+    def thinned(self, picked: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """K steps of each side of comparisons [...], and how many each stands for: [..., 2, K, D], [..., 2, K].
+
+        One out of each K-th of the judged steps; what they sum up to is right on average.
+        """
+        first, lengths = (part[picked].unsqueeze(-1) for part in self._spans)  # [..., 2, 1]
+        count = min(THINNED, self.mask.shape[-1])  # K
+        jitter = torch.from_numpy(rng.random((*picked.shape, 1, count)))
+        at = first + (torch.arange(count) + jitter) * lengths / count
+        sides = torch.arange(2).unsqueeze(-1)
+        return self.rows[picked[..., None, None], sides, at.long()], (lengths / count).expand(at.shape)
+
+    @cached_property
+    def _spans(self) -> tuple[Tensor, Tensor]:
+        """The first judged step and how many there are, of each side, [N, 2]."""
+        return self.mask.argmax(dim=-1), self.mask.sum(dim=-1)
 
     @property
     def at_once(self) -> int:
         """Comparisons whose rows go through the nets together."""
-        return max(1, ROWS_AT_ONCE // (2 * self.rows.shape[2]))
+        return max(1, rows_at_once(self.rows.shape[3]) // (2 * self.rows.shape[2]))
 
 
 class EnsembleLearner:
     """Fits the ensemble. Each member learns from a bootstrap of the labels and is judged on those left out of it."""
 
     def __init__(
-        self, observation_size: int, action_space: gym.Space[Any], settings: Reward, seed: np.random.SeedSequence
+        self, observed: int | Shape, action_space: gym.Space[Any], settings: Reward, seed: np.random.SeedSequence
     ) -> None:
+        """observed: O of flattened observations, or the shape of a picture: its rows go through convolutions"""
         self.version = 0
         self._settings = settings
-        self._space = action_space
+        self._sight = Vectors(observed, action_space) if isinstance(observed, int) else Pictures(observed, action_space)
         self._rng = np.random.default_rng(seed)
-        sizes = (2 * observation_size + gym.spaces.flatdim(action_space), *settings.hidden, 1)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**63)))
-        self._nets = Nets(settings.members, sizes, generator)
-        *others, offset = self._nets.parameters()
+        self._nets = self._sight.nets(settings, generator)
+        linear, offset = self._nets.linear, self._nets.offset
+        others = [weights for weights in self._nets.parameters() if weights is not offset and weights is not linear]
         groups: list[dict[str, Any]] = [
             {"params": others, "weight_decay": 1e-2},
+            {"params": [linear], "lr": LINEAR_RATE * settings.learning_rate, "weight_decay": 0.0},
             # where no episode ends its gradient is rounding alone, which must not move it: hence eps
             {"params": [offset], "lr": OFFSET_RATE * settings.learning_rate, "weight_decay": 0.0, "eps": 1e-4},
         ]
         self._optimizer = torch.optim.AdamW(groups, settings.learning_rate, fused=True)
-        self._scale = Scale(np.zeros(sizes[0], np.float32), np.ones(sizes[0], np.float32))
         self._output = (np.zeros(settings.members), np.ones(settings.members))  # offset and scale of each member
         self._overall = 1.0  # scale of the members' mean
         self._bags: dict[tuple[str, str], Array] = {}
@@ -184,35 +114,37 @@ class EnsembleLearner:
     def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
         """A bounded number of gradient steps on all comparisons so far, from where the last refit ended."""
         shown = reference or [segment for c in comparisons for segment in (c.first, c.second)]
-        rows = [segment_features(self._space, segment) for segment in shown]
+        rows = [self._sight.rows(segment) for segment in shown]
         batch = self._batch(comparisons, rows)
         most = self._settings.fit_steps * (FIRST_FIT if self.version == 0 else 1)
-        for indices in self._minibatches(batch.bags, most):
-            self._descend(batch, indices)
+        learned = self._learned_from(batch)
+        for indices in self._minibatches(learned.bags, most):
+            self._descend(learned, indices)
         self._anchor(np.concatenate(rows), batch)
         self.version += 1
         return self._report(batch)
 
+    def _learned_from(self, batch: Batch) -> Batch:
+        """What a refit learns from, of the batch that it reports on: for learners that don't take every answer as it is."""
+        return batch
+
     def _batch(self, comparisons: Sequence[Comparison], reference: Sequence[Array]) -> Batch:
-        """The comparisons as tensors, on a scale of their own and the reference's rows."""
-        sides = [
-            [
-                segment_features(self._space, c.first)[slice(*c.first_range)],
-                segment_features(self._space, c.second)[slice(*c.second_range)],
-            ]
-            for c in comparisons
-        ]
-        shown = np.concatenate([rows for pair in sides for rows in pair])
-        self._scale = Scale.of([*reference, shown])
-        lengths = np.array([[len(rows) for rows in pair] for pair in sides])
-        mask = np.arange(lengths.max()) < lengths[..., None]  # [N, 2, T]
-        data = np.zeros((*mask.shape, shown.shape[1]), np.float32)
-        data[mask] = self._scale(shown)
+        """The comparisons, on a scale of their own and the reference's rows."""
+        return self._answered(comparisons, *self._sight.stack(comparisons, reference))
+
+    def _answered(self, comparisons: Sequence[Comparison], rows: Tensor | PickedRows, mask: Tensor) -> Batch:
+        """The batch of these comparisons, each answer taken to be chance as often as those of its labeler are."""
         bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
-        target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
+        noise, ties = np.full(len(comparisons), self._settings.label_noise), self._settings.ties
         ends = any(c.first_range[1] > len(c.first.actions) or c.second_range[1] > len(c.second.actions) for c in comparisons)
-        return Batch(torch.from_numpy(data), torch.from_numpy(mask).float(), target, bags, ends)
+        batch = Batch(rows, mask, Answers.of(comparisons, noise, ties), noise, bags, ends)
+        labelers = [c.labeler for c in comparisons]
+        if self.version == 0 or len(set(labelers)) == 1:
+            return batch
+        logits = held_out_mean(np.asarray(self._logits(batch)), bags)
+        noise = noise_of(labelers, *probabilities(comparisons, logits, ties), self._settings.label_noise)
+        return replace(batch, answers=Answers.of(comparisons, noise, ties), noise=noise)
 
     def _bag(self, comparison: Comparison) -> Array:
         """How often each member's bootstrap holds a label, [M]: drawn once for a pair, so what is held out stays held out.
@@ -242,12 +174,16 @@ class EnsembleLearner:
     def _descend(self, batch: Batch, indices: Array) -> None:
         """One gradient step on each member's comparisons [M, B]."""
         self._optimizer.zero_grad()
-        for picked in torch.split(torch.from_numpy(indices), batch.at_once, dim=1):
-            returns = self._nets.returns(batch.rows[picked], batch.mask[picked])  # [M, b, 2]
-            loss = preference_loss(returns[..., 0] - returns[..., 1], batch.target[picked], self._settings.label_noise)
-            (loss.sum() / indices.shape[1]).backward()
+        self._backward(batch, indices)
         torch.nn.utils.clip_grad_norm_(self._nets.parameters(), MAX_GRADIENT)
         self._optimizer.step()
+
+    def _backward(self, batch: Batch, indices: Array) -> None:
+        """The gradients of what a step lessens: the mean loss of each member's comparisons [M, B]."""
+        for picked in torch.split(torch.from_numpy(indices), batch.at_once, dim=1):
+            returns = self._nets.returns(*batch.thinned(picked, self._rng))  # [M, b, 2]
+            loss = preference_loss(returns[..., 0] - returns[..., 1], batch.answers[picked])
+            (loss.sum() / indices.shape[1]).backward()
 
     def _anchor(self, reference: Array, batch: Batch) -> None:
         """Offset and scale of each member, and the scale of their mean: frozen until the next refit.
@@ -256,40 +192,37 @@ class EnsembleLearner:
         for 0. So 0 is what being over pays, once a labeler has judged an end: an offset from elsewhere would pay for
         surviving, or for dying. Before that, and in envs without ends, 0 is the mean of the reference batch [N, D].
         """
-        rewards = self._rewards(self._scale(reference))  # [M, N]
+        rewards = self._nets.rewards(self._sight.scale(reference))  # [M, N]
         zero = np.zeros(len(rewards)) if batch.ends else rewards.mean(axis=1)
         rewards -= zero[:, None]
         scale = np.maximum(_root_mean_square(rewards), 1e-6)
         self._output = (zero, scale)
         self._overall = max(float(_root_mean_square((rewards / scale[:, None]).mean(axis=0))), 1e-6)
 
-    def _rewards(self, rows: Array) -> Array:
-        """Raw rewards [M, N] of scaled rows [N, D]."""
-        with torch.no_grad():
-            parts = torch.split(torch.from_numpy(rows).expand(self._settings.members, -1, -1), ROWS_AT_ONCE, dim=1)
-            return np.asarray(torch.cat([self._nets(part) for part in parts], dim=1).double())
-
     @torch.no_grad()
     def _logits(self, batch: Batch) -> Tensor:
         """R₁ − R₂ of every comparison by each member, [M, N]."""
-        rows, mask = (
-            torch.split(part.expand(self._settings.members, *part.shape), batch.at_once, dim=1)
-            for part in (batch.rows, batch.mask)
-        )
-        returns = torch.cat([self._nets.returns(*part) for part in zip(rows, mask, strict=True)], dim=1)
+        members = self._settings.members
+        found = []
+        for begin in range(0, len(batch), batch.at_once):
+            part = slice(begin, min(begin + batch.at_once, len(batch)))
+            rows, mask = batch.rows[part], batch.mask[part]  # [n, 2, T, D], [n, 2, T]
+            found.append(self._nets.returns(rows.expand(members, *rows.shape), mask.expand(members, *mask.shape)))
+        returns = torch.cat(found, dim=1)
         return returns[..., 0] - returns[..., 1]
 
     def _report(self, batch: Batch) -> FitReport:
         """Losses in and out of the bags; the weight decay follows their ratio (Christiano et al. 2017, appendix A)."""
         logits = self._logits(batch)
-        losses = np.asarray(preference_loss(logits, batch.target, self._settings.label_noise))
+        losses = np.asarray(preference_loss(logits, batch.answers))
         inside = batch.bags > 0
         train = float(losses[inside].mean())
         held_out = float(losses[~inside].mean()) if (~inside).any() else None
         if held_out is not None and len(batch) >= 10:
             self._regularise(held_out / max(train, 1e-9))
-        accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.target))
-        foretold = _held_out_probability(np.asarray(logits), batch.bags, self._settings.label_noise)
+        accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.answers.target))
+        held_out_logits = held_out_mean(np.asarray(logits), batch.bags)
+        foretold = first_is_better(held_out_logits, batch.noise, self._settings.ties)
         return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay, foretold)
 
     @property
@@ -306,27 +239,28 @@ class EnsembleLearner:
 
     def member_returns(self, segments: Sequence[Segment]) -> Array:
         """Predicted return of each segment by each member, [M, N], in logits."""
-        rows = [segment_features(self._space, segment) for segment in segments]
+        largest = max(segment.observations.nbytes for segment in segments)
+        at_once = max(1, BYTES_AT_ONCE // largest)
+        parts = [segments[begin : begin + at_once] for begin in range(0, len(segments), at_once)]
+        return np.concatenate([self._returns(part) for part in parts], axis=1)
+
+    def _returns(self, segments: Sequence[Segment]) -> Array:
+        rows = [self._sight.rows(segment) for segment in segments]
         ends = np.cumsum([len(part) for part in rows])[:-1]
-        rewards = self._rewards(self._scale(np.concatenate(rows)))  # [M, sum of T]
+        rewards = self._nets.rewards(self._sight.scale(np.concatenate(rows)))  # [M, sum of T]
         return np.add.reduceat(rewards, np.concatenate(([0], ends)), axis=1)
 
-    def snapshot(self) -> EnsembleReward:
-        """The reward as it is now, for the wrapper: normalisation folded into the last layer."""
-        weights = [np.asarray(weight.detach().clone()) for weight in self._nets.weights]
-        biases = [np.asarray(bias.detach().clone()) for bias in self._nets.biases]
+    def snapshot(self) -> RewardFunction:
+        """The reward as it is now, for the wrapper."""
         zero, scale = self._output
-        gain = 1 / (scale * self._overall)
-        weights[-1] = (weights[-1] * gain[:, None, None]).astype(np.float32)
-        biases[-1] = ((biases[-1] - zero[:, None, None]) * gain[:, None, None]).astype(np.float32)
-        return EnsembleReward(self.version, self._space, self._scale, list(zip(weights, biases, strict=True)))
+        return self._sight.reward(self.version, self._nets, zero, 1 / (scale * self._overall))
 
     def state(self) -> dict[str, Array]:
         """Nets, scales and the regularisation, as named arrays."""
-        nets = {f"nets.{name}": value.detach().numpy().copy() for name, value in self._nets.state_dict().items()}
+        nets = {f"nets.{name}": value.detach().cpu().numpy().copy() for name, value in self._nets.state_dict().items()}
         return nets | {
-            "scale.mean": self._scale.mean,
-            "scale.std": self._scale.std,
+            "scale.mean": self._sight.scale.mean,
+            "scale.std": self._sight.scale.std,
             "output.mean": self._output[0],
             "output.std": self._output[1],
             "output.overall": np.array([self._overall]),
@@ -338,7 +272,7 @@ class EnsembleLearner:
         """The inverse of `state`."""
         nets = {name.removeprefix("nets."): torch.tensor(value) for name, value in state.items() if name.startswith("nets.")}
         self._nets.load_state_dict(nets)
-        self._scale = Scale(np.asarray(state["scale.mean"]), np.asarray(state["scale.std"]))
+        self._sight.scale = type(self._sight.scale)(np.asarray(state["scale.mean"]), np.asarray(state["scale.std"]))
         self._output = (np.asarray(state["output.mean"]), np.asarray(state["output.std"]))
         self._overall = float(state["output.overall"][0])
         self.version = int(state["version"][0])
@@ -358,10 +292,8 @@ def _held_out_accuracy(logits: Array, bags: Array, target: Array) -> float | Non
     return float(((votes > 0) == (target[judged] > 0.5)).mean())
 
 
-def _held_out_probability(logits: Array, bags: Array, noise: float) -> Array:
-    """P̃(first is better), [N], at the mean logit of the members that did not learn from it; NaN where all did."""
+def held_out_mean(logits: Array, bags: Array) -> Array:
+    """Mean of logits [M, N] over the members that did not learn from the label, [N]; NaN where all did."""
     outside = bags == 0
     count = outside.sum(axis=0)
-    mean = (logits * outside).sum(axis=0) / np.maximum(count, 1)
-    probability = (1 - noise) * (1 + np.tanh(mean / 2)) / 2 + noise / 2
-    return np.where(count > 0, probability, np.nan)
+    return np.where(count > 0, (logits * outside).sum(axis=0) / np.maximum(count, 1), np.nan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
@@ -40,7 +40,7 @@ class Scale:
     std: Array
 
     @classmethod
-    def of(cls, rows: Sequence[Array]) -> Scale:
+    def of(cls, rows: Sequence[Array]) -> Self:
         """From arrays of rows [N, D]; a feature that never changes is left unscaled."""
         stacked = np.concatenate(rows)
         mean = stacked.mean(axis=0)

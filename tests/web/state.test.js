@@ -158,6 +158,9 @@ test("each page has its stage", () => {
   assert.equal(stage(ready(status("finished"))), "clips", "what is on hand can still be answered");
   assert.equal(stage(run(open, { type: "lost", retryAt: 1, now: 0 })), "offline");
   assert.equal(stage(ready({ type: "lost", retryAt: 1, now: 0 })), "clips", "buffered pairs can be answered");
+  const lost = { type: "lost", retryAt: 1, now: 0 };
+  assert.equal(stage(run(open, status("finished"), lost)), "finished", "the service ends with the training");
+  assert.equal(stage(ready(status("stopped"), lost)), "stopped", "nobody learns from what is on hand");
   assert.equal(stage(ready({ type: "denied", reason: "x" })), "denied");
   assert.equal(stage(ready({ type: "trouble", sentence: "x", details: "y" })), "error");
   assert.equal(stage(run(initialState(), welcome({ protocol: 2 }))), "error");

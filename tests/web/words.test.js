@@ -12,6 +12,7 @@ test("the state is said in words", () => {
   const welcome = { run: "r", env: "e", labeler: "you", mode: "label", task: "t", notice: null };
   const state = { ...initialState(), welcome, link: { phase: "waiting", retryAt: 5200, reason: "" }, now: 2000 };
   assert.equal(linkWords(state), "Reconnecting in 4 s");
+  assert.equal(linkWords({ ...state, status: { phase: "finished" } }), "Not connected", "nothing will answer");
   assert.equal(savedWords({ ...state, saved: 14, outbox: [one, two] }), "14 saved, 2 unsent");
   assert.equal(savedWords(state), "0 saved");
   assert.equal(stageWords({ ...state, outbox: [one] }).text, "Your last answer is kept and sent later. Reconnecting in 4 s.");

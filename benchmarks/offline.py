@@ -1,0 +1,160 @@
+"""Which reward learner foretells preferences best: the same labels for each of them, with no policy in between.
+
+For each env one run with an oracle is made (or found again in `--runs`). Each learner is given some of its labels, a share of
+them turned round, and is judged by the share of the other labels that its reward foretells. All learners are given the same
+labels and mistakes on the same seeds, so what is compared is how each did beside the ensemble, seed by seed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import reporting
+from rltrainer.config import Reward
+from rltrainer.core import Comparison, Segment, UserError
+from rltrainer.refit import fit_through, stored_comparisons
+from rltrainer.rewards import LEARNERS
+from rltrainer.sizes import Sizes
+from rltrainer.store import Store
+
+ENVS = ["Pendulum-v1", "HalfCheetah-v5"]
+LABELS = [25, 50, 100, 200]
+MISTAKES = [0.0, 0.1, 0.3]
+TOTAL, STEPS, SEED = 400, 60_000, 300
+"""Labels, env steps and seed of the run that they come from."""
+REFERENCE = 64
+BASE = "ensemble"
+ARMS: dict[str, dict[str, Any]] = {
+    BASE: {},
+    "ensemble, label_noise 0": {"label_noise": 0.0},
+    "robust": {"learner": "robust"},
+    "surf": {"learner": "surf"},
+}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A run's labels that prefer a side, and what its learner is made with."""
+
+    env: str
+    sizes: Sizes
+    comparisons: list[Comparison]
+
+    @classmethod
+    def of(cls, env: str, folder: Path) -> Labelled:
+        """Of the run in this folder, which is made where it is missing."""
+        if not folder.exists():
+            wanted = {"env": env, "labeler": "oracle", "labels": TOTAL, "steps": STEPS, "seed": SEED, "run": folder}
+            flags = [word for name, value in wanted.items() for word in (f"--{name}", str(value))]
+            subprocess.run([sys.executable, "-m", "rltrainer", "train", *flags], check=True)
+        store = Store.open(folder)
+        try:
+            found = [c for c in stored_comparisons(store) if c.target != 0.5]
+            return cls(env, Sizes.stored(store), found)
+        finally:
+            store.close()
+
+    def drawn(self, labels: int, mistakes: float, seed: int) -> tuple[list[Comparison], list[Comparison]]:
+        """(some to learn from, a share of them turned round; all others, as they are)."""
+        rng = np.random.default_rng([seed, labels])
+        shuffled = [self.comparisons[index] for index in rng.permutation(len(self.comparisons))]
+        wrong = rng.random(labels) < mistakes
+        return [turned(c) if is_wrong else c for c, is_wrong in zip(shuffled, wrong, strict=False)], shuffled[labels:]
+
+
+def turned(comparison: Comparison) -> Comparison:
+    """The opposite answer."""
+    c = comparison
+    return Comparison(c.first, c.second, 1 - c.target, c.first_range, c.second_range, c.query_id, c.labeler, c.strength)
+
+
+def measured(data: Labelled, arm: str, labels: int, mistakes: float, seed: int) -> dict[str, Any]:
+    """One learner on one draw of labels."""
+    settings = Reward(**ARMS[arm])
+    learned, others = data.drawn(labels, mistakes, seed)
+    make: Any = LEARNERS[settings.learner]
+    learner = make(data.sizes.observed, data.sizes.action_space, settings, np.random.SeedSequence(seed))
+    shown = [segment for c in learned for segment in (c.first, c.second)]
+    began = time.process_time()
+    fit_through(learner, learned, shown[:REFERENCE], settings)
+    seconds = time.process_time() - began
+    reward = learner.snapshot()
+
+    def total(segment: Segment) -> float:
+        return float(reward(segment.observations[:-1], segment.actions, segment.observations[1:]).sum())
+
+    hits = [(total(c.first) > total(c.second)) == (c.target > 0.5) for c in others]
+    known = {"env": data.env, "arm": arm, "labels": labels, "mistakes": mistakes, "seed": seed}
+    return {**known, "accuracy": round(float(np.mean(hits)), 4), "judged": len(hits), "cpu_seconds": round(seconds, 3)}
+
+
+def table(rows: Sequence[dict[str, Any]], env: str) -> str:
+    """Markdown: accuracy of the ensemble, and how much better the others are than it, with twice the standard error."""
+    arms = [arm for arm in ARMS if any(row["arm"] == arm for row in rows)]
+    lines = [
+        "| labels | mistakes | " + " | ".join(arms) + " |",
+        "|---|---|" + "---|" * len(arms),
+    ]
+    for labels in sorted({row["labels"] for row in rows}):
+        for mistakes in sorted({row["mistakes"] for row in rows}):
+            cells = [_cell(rows, (env, arm, labels, mistakes)) for arm in arms]
+            lines.append(f"| {labels} | {mistakes:.0%} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(rows: Sequence[dict[str, Any]], group: tuple[str, str, int, float]) -> str:
+    env, arm, labels, mistakes = group
+    mine, base = (by_seed(rows, (env, name, labels, mistakes)) for name in (arm, BASE))
+    if arm == BASE:
+        return f"{mean(base.values()):.1%}"
+    gains = [100 * (accuracy - base[seed]) for seed, accuracy in mine.items()]
+    error = 2 * stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else float("nan")
+    return f"{mean(gains):+.1f} ± {error:.1f}"
+
+
+def by_seed(rows: Iterable[dict[str, Any]], group: tuple[str, str, int, float]) -> dict[int, float]:
+    """Accuracy of one arm on one kind of labels."""
+    return {
+        row["seed"]: row["accuracy"] for row in rows if tuple(row[k] for k in ("env", "arm", "labels", "mistakes")) == group
+    }
+
+
+def main() -> None:
+    """The command."""
+    options = reporting.flags(__doc__)
+    options.add_argument("--envs", nargs="+", metavar="ENV", default=ENVS)
+    options.add_argument("--runs", type=Path, metavar="FOLDER", default=Path("runs/bench/offline"), help="where the runs lie")
+    options.add_argument("--labels", nargs="+", type=int, metavar="N", default=LABELS, help="how many are learned from")
+    options.add_argument("--seeds", type=int, default=10, help="draws of labels, and nets to begin with")
+    chosen = options.parse_args()
+    mistakes = MISTAKES
+    if chosen.quick:
+        chosen.envs, chosen.seeds, chosen.labels, mistakes = chosen.envs[:1], 2, LABELS[1:2], MISTAKES[1:2]
+    torch.set_num_threads(1)
+    rows = []
+    for env in chosen.envs:
+        data = Labelled.of(env, chosen.runs / env.replace("/", "_"))
+        if len(data.comparisons) < 2 * max(chosen.labels):
+            raise UserError(f"the run for {env} holds {len(data.comparisons)} labels that prefer a side, which is too few")
+        for seed in range(chosen.seeds):
+            groups = [(n, share) for n in chosen.labels for share in mistakes]
+            rows += [measured(data, arm, n, share, seed) for n, share in groups for arm in ARMS]
+            print(f"{env}: seed {seed} done", file=sys.stderr)
+    for env in chosen.envs:
+        print(f"\n{env}\n\n{table(rows, env)}\n")
+    seconds = {f"CPU seconds a fit: {arm}": mean(row["cpu_seconds"] for row in rows if row["arm"] == arm) for arm in ARMS}
+    reporting.write(chosen.json, seconds, rows)
+
+
+if __name__ == "__main__":
+    reporting.run(main)

@@ -1,0 +1,115 @@
+"""How likely an answer is, given the returns that a net predicts.
+
+Every answer bounds a latent difference D = R₁ − R₂ + logistic noise (a cumulative link: McCullagh 1980; Agresti 1992 for
+paired comparisons), and P(a < D < b) = σ(R₁ − R₂ − a) − σ(R₁ − R₂ − b). That the first is better says 0 < D, which is
+Bradley–Terry; that it is slightly better 0 < D < m, much better m < D, with m = `MARGIN`. An answer that leaves the strength
+open is the sum of both, and teaches what it did before there were strengths.
+
+A tie is half an answer for either side, or one of its own: |D| < log θ, and what is preferred lies log θ farther ahead than is
+said above (Rao & Kupper 1967, with θ = `THRESHOLD`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rltrainer.config import Ties
+from rltrainer.core import Array, Comparison, Strength
+
+MARGIN = math.log(9)
+"""D from which on a segment is much better: of answers to two that are so far apart nine in ten prefer the better one."""
+THRESHOLD = 2.0
+"""θ of Rao and Kupper: two segments of equal return are called equal by (θ − 1) / (θ + 1), a third, of the answers."""
+_BOUNDS = {Strength.PLAIN: (0.0, math.inf), Strength.SLIGHTLY: (0.0, MARGIN), Strength.MUCH: (MARGIN, math.inf)}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What comparisons say, each [...].
+
+    target:    P(the first is better), 0.5 for a tie: the weight of the answer read as "first"; the rest reads it as "second"
+    low, high: between which the winner's return is ahead of the other one's
+    sure:      log(1 − ε) + log(1 − e^(low − high)), with ε the share of answers that are taken to be chance
+    chance:    log of the probability that the answer is chance, and this one
+    """
+
+    target: Tensor
+    low: Tensor
+    high: Tensor
+    sure: Tensor
+    chance: Tensor
+
+    @classmethod
+    def of(cls, comparisons: Sequence[Comparison], noise: float | Array, ties: Ties = "half") -> Answers:
+        """noise: ε, of all or of each [N]"""
+        rates = torch.as_tensor(noise, dtype=torch.float64)
+        target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
+        low, high = torch.tensor([_bounds(c, ties) for c in comparisons], dtype=torch.float64).T
+        sure = torch.log1p(-rates) + torch.log(-torch.expm1(low - high))
+        chance = torch.log(rates * torch.from_numpy(_shares(comparisons, ties)))
+        return cls(target, low.float(), high.float(), sure.float(), chance.float())
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __getitem__(self, picked: Tensor) -> Answers:
+        return Answers(self.target[picked], self.low[picked], self.high[picked], self.sure[picked], self.chance[picked])
+
+    def log_probability(self, lead: Tensor) -> Tensor:
+        """The log of P̃ of the answer, [...], whose winner's return is ahead by `lead` [...]: P̃ = (1 − ε) P + ε · share.
+
+        P = σ(lead − low) − σ(lead − high), as σ(lead − low) · σ(high − lead) · (1 − e^(low − high)): finite at any lead.
+        Christiano et al. 2017, section 2.2.3, for ε.
+        """
+        return torch.logaddexp(self.sure + F.logsigmoid(lead - self.low) + F.logsigmoid(self.high - lead), self.chance)
+
+
+def _shift(ties: Ties) -> float:
+    """How far ahead a segment has to be to be preferred: log θ."""
+    return 0.0 if ties == "half" else math.log(THRESHOLD)
+
+
+def _bounds(comparison: Comparison, ties: Ties) -> tuple[float, float]:
+    """Between which the latent difference lies, as seen from the winner; a tie of half an answer is read from either side."""
+    shift = _shift(ties)
+    if comparison.target == 0.5 and shift:
+        return -shift, shift
+    low, high = _BOUNDS[comparison.strength]
+    return low + shift, high + shift
+
+
+def _shares(comparisons: Sequence[Comparison], ties: Ties) -> Array:
+    """Of chance answers, [N]: any comes as often, and where strengths are said either of these."""
+    outcomes = 2 if ties == "half" else 3
+    return np.array([1.0 if c.strength is Strength.PLAIN else 0.5 for c in comparisons]) / outcomes
+
+
+def probabilities(comparisons: Sequence[Comparison], logits: Array, ties: Ties = "half") -> tuple[Array, Array]:
+    """P(that answer) at R₁ − R₂ = logits [N] if it is meant, and if it is chance, each [N].
+
+    NaN where nothing can be said: where the logit is NaN, and of ties that are half an answer for either side.
+    """
+    answers = Answers.of(comparisons, 0.0, ties)
+    meant = torch.exp(-preference_loss(torch.from_numpy(logits), answers)).numpy()
+    undecided = (answers.target.numpy() == 0.5) & (ties == "half")
+    return np.where(undecided, np.nan, meant), _shares(comparisons, ties)
+
+
+def first_is_better(logits: Array, noise: float | Array, ties: Ties = "half") -> Array:
+    """P̃(the first is better) + P̃(tie) / 2, [...], at R₁ − R₂ = logits [...]."""
+    shift = _shift(ties)
+    ahead = (np.tanh((logits - shift) / 2) + np.tanh((logits + shift) / 2)) / 2  # P(first) − P(second)
+    return np.asarray((1 - noise) * (1 + ahead) / 2 + noise / 2)
+
+
+def preference_loss(logits: Tensor, answers: Answers) -> Tensor:
+    """Cross-entropy of the answers (Christiano et al. 2017, eq. 1), [...], at R₁ − R₂ = logits [...]."""
+    both = answers.log_probability(torch.stack((logits, -logits)))  # [2, ...]
+    return -(answers.target * both[0] + (1 - answers.target) * both[1])

@@ -1,0 +1,48 @@
+"""The comparison of reward learners on a run's labels: who learns from what, and what the table says."""
+
+from __future__ import annotations
+
+import numpy as np
+import toys
+from gymnasium import spaces
+
+from benchmarks.offline import ARMS, BASE, Labelled, measured, table
+from rltrainer.sizes import Sizes
+
+
+def labelled(count: int = 60) -> Labelled:
+    segments = toys.random_segments(2 * count, np.random.default_rng(0))
+    pairs = [toys.compare(a, b, name=str(n)) for n, (a, b) in enumerate(zip(segments[::2], segments[1::2], strict=True))]
+    return Labelled("Toy-v0", Sizes.of(2, spaces.Box(-1, 1, (1,), np.float32)), pairs)
+
+
+def test_a_share_of_the_labels_is_turned_round_and_the_others_stay_as_they_are() -> None:
+    data = labelled()
+    right = {c.query_id: c.target for c in data.comparisons}
+    learned, others = data.drawn(40, 0.3, seed=0)
+    assert len(learned) == 40
+    assert {c.query_id for c in learned} | {c.query_id for c in others} == right.keys()
+    assert len(others) == 20
+    assert all(c.target == right[c.query_id] for c in others)
+    assert 4 <= sum(c.target != right[c.query_id] for c in learned) <= 20
+    assert [c.query_id for c in data.drawn(40, 0.0, seed=0)[0]] == [c.query_id for c in learned]
+    assert [c.query_id for c in data.drawn(40, 0.3, seed=1)[0]] != [c.query_id for c in learned]
+
+
+def test_what_was_learned_is_judged_on_all_other_labels() -> None:
+    row = measured(labelled(), BASE, 40, 0.0, seed=0)
+    assert row["judged"] == 20
+    assert row["accuracy"] > 0.7
+
+
+def test_the_table_says_how_far_an_arm_is_ahead_of_the_ensemble_seed_by_seed() -> None:
+    """Ahead by 2 and by 4 points: 3 in the mean, std √2, standard error 1, twice that is 2."""
+    known = {"env": "Toy-v0", "labels": 50, "mistakes": 0.1}
+    accuracies = {BASE: [0.7, 0.8], "robust": [0.72, 0.84]}
+    rows = [
+        {**known, "arm": arm, "seed": seed, "accuracy": accuracy}
+        for arm, of_arm in accuracies.items()
+        for seed, accuracy in enumerate(of_arm)
+    ]
+    assert set(accuracies) <= set(ARMS)
+    assert table(rows, "Toy-v0").splitlines()[-1] == "| 50 | 10% | 75.0% | +3.0 ± 2.0 |"
