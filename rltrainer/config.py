@@ -131,12 +131,11 @@ class SAC(Section):
 
 
 class CPL(Section):
-    """Contrastive preference learning: a policy from the labels themselves, with no reward between. Pairs are asked at random."""
+    """Contrastive preference learning: a policy from the labels themselves. Pairs are random, and asked at an even rate."""
 
-    alpha: Positive = Field(0.1, description="how much a log-probability says: the labeler's temperature")
-    bias: Share = Field(0.5, description="lambda: what the other segment counts; below 1 favours actions that were seen")
+    alpha: Positive = Field(0.01, description="what a log-probability counts; the smaller, the more decidedly the policy acts")
     cloning: Annotated[Number, Field(ge=0)] = Field(0.01, description="weight of imitating the better segments")
-    learning_rate: Positive = Field(3e-4, description="Adam's step size")
+    learning_rate: Positive = Field(1e-3, description="Adam's step size")
 
 
 class Labeling(Section):
@@ -174,7 +173,9 @@ class Config(Section):
         default_factory=dict,
         description="keyword arguments for making the env; fixed_horizon: on has episodes last until their time limit",
     )
-    method: str = Field("ppo", description="ppo, sac (fewer env steps, longer for each), or package.module:name")
+    method: str = Field(
+        "ppo", description="ppo, sac (fewer env steps, longer for each), cpl (no reward model), or package.module:name"
+    )
     labeler: Labeler = Field(
         "browser", description="who answers: browser, oracle, or none (trains on the env's own reward, or on labels_from alone)"
     )

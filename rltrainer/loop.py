@@ -41,6 +41,10 @@ LEAST_STEPS = 50
 REFIT_SHARE = 1 / 30
 """A refit waits until this share of the labels is new: late in a run one label more moves little and costs as much."""
 POLL_SECONDS = 0.2
+AT_RANDOM = {"strategy": "uniform", "decay": 100.0, "warmup_share": 0.1}
+"""How pairs are asked where no reward is learned: nothing knows of a better pair, and a label teaches most of the policy that
+it is about, so most are asked while it learns, at an even rate. CPL on CartPole-v1, 400 labels, 50,000 steps, seeds 100 to 102:
+true returns of 500 each, and with a quarter of the labels asked before training 272, 154 and 187."""
 
 
 class Rewarded(Protocol):
@@ -88,7 +92,7 @@ class PreferenceLoop:
         teacher: who answers; without one, people do, through `rltrainer label RUN`
         run:     folder for the store; without one, it is temporary
         watch:   told of the progress at each boundary, and once a second while the warm-up acts and waits for a person
-        learn_reward: off for a method that learns from `comparisons` itself: every step pays 0, and pairs are asked at random
+        learn_reward: off for a method that learns from `comparisons` itself: every step pays 0, and pairs are random
         """
         self.env = env
         self.config = config or Config()
@@ -108,8 +112,9 @@ class PreferenceLoop:
         self._update_every = update_every
         self._updated_at = 0
         self.learns_reward = learn_reward
-        self._strategy_name = self.config.queries.strategy if learn_reward else "uniform"
-        strategy: Strategy = named(STRATEGIES, self._strategy_name, "queries.strategy")
+        queries = self.config.queries if learn_reward else self.config.queries.model_copy(update=AT_RANDOM)
+        self._strategy_name = queries.strategy
+        strategy: Strategy = named(STRATEGIES, queries.strategy, "queries.strategy")
         self._strategy = strategy
         seeds = Seeds.of(self.config.seed)
         self._query_rng = np.random.default_rng(seeds.queries)
@@ -125,7 +130,7 @@ class PreferenceLoop:
         self.store, self._temporary = _open_store(run, self.config, sizes)
         self._inherited = {label.query_id for label in self.store.labels() if label.inherited}
         self._asks = self.teacher is not None or self.config.labeler != "none" or self.config.labels_from is None
-        self.schedule = Schedule(self.config.labels, self.config.steps, self.config.queries, self.inherited)
+        self.schedule = Schedule(self.config.labels, self.config.steps, queries, self.inherited)
         self.cursor = 0
         self._comparisons: dict[tuple[str, str], Comparison] = {}
         self._learned = 0  # labels read when the last refit began
@@ -331,7 +336,9 @@ class PreferenceLoop:
     def _fit(self, *, at_once: bool = False) -> FitReport | None:
         """Refit and publish when enough of the labels are new."""
         fresh = self.cursor - self._learned
-        if not self.learns_reward or not self._comparisons or not fresh or (not at_once and fresh < len(self._comparisons) * REFIT_SHARE):
+        if not self.learns_reward or not self._comparisons or not fresh:
+            return None
+        if not at_once and fresh < len(self._comparisons) * REFIT_SHARE:
             return None
         if not self._reference:
             self._reference = self.recorder.sample(REFERENCE_SEGMENTS, self.segment_steps, self._query_rng)

@@ -102,6 +102,8 @@ def resolved(config: Config, path: Path) -> Config:
     env.close()
     if config.method == "sac":
         check_sac(config, env.observation_space, env.action_space)
+    if config.method == "cpl":
+        check_cpl(config)
     settings: dict[str, Any] = {"ppo.n_steps": rollout_steps(config)}
     if not config.learns_reward:
         check_spaces(env.observation_space, env.action_space)

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's side of the loop for methods that learn from the labels themselves."""
+"""Stable-Baselines3's side of the loop for a method that learns from the labels themselves."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from rltrainer.methods.cpl import CPL
 
 
 class DirectCallback(PreferenceCallback):
-    """The same for CPL, which learns from every answer that the store holds at the end of a rollout."""
+    """The same for CPL, for a `PreferenceLoop(..., learn_reward=False)`.
+
+    At the end of a rollout the loop asks and takes what was answered, and the policy learns from all of it. Nobody is waited
+    for, and nothing runs beside: without a reward an update costs next to nothing.
+    """
 
     def _on_training_start(self) -> None:
         cast(CPL, self.model).comparisons = lambda: self.loop.comparisons
         super()._on_training_start()
 
     def _on_rollout_end(self) -> None:
-        super()._on_rollout_end()
-        assert self._beside is not None
-        self._beside.wait()  # optimising the policy takes what was answered
-
-    def _record(self) -> None:
-        """No reward is learned: the model logs what it does."""
+        self.loop.steps = self.model.num_timesteps
+        self.loop.update()
