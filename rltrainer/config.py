@@ -135,7 +135,7 @@ class CPL(Section):
 
     alpha: Positive = Field(0.01, description="what a log-probability counts; the smaller, the more decidedly the policy acts")
     cloning: Annotated[Number, Field(ge=0)] = Field(0.01, description="weight of imitating the better segments")
-    learning_rate: Positive = Field(1e-3, description="Adam's step size")
+    learning_rate: Positive = Field(3e-3, description="Adam's step size")
 
 
 class Labeling(Section):
