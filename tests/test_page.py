@@ -518,5 +518,6 @@ def test_the_longest_verdict_takes_no_room_from_the_clips(service: StandIn, open
 def test_the_page_weighs_little(service: StandIn, open_page: Open) -> None:
     page = open_page()
     seen(page)
-    sizes = page.evaluate("performance.getEntries().map(entry => entry.decodedBodySize ?? 0)")
-    assert 50_000 < sum(sizes) <= 100 * 1024
+    files = page.evaluate("performance.getEntries().filter(entry => entry.transferSize).map(entry => entry.toJSON())")
+    assert sum(file["decodedBodySize"] for file in files) > 100_000  # all of it was counted
+    assert 20_000 < sum(file["transferSize"] for file in files) <= 60 * 1024  # over the wire, headers included
