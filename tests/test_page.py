@@ -17,6 +17,8 @@ from rltrainer.labeling import messages as wire
 
 RED, GREEN = (220, 40, 40), (40, 190, 70)
 FRAMES, RATE = 20, 20
+KEYS = ("ArrowLeft", "ArrowRight", "Shift+ArrowLeft", "Shift+ArrowRight", "ArrowUp", "ArrowDown")
+BUTTONS = ("left", "right", "much-left", "much-right", "equal", "skip")
 ARROW = {"left": "ArrowLeft", "right": "ArrowRight"}
 
 Page = Any
@@ -162,21 +164,23 @@ def test_a_key_chooses_the_segment_on_its_side_and_a_pair_asked_again_swapped_is
 def test_every_answer_has_a_key_and_a_button_and_brings_the_next_pair_in_a_tenth_of_a_second(
     service: StandIn, open_page: Open, pair: MakePair
 ) -> None:
-    service.pairs += [pair(f"q{number}") for number in range(4, 9)]
+    service.pairs += [pair(f"q{number}") for number in range(4, 13)]
     page = open_page()
-    for number, key in enumerate(("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"), start=1):
+    for number, key in enumerate(KEYS, start=1):
         choose(page, key, f"q{number}")
-    for number, button in enumerate(("left", "right", "equal", "skip"), start=5):
+    for number, button in enumerate(BUTTONS, start=7):
         ready(page, f"q{number}")
         page.click(f"#{button}")
-    labels = service.wait_labels(8)
-    assert [label.verdict.value for label in labels] == ["prefer", "prefer", "equal", "skip"] * 2
-    assert [label.query_id for label in labels] == [f"q{number}" for number in range(1, 9)]
+    labels = service.wait_labels(12)
+    much, plain = ("prefer", "much"), ("prefer", "plain")
+    said = [(label.verdict.value, label.strength.value) for label in labels]
+    assert said == [plain, plain, much, much, ("equal", "plain"), ("skip", "plain")] * 2
+    assert [label.query_id for label in labels] == [f"q{number}" for number in range(1, 13)]
     timings = page.evaluate("rltrainerTimings")
-    assert len(timings) == 7  # after the eighth there is no next pair
+    assert len(timings) == 11  # after the twelfth there is no next pair
     # the middle one: other work on this machine may hold up any single answer
-    assert sorted(timing["markedAt"] - timing["keyAt"] for timing in timings)[3] < 50
-    assert sorted(timing["shownAt"] - timing["keyAt"] for timing in timings)[3] < 100
+    assert sorted(timing["markedAt"] - timing["keyAt"] for timing in timings)[5] < 50
+    assert sorted(timing["shownAt"] - timing["keyAt"] for timing in timings)[5] < 100
 
 
 def test_a_choice_is_marked_on_its_side_for_a_moment(open_page: Open) -> None:

@@ -28,7 +28,9 @@ export class ClipCard {
     this.first = part(root, ".first", HTMLInputElement);
     this.end = part(root, ".end", HTMLInputElement);
     this.reset = part(root, ".reset", HTMLButtonElement);
+    this.answers = part(root, ".answers", HTMLElement);
     this.choose = part(root, ".choose", HTMLButtonElement);
+    this.much = part(root, ".much", HTMLButtonElement);
     this.#dress(NAMES[side]);
   }
 
@@ -39,6 +41,8 @@ export class ClipCard {
     write(part(this.choose, "kbd", HTMLElement), arrow);
     write(part(this.choose, ".wide", HTMLElement), `${wide} is better`);
     write(part(this.choose, ".narrow", HTMLElement), `${narrow} is better`);
+    this.much.id = `much-${this.side}`;
+    write(part(this.much, "kbd", HTMLElement), `⇧${arrow}`);
     this.root.addEventListener("animationend", () => this.root.classList.remove("chosen"));
   }
 
@@ -61,7 +65,8 @@ export class ClipCard {
     const [first, end] = rangeOf(state, pair, index);
     const editing = !!state.rules?.allow_editing && !watching(state);
     const whole = first === 0 && end === frames;
-    const name = `${NAMES[this.side][NARROW.matches ? "narrow" : "wide"]} clip`;
+    const side = NAMES[this.side][NARROW.matches ? "narrow" : "wide"];
+    const name = `${side} clip`;
     const seconds = (/** @type {number} */ frame) => `${(frame / rate).toFixed(2)} s`;
     mark(this.canvas, "aria-label", `${name}, ${seconds(frames)}`);
     mark(this.first, "aria-label", `${name} starts at`);
@@ -76,7 +81,8 @@ export class ClipCard {
     this.kept.style.right = `${100 - (100 * end) / frames}%`;
     this.reset.hidden = whole || !editing;
     write(part(this.reset, "span", HTMLElement), `${seconds(first)} – ${seconds(end)}`);
-    this.choose.hidden = watching(state);
+    this.answers.hidden = watching(state);
+    mark(this.much, "aria-label", `${side} is much better`);
   }
 
   /** @param {HTMLInputElement} grip @param {number} frame @param {number} frames @param {string} time */

@@ -1,12 +1,14 @@
 // @ts-check
 /** Which key means what, and when a key is not meant for us. */
 
-/** @typedef {"left" | "right" | "equal" | "skip" | "undo" | "toggle"} Command */
+/** @typedef {import("./state.js").Choice | "undo" | "toggle"} Command */
 
 /** @type {Record<string, Command>} */
 export const KEYS = {
   ArrowLeft: "left",
   ArrowRight: "right",
+  "Shift+ArrowLeft": "much-left",
+  "Shift+ArrowRight": "much-right",
   ArrowUp: "equal",
   ArrowDown: "skip",
   Backspace: "undo",
@@ -25,8 +27,10 @@ const PRESSED_BY_SPACE = "button, summary, a[href]";
  * @returns {Command | null}
  */
 export function commandOf({ key, ctrlKey, altKey, metaKey, shiftKey, target }) {
-  if (ctrlKey || altKey || metaKey || shiftKey || !Object.hasOwn(KEYS, key)) return null;
+  // a character has its shift in it already: ? and + are where the keyboard has them
+  const name = key.length === 1 ? key.toLowerCase() : shiftKey ? `Shift+${key}` : key;
+  if (ctrlKey || altKey || metaKey || !Object.hasOwn(KEYS, name)) return null;
   if (target?.closest?.(FIELDS)) return null;
   if (key === " " && target?.closest?.(PRESSED_BY_SPACE)) return null;
-  return KEYS[key];
+  return KEYS[name];
 }

@@ -16,13 +16,25 @@ export const WATCH_MS = 2500;
 export const WATCH_QUEUE = 4;
 /** The settings panel at rest. */
 const CLOSED = { open: false, pending: false, error: "" };
+/**
+ * What each choice says, and of which side.
+ * @type {Record<Choice, {verdict: import("./wire.js").Verdict, side?: 0 | 1, strength?: import("./wire.js").Strength, spoken: string}>}
+ */
+export const CHOICES = {
+  left: { verdict: "prefer", side: 0, spoken: "Chosen" },
+  right: { verdict: "prefer", side: 1, spoken: "Chosen" },
+  "much-left": { verdict: "prefer", side: 0, strength: "much", spoken: "Chosen as much better" },
+  "much-right": { verdict: "prefer", side: 1, strength: "much", spoken: "Chosen as much better" },
+  equal: { verdict: "equal", spoken: "Equal" },
+  skip: { verdict: "skip", spoken: "Skipped" },
+};
 /** Ids of answered pairs kept: one sent twice is not shown twice. */
 const ANSWERED = 500;
 
 /**
  * @typedef {import("./wire.js").Label} Label
  * @typedef {import("./wire.js").Range} Range
- * @typedef {"left" | "right" | "equal" | "skip"} Choice
+ * @typedef {"left" | "right" | "much-left" | "much-right" | "equal" | "skip"} Choice
  * @typedef {{queryId: string, clips: import("./wire.js").PairHeader["clips"],
  *   answer: import("./wire.js").AnswerHeader | null, trims: Record<string, Range>}} Pair clips as shown: left, right
  * @typedef {{phase: "connecting" | "open" | "waiting" | "denied", retryAt: number, reason: string}} Link
@@ -179,9 +191,9 @@ const ON = {
   answer(state, /** @type {{choice: Choice, labelId: string, at: number}} */ { choice, labelId, at }) {
     if (!mayAnswer(state, choice, at)) return state;
     const [pair, ...pairs] = state.pairs;
-    const preferred = choice === "left" ? pair.clips[0].segment_id : choice === "right" ? pair.clips[1].segment_id : null;
-    const verdict = choice === "left" || choice === "right" ? "prefer" : choice;
-    const sent = label(labelId, pair.queryId, verdict, preferred, state.rules?.allow_editing ? pair.trims : {});
+    const { verdict, side, strength, spoken } = CHOICES[choice];
+    const preferred = side === undefined ? null : pair.clips[side].segment_id;
+    const sent = label(labelId, pair.queryId, verdict, preferred, state.rules?.allow_editing ? pair.trims : {}, strength);
     return {
       ...state,
       pairs,
@@ -191,7 +203,7 @@ const ON = {
       outbox: [...state.outbox, sent],
       playing: state.autoplay,
       remark: "",
-      spoken: `${SPOKEN[choice]}. ${pairs.length ? "Next pair." : "No pair is waiting."}`,
+      spoken: `${spoken}. ${pairs.length ? "Next pair." : "No pair is waiting."}`,
     };
   },
 
@@ -243,9 +255,6 @@ const ON = {
 
   trouble: (state, { sentence: text, details }) => ({ ...state, trouble: { sentence: text, details, passing: false } }),
 };
-
-/** @type {Record<Choice, string>} */
-const SPOKEN = { left: "Chosen", right: "Chosen", equal: "Equal", skip: "Skipped" };
 
 // ---- what can be read off a state
 

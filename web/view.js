@@ -3,13 +3,20 @@
 
 import { ClipCard } from "./card.js";
 import { byId, list, part, press, say, sayOrHide, show } from "./dom.js";
-import { onScreen, stage, watching } from "./state.js";
+import { CHOICES, onScreen, stage, watching } from "./state.js";
 import * as words from "./words.js";
 
 /** @typedef {import("./state.js").State} State */
 
-/** @type {Record<import("./state.js").Choice, string>} */
-const MARKS = { left: "✓ Chosen", right: "✓ Chosen", equal: "= Equal", skip: "Can’t tell" };
+/** What flashes over a clip that is chosen, and over both where none is. @type {Record<import("./state.js").Choice, string>} */
+const MARKS = {
+  left: "✓ Chosen",
+  right: "✓ Chosen",
+  "much-left": "✓✓ Much better",
+  "much-right": "✓✓ Much better",
+  equal: "= Equal",
+  skip: "Can’t tell",
+};
 /** Stages in which something is on its way. */
 const BUSY = ["connecting", "loading", "waiting", "empty"];
 /** A longer task is set smaller. */
@@ -34,8 +41,8 @@ export class View {
 
   /** Mark what was chosen, at once: the one thing that does not wait for a frame. @param {import("./state.js").Choice} choice */
   mark(choice) {
-    if (choice !== "right") this.cards[0].flash(MARKS[choice]);
-    if (choice !== "left") this.cards[1].flash(MARKS[choice]);
+    const { side } = CHOICES[choice];
+    for (const [index, card] of this.cards.entries()) if (side === undefined || side === index) card.flash(MARKS[choice]);
   }
 
   /** @param {State} state */
@@ -119,7 +126,7 @@ export class View {
 
   /** @param {Actions} actions */
   #listen({ command, trim, retry, openSettings }) {
-    for (const name of /** @type {const} */ (["left", "right", "equal", "skip", "undo"])) press(byId(name), (at) => command(name, at));
+    for (const name of /** @type {const} */ (["left", "right", "much-left", "much-right", "equal", "skip", "undo"])) press(byId(name), (at) => command(name, at));
     press(byId("undo-last"), (at) => command("undo", at));
     press(byId("pause"), (at) => command("toggle", at));
     press(byId("retry"), retry);

@@ -41,7 +41,7 @@ class Hello(Message):
 class LabelMessage(Message):
     """One answer. `label_id` is made by the page; a resend carries the same one. Trims are frames [first, end) of a clip.
 
-    A page that has no way to say how much better the preferred clip is leaves `strength` out.
+    An answer that leaves open how much better the preferred clip is has no `strength`.
     """
 
     type: Literal["label"] = "label"

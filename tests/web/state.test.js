@@ -32,6 +32,14 @@ test("a label names the segment that was chosen, whatever its side", () => {
   }
 });
 
+test("much better names the same segment as better, and says so", () => {
+  for (const side of ["left", "right"]) {
+    const [plain] = ready(answer(side)).outbox;
+    assert.deepEqual(ready(answer(`much-${side}`)).outbox, [{ ...plain, strength: "much" }]);
+    assert.equal("strength" in plain, false, "an arrow alone leaves it open");
+  }
+});
+
 test("an answer brings the next pair and waits in the outbox for its ack", () => {
   const state = ready(answer("equal"));
   assert.deepEqual(ids(state.pairs), ["q2"]);

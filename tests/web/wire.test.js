@@ -33,6 +33,7 @@ test("what the page sends is what the service reads", () => {
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c11", "q1", "prefer", "seg-a", trims), example("label"));
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c12", "q1", "equal"), example("label_equal"));
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c13", "q1", "undo"), example("label_undo"));
+  assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c14", "q1", "prefer", "seg-a", {}, "much"), example("label_much"));
   assert.deepEqual(settings({ "labeling.allow_ties": true, "clips.speed": 1.5 }), example("settings"));
 });
 
