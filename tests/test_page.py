@@ -240,12 +240,13 @@ def test_undo_takes_back_several_answers_and_shows_their_pairs(service: StandIn,
 def test_rules_hide_what_is_not_allowed_at_once(service: StandIn, open_page: Open) -> None:
     page = open_page()
     ready(page)
-    for there in ("#equal", "#skip", "#settings-open", ".left .first", ".right .end"):
+    page.click("#trim")
+    for there in ("#equal", "#skip", "#settings-open", "#trim", ".left .first", ".right .end"):
         assert page.locator(there).is_visible(), there
     service.rules |= {"allow_ties": False, "allow_skipping": False, "allow_editing": False, "config_restricted": True}
     service.send(wire.Rules(**service.rules))
     page.wait_for_selector("#equal", state="hidden")
-    for gone in ("#skip", "#settings-open", ".left .first", ".right .end"):
+    for gone in ("#skip", "#settings-open", "#trim", ".left .first", ".right .end"):
         assert page.locator(gone).is_hidden(), gone
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowDown")
@@ -366,6 +367,7 @@ def test_less_motion_starts_still(open_page: Open) -> None:
 def test_a_trim_loops_at_once_and_goes_with_the_label(service: StandIn, open_page: Open) -> None:
     page = open_page()
     ready(page)
+    page.click("#trim")
     side = side_of(page, RED)
     first, end = page.locator(f".{side} .first"), page.locator(f".{side} .end")
     for _ in range(5):
@@ -385,6 +387,7 @@ def test_a_trim_loops_at_once_and_goes_with_the_label(service: StandIn, open_pag
 def test_a_grip_that_is_dragged_leaves_the_arrow_keys_free(service: StandIn, open_page: Open) -> None:
     page = open_page()
     ready(page)
+    page.click("#trim")
     box = page.locator(".left .track").bounding_box()
     middle = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] - 13, middle)
@@ -400,6 +403,7 @@ def test_a_grip_that_is_dragged_leaves_the_arrow_keys_free(service: StandIn, ope
 def test_reset_takes_a_trim_back(service: StandIn, open_page: Open) -> None:
     page = open_page()
     ready(page)
+    page.click("#trim")
     page.locator(".right .first").press("ArrowRight")
     page.click(".right .reset")
     page.wait_for_selector(".right .reset", state="hidden")
@@ -407,7 +411,132 @@ def test_reset_takes_a_trim_back(service: StandIn, open_page: Open) -> None:
     assert service.wait_labels(1)[0].trims == {}
 
 
+def test_t_brings_the_trim_handles_with_the_focus_on_the_first_and_takes_them_away(open_page: Open) -> None:
+    page = open_page()
+    ready(page)
+    assert page.locator(".left .range").is_hidden()
+    page.keyboard.press("t")
+    until(page, "document.activeElement.matches('.left .first')")
+    page.keyboard.press("Escape")
+    page.keyboard.press("t")
+    page.wait_for_selector(".left .first", state="hidden")
+
+
+# -------------------------------------------------------------------- watching
+
+
+def both(page: Page) -> list[int]:
+    return [page.evaluate(FRAME_SHOWN, side) for side in (".left", ".right")]
+
+
+def shows_frame(page: Page, number: int) -> None:
+    for side in (".left", ".right"):
+        until(page, f"({FRAME_SHOWN})('{side}') === {number}")
+
+
+def test_comma_and_full_stop_step_both_clips_by_exactly_one_frame_round_the_loop(open_page: Open) -> None:
+    page = open_page(motion="reduce")
+    seen(page)
+    for number in range(1, FRAMES):
+        page.keyboard.press(".")
+        shows_frame(page, number)
+    page.click("#step-on")
+    shows_frame(page, 0)
+    page.keyboard.press(",")
+    shows_frame(page, FRAMES - 1)
+    page.click("#step-back")
+    shows_frame(page, FRAMES - 2)
+
+
+def test_a_step_stops_the_clips_where_they_are_and_0_plays_from_the_start(open_page: Open) -> None:
+    page = open_page()
+    seen(page)
+    until(page, f"({FRAME_SHOWN})('.left') > 4")
+    page.keyboard.press(".")
+    shows(page, "#pause-word", "Play")
+    stopped = both(page)
+    assert stopped[0] == stopped[1] > 4
+    page.keyboard.press("0")
+    until(page, f"({FRAME_SHOWN})('.left') < 4")
+    shows(page, "#pause-word", "Pause")
+    until(page, f"({FRAME_SHOWN})('.left') > 4")
+
+
+def test_the_scrub_bar_moves_both_clips_and_its_arrows_answer_nothing(service: StandIn, open_page: Open) -> None:
+    page = open_page()
+    ready(page)
+    scrub = page.locator("#scrub")
+    scrub.fill("7")
+    shows_frame(page, 7)
+    scrub.press("ArrowRight")
+    shows_frame(page, 8)
+    assert scrub.get_attribute("aria-valuetext") == "0.40 of 1.00 s, frame 9 of 20"
+    assert service.labels == []
+    scrub.press("Escape")
+    page.keyboard.press("ArrowRight")
+    assert service.wait_labels(1)[0].verdict is Verdict.PREFER
+
+
+def test_speed_is_seen_and_kept_over_pairs_and_reloads(open_page: Open) -> None:
+    page = open_page()
+    seen(page)
+    page.keyboard.press("-")
+    page.click("#slower")
+    page.keyboard.press("-")
+    shows(page, "#speed", "0.25×")
+    assert page.locator("#slower").is_disabled()
+    choose(page, "ArrowUp")
+    page.reload()
+    seen(page, "q2")
+    shows(page, "#speed", "0.25×")
+    for _ in range(3):
+        page.keyboard.press("+")  # with shift, where the keyboard has it there
+    shows(page, "#speed", "1×")
+
+
+def test_one_clip_fills_the_page_and_both_are_there_for_the_next_pair(service: StandIn, open_page: Open) -> None:
+    page = open_page()
+    ready(page)
+    small = page.locator(".left canvas").bounding_box()["height"]
+    page.keyboard.press("e")
+    page.wait_for_selector(".right", state="hidden")
+    assert page.locator(".left canvas").bounding_box()["height"] > 1.5 * small
+    page.keyboard.press("e")
+    page.wait_for_selector(".left", state="hidden")
+    page.keyboard.press("Escape")
+    page.click(".left .enlarge")
+    page.wait_for_selector(".right", state="hidden")
+    page.keyboard.press("ArrowRight")
+    seen(page, "q2")
+    page.wait_for_selector(".right")
+    assert len(service.wait_labels(1)) == 1
+
+
 # -------------------------------------------------------------------- around the clips
+
+
+def test_help_lists_every_key_keeps_the_focus_and_closes_by_escape(service: StandIn, open_page: Open) -> None:
+    service.welcome["task"] = "Which one runs better?\n\n## How\n- **far** <b>and</b> upright"
+    service.rules["allow_ties"] = False
+    page = open_page()
+    ready(page)
+    assert text(page, "#task") == "Which one runs better?"
+    page.keyboard.press("?")
+    page.wait_for_selector("#help[open]")
+    assert page.locator("#help-instructions li").inner_html() == "<strong>far</strong> &lt;b&gt;and&lt;/b&gt; upright"
+    keys = page.locator(".keys > div:visible kbd").all_text_contents()
+    assert keys == ["←", "→", "Shift ←", "Shift →", "↓", "Backspace", "Space", ",", ".", "0", "−", "+", "E", "T", "Esc", "?"]
+    for key in ("Tab", "Tab", "ArrowLeft", " "):
+        assert page.evaluate("document.activeElement === document.body || !!document.activeElement.closest('#help')"), key
+        page.keyboard.press(key)
+    page.wait_for_selector("#help", state="hidden")  # space pressed Close
+    page.click("#help-open")
+    page.wait_for_selector("#help[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#help", state="hidden")
+    assert service.labels == []
+    page.keyboard.press("ArrowLeft")
+    assert len(service.wait_labels(1)) == 1
 
 
 def test_hostile_text_shows_as_text(service: StandIn, open_page: Open) -> None:

@@ -59,6 +59,12 @@ export function press(button, action) {
   button.addEventListener("keydown", (event) => event.repeat && [" ", "Enter"].includes(event.key) && event.preventDefault());
 }
 
+/** A slider keeps the keys while a keyboard moves it, not after a drag. @param {HTMLInputElement} slider */
+export function letGo(slider) {
+  slider.addEventListener("pointerup", () => slider.blur());
+  slider.addEventListener("keydown", ({ key }) => (key === "Escape" || key === "Enter") && slider.blur());
+}
+
 /**
  * Rows of a definition list; a share is drawn as a bar.
  * @param {Element} parent

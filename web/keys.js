@@ -1,7 +1,10 @@
 // @ts-check
 /** Which key means what, and when a key is not meant for us. */
 
-/** @typedef {import("./state.js").Choice | "undo" | "toggle"} Command */
+/**
+ * @typedef {import("./state.js").Choice | "undo" | "toggle" | "replay" | "step-back" | "step-on" | "slower" | "faster" |
+ *   "enlarge" | "back" | "trim" | "help"} Command
+ */
 
 /** @type {Record<string, Command>} */
 export const KEYS = {
@@ -13,7 +16,34 @@ export const KEYS = {
   ArrowDown: "skip",
   Backspace: "undo",
   " ": "toggle",
+  0: "replay",
+  ",": "step-back",
+  ".": "step-on",
+  "-": "slower",
+  "+": "faster",
+  "=": "faster", // + without its shift
+  e: "enlarge",
+  Escape: "back",
+  t: "trim",
+  "?": "help",
 };
+
+/** What the help lists, in this order. @type {{keys: string[], does: string, choice?: "equal" | "skip"}[]} */
+export const HELP = [
+  { keys: ["←", "→"], does: "That clip is better" },
+  { keys: ["Shift ←", "Shift →"], does: "That clip is much better" },
+  { keys: ["↑"], does: "Equally good", choice: "equal" },
+  { keys: ["↓"], does: "Can’t tell", choice: "skip" },
+  { keys: ["Backspace"], does: "Take the last answer back" },
+  { keys: ["Space"], does: "Pause or play" },
+  { keys: [",", "."], does: "One frame back or on" },
+  { keys: ["0"], does: "From the start" },
+  { keys: ["−", "+"], does: "Slower or faster" },
+  { keys: ["E"], does: "Enlarge a clip" },
+  { keys: ["T"], does: "Trim handles" },
+  { keys: ["Esc"], does: "Back to both clips" },
+  { keys: ["?"], does: "This list" },
+];
 
 /** Inputs that use the arrow keys, space or letters themselves. */
 const FIELDS = "input, select, textarea, [contenteditable], [role=slider], dialog[open]";

@@ -14,6 +14,8 @@ export const HISTORY = 10;
 export const WATCH_MS = 2500;
 /** Watched pairs that wait: the page shows what happens now. */
 export const WATCH_QUEUE = 4;
+/** How fast clips play, as a multiple of the run's own speed. */
+export const SPEEDS = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2];
 /** The settings panel at rest. */
 const CLOSED = { open: false, pending: false, error: "" };
 /**
@@ -41,16 +43,17 @@ const ANSWERED = 500;
  * @typedef {{open: boolean, pending: boolean, error: string}} Settings
  * @typedef {{link: Link, welcome: import("./wire.js").Welcome | null, rules: import("./wire.js").Rules | null,
  *   status: import("./wire.js").Status | null, pairs: Pair[], history: Pair[], shown: {queryId: string, at: number} | null,
- *   answered: string[], outbox: Label[], saved: number, playing: boolean, autoplay: boolean, settings: Settings,
+ *   answered: string[], outbox: Label[], saved: number, playing: boolean, autoplay: boolean, speed: number,
+ *   enlarged: 0 | 1 | null, trimming: boolean, help: boolean, settings: Settings,
  *   remark: string, spoken: string, trouble: {sentence: string, details: string, passing: boolean} | null, now: number}} State
  * @typedef {{type: string, [field: string]: any}} Event
  */
 
 /**
- * @param {{playing?: boolean}} options playing: false where the person asked for less motion
+ * @param {{playing?: boolean, speed?: number}} options playing: false where the person asked for less motion
  * @returns {State}
  */
-export function initialState({ playing = true } = {}) {
+export function initialState({ playing = true, speed = 1 } = {}) {
   return {
     link: { phase: "connecting", retryAt: 0, reason: "" },
     welcome: null,
@@ -64,6 +67,10 @@ export function initialState({ playing = true } = {}) {
     saved: 0,
     playing,
     autoplay: playing,
+    speed: SPEEDS.includes(speed) ? speed : 1,
+    enlarged: null,
+    trimming: false,
+    help: false,
     settings: CLOSED,
     remark: "",
     spoken: "",
@@ -102,7 +109,7 @@ const ON = {
       return ON.trouble(state, { sentence: "This page is from another version of rltrainer. Reload it.", details });
     }
     const same = state.welcome !== null && ownerOf(state.welcome) === ownerOf(message);
-    const kept = same ? state : { ...initialState({ playing: state.autoplay }), now: state.now };
+    const kept = same ? state : { ...initialState({ playing: state.autoplay, speed: state.speed }), now: state.now };
     return {
       ...kept,
       welcome: message,
@@ -202,6 +209,7 @@ const ON = {
       answered: withAnswer(state.answered, sent),
       outbox: [...state.outbox, sent],
       playing: state.autoplay,
+      enlarged: null,
       remark: "",
       spoken: `${spoken}. ${pairs.length ? "Next pair." : "No pair is waiting."}`,
     };
@@ -218,6 +226,7 @@ const ON = {
       answered: withAnswer(state.answered, sent),
       outbox: [...state.outbox, sent],
       playing: state.autoplay,
+      enlarged: null,
       remark: "",
       spoken: "Answer taken back. The pair is here again.",
     };
@@ -231,6 +240,29 @@ const ON = {
   read: (state, { remark }) => (state.remark === remark ? { ...state, remark: "" } : state),
 
   toggle: (state) => ({ ...state, playing: !state.playing, autoplay: state.autoplay || !state.playing }),
+
+  play: (state) => ({ ...state, playing: true, autoplay: true }),
+
+  hold: (state) => (state.playing ? { ...state, playing: false } : state),
+
+  speed(state, { by }) {
+    const speed = SPEEDS[SPEEDS.indexOf(state.speed) + by] ?? state.speed;
+    return speed === state.speed ? state : { ...state, speed, spoken: `Speed ${speed}.` };
+  },
+
+  /** One clip fills the page; without a side: the left one, the right one, both again. */
+  enlarge(state, { side }) {
+    const next = { null: 0, 0: 1, 1: null }[String(state.enlarged)];
+    const enlarged = side === undefined ? next : side === state.enlarged ? null : side;
+    return stage(state) === "clips" ? { ...state, enlarged } : state;
+  },
+
+  back: (state) => (state.enlarged === null ? state : { ...state, enlarged: null }),
+
+  trimming: (state) => (state.rules?.allow_editing && !watching(state) ? { ...state, trimming: !state.trimming } : state),
+
+  helpOpened: (state) => ({ ...state, help: true }),
+  helpClosed: (state) => (state.help ? { ...state, help: false } : state),
 
   settingsOpened: (state) =>
     state.rules?.config_restricted === false ? { ...state, settings: { open: true, pending: false, error: "" } } : state,
@@ -261,6 +293,11 @@ const ON = {
 /** @param {State} state */
 export function watching(state) {
   return state.welcome?.mode === "watch";
+}
+
+/** Whether the trim handles are there. @param {State} state */
+export function trimming(state) {
+  return state.trimming && !!state.rules?.allow_editing && !watching(state);
 }
 
 /** Whose labels these are; the outbox keeps them apart. @param {{run: string, labeler: string}} welcome */

@@ -2,8 +2,10 @@
 /** The state on screen. */
 
 import { ClipCard } from "./card.js";
-import { byId, list, part, press, say, sayOrHide, show } from "./dom.js";
-import { CHOICES, onScreen, stage, watching } from "./state.js";
+import { byId, list, mark, part, press, say, sayOrHide, show } from "./dom.js";
+import { partsOf, writeMarkdown } from "./markdown.js";
+import { CHOICES, SPEEDS, onScreen, stage, trimming, watching } from "./state.js";
+import { Transport } from "./transport.js";
 import * as words from "./words.js";
 
 /** @typedef {import("./state.js").State} State */
@@ -26,6 +28,8 @@ const LONG_TASK = 60;
  * @typedef {object} Actions what a person may ask for; `at`: the moment of the key or click
  * @property {(command: import("./keys.js").Command, at: number) => void} command
  * @property {(side: 0 | 1, which: "first" | "end" | "reset", frame: number) => void} trim
+ * @property {(tick: number) => void} seek
+ * @property {(side: 0 | 1) => void} enlarge
  * @property {() => void} retry
  * @property {() => void} openSettings
  */
@@ -35,6 +39,7 @@ export class View {
   constructor(actions) {
     this.cards = /** @type {[ClipCard, ClipCard]} */ ([new ClipCard("left"), new ClipCard("right")]);
     byId("clips").append(...this.cards.map((card) => card.root));
+    this.transport = new Transport(actions.command, actions.seek);
     this.#listen(actions);
     this.#rememberInsight();
   }
@@ -51,6 +56,7 @@ export class View {
     document.body.dataset.stage = now;
     document.body.dataset.shown = state.shown?.queryId ?? "";
     document.body.dataset.mood = BUSY.includes(now) ? "busy" : now === "finished" ? "done" : "off";
+    document.body.classList.toggle("enlarged", now === "clips" && state.enlarged !== null);
     document.body.dataset.mode = state.welcome?.mode ?? "label";
     show("stage-clips", now === "clips");
     show("stage-words", now !== "clips");
@@ -88,7 +94,7 @@ export class View {
   #clips(state) {
     const pair = onScreen(state);
     const watched = watching(state);
-    const task = state.welcome?.task ?? "";
+    const task = partsOf(state.welcome?.task ?? "").question;
     say("task", watched ? words.watchWords(state) : task);
     byId("task").classList.toggle("long", !watched && task.length > LONG_TASK);
     sayOrHide("subtask", watched ? task : "");
@@ -96,7 +102,9 @@ export class View {
     part(document, "#undo", HTMLButtonElement).disabled = !state.history.length;
     show("equal", !watched && state.rules?.allow_ties);
     show("skip", !watched && state.rules?.allow_skipping);
-    say("pause-word", state.playing ? "Pause" : "Play");
+    show("trim", !watched && state.rules?.allow_editing);
+    mark(byId("trim"), "aria-pressed", String(trimming(state)));
+    this.transport.render(state, SPEEDS);
     if (!pair) return;
     const { width, height } = pair.clips[0];
     byId("clips").style.setProperty("--aspect", String(width / height));
@@ -114,7 +122,10 @@ export class View {
     say("words-text", text);
     sayOrHide("retry", retry ?? "");
     show("preview", now === "waiting" && !watching(state));
-    say("preview-task", state.welcome?.task ?? "");
+    const { question, instructions } = partsOf(state.welcome?.task ?? "");
+    say("preview-task", question);
+    writeMarkdown(byId("preview-more"), instructions);
+    show("preview-more", instructions);
     show("legend-equal", state.rules?.allow_ties);
     show("legend-skip", state.rules?.allow_skipping);
     show("undo-last", state.history.length && !["denied", "error", "connecting"].includes(now));
@@ -125,14 +136,20 @@ export class View {
   }
 
   /** @param {Actions} actions */
-  #listen({ command, trim, retry, openSettings }) {
-    for (const name of /** @type {const} */ (["left", "right", "much-left", "much-right", "equal", "skip", "undo"])) press(byId(name), (at) => command(name, at));
+  #listen({ command, trim, enlarge, retry, openSettings }) {
+    for (const name of /** @type {const} */ (["left", "right", "much-left", "much-right", "equal", "skip", "undo", "trim"])) press(byId(name), (at) => command(name, at));
     press(byId("undo-last"), (at) => command("undo", at));
-    press(byId("pause"), (at) => command("toggle", at));
+    press(byId("help-open"), (at) => command("help", at));
     press(byId("retry"), retry);
     press(byId("settings-open"), openSettings);
-    this.cards[0].listen((which, frame) => trim(0, which, frame));
-    this.cards[1].listen((which, frame) => trim(1, which, frame));
+    for (const side of /** @type {const} */ ([0, 1])) {
+      this.cards[side].listen((which, frame) => trim(side, which, frame), () => enlarge(side));
+    }
+  }
+
+  /** Give the keys to the first trim handle, if there is one. */
+  focusGrip() {
+    this.cards.find(({ root, first }) => !root.hidden && !first.hidden)?.first.focus();
   }
 
   /** Whether the strip is open is the person's choice, from then on. */

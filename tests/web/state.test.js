@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { HISTORY, LOCK_MS, WATCH_MS, WATCH_QUEUE, initialState, mayAnswer, onScreen, rangeOf, reduce, stage } from "../../web/state.js";
+import { HISTORY, LOCK_MS, SPEEDS, WATCH_MS, WATCH_QUEUE, initialState, mayAnswer, onScreen, rangeOf, reduce, stage, trimming } from "../../web/state.js";
 import { label } from "../../web/wire.js";
 
 const example = (name) => JSON.parse(readFileSync(new URL(`../wire/${name}.json`, import.meta.url), "utf8"));
@@ -190,6 +190,38 @@ test("where less motion is asked for, clips start still until somebody plays one
   assert.equal(run(state, answer("left")).playing, false);
   assert.equal(run(state, { type: "toggle" }, answer("left")).playing, true);
   assert.equal(ready({ type: "toggle" }, answer("left")).playing, true, "a pause ends with its pair");
+});
+
+test("speed goes by steps between a quarter and double, and stays for the next pair", () => {
+  const press = (state, by, times) => run(state, ...Array.from({ length: times }, () => ({ type: "speed", by })));
+  assert.deepEqual([press(ready(), -1, 9).speed, press(ready(), 1, 9).speed], [0.25, 2]);
+  assert.equal(press(ready(), -1, 1).speed, 0.75);
+  assert.equal(run(press(ready(), 1, 1), answer("left")).speed, 1.25);
+  for (const speed of [NaN, 0, 3]) assert.equal(initialState({ speed }).speed, 1);
+  assert.ok(SPEEDS.every((speed) => initialState({ speed }).speed === speed));
+});
+
+test("a clip is enlarged, then the other, then none, and none for the next pair", () => {
+  const enlarge = (side) => ({ type: "enlarge", side });
+  const one = ready(enlarge());
+  assert.deepEqual([one.enlarged, run(one, enlarge()).enlarged, run(one, enlarge(), enlarge()).enlarged], [0, 1, null]);
+  assert.deepEqual([run(one, enlarge(1)).enlarged, run(one, enlarge(0)).enlarged], [1, null]);
+  assert.equal(run(one, { type: "back" }).enlarged, null);
+  assert.equal(run(one, answer("left")).enlarged, null);
+  assert.equal(run(initialState(), welcome(), enlarge()).enlarged, null, "there is nothing to enlarge");
+});
+
+test("a step holds the clips until the next pair", () => {
+  const held = ready({ type: "hold" });
+  assert.equal(held.playing, false);
+  assert.equal(run(held, answer("left")).playing, true);
+  assert.equal(run(held, { type: "play" }).playing, true);
+});
+
+test("trim handles are there only where trimming is allowed", () => {
+  const state = ready({ type: "trimming" });
+  assert.deepEqual([trimming(ready()), trimming(state), trimming(run(state, { type: "trimming" }))], [false, true, false]);
+  assert.equal(trimming(run(state, { type: "rules", message: { ...RULES, allow_editing: false } })), false);
 });
 
 test("settings close when the rules come, and stay open with a sentence when they are refused", () => {
