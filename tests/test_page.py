@@ -628,6 +628,10 @@ def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open
     for words in ("20,480 of 200,000", "82%", "version 4"):
         assert words in strip
     assert "return" not in strip
+    assert page.locator(".spark:visible").count() == 0
+    service.send(wire.Curves(points=[(4096, 0.6, None, 1), (8192, 0.7, None, 2)]))
+    service.send(service.status.model_copy(update={"step": 24_576, "held_out_accuracy": 0.84}))
+    page.wait_for_selector("[aria-label='Right on unseen answers: from 60% at step 4,096 to 84% at step 24,576']")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     service.pairs.clear()
     service.send(wire.Withdrawn(query_ids=["q1", "q2", "q3"]))

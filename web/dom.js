@@ -1,6 +1,8 @@
 // @ts-check
 /** The smallest steps at the DOM's edge. Text goes in as text; what has not changed is not touched. */
 
+import { draw, sparkline } from "./sparkline.js";
+
 /**
  * An element that index.html has.
  * @template {Element} T
@@ -66,20 +68,27 @@ export function letGo(slider) {
 }
 
 /**
- * Rows of a definition list; a share is drawn as a bar.
+ * Rows of a definition list; a share is drawn as a bar, a spark as a curve.
  * @param {Element} parent
- * @param {{name: string, value: string, share?: number}[]} rows
+ * @param {import("./words.js").Insight[]} rows
  */
 export function list(parent, rows) {
   while (parent.children.length > rows.length) parent.lastElementChild?.remove();
-  for (const [index, { name, value, share }] of rows.entries()) {
-    const row = parent.children[index] ?? parent.appendChild(document.createElement("div"));
-    if (!row.children.length) row.append(document.createElement("dt"), document.createElement("dd"), document.createElement("progress"));
-    const [term, words, bar] = /** @type {[Element, Element, HTMLProgressElement]} */ (/** @type {unknown} */ (row.children));
+  for (const [index, { name, value, share, spark }] of rows.entries()) {
+    const row = parent.children[index] ?? parent.appendChild(emptyRow());
+    const [term, words, bar, curve] = /** @type {[Element, Element, HTMLProgressElement, SVGElement]} */ (/** @type {unknown} */ (row.children));
     write(term, name);
     write(words, value);
     mark(bar, "aria-label", name);
     bar.hidden = share === undefined;
     bar.value = Math.min(1, share ?? 0);
+    curve.toggleAttribute("hidden", !spark);
+    if (spark) draw(curve, spark.curve, `${name}: ${spark.words}`);
   }
+}
+
+function emptyRow() {
+  const row = document.createElement("div");
+  row.append(document.createElement("dt"), document.createElement("dd"), document.createElement("progress"), sparkline());
+  return row;
 }

@@ -16,6 +16,11 @@ export const WATCH_MS = 2500;
 export const WATCH_QUEUE = 4;
 /** How fast clips play, as a multiple of the run's own speed. */
 export const SPEEDS = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2];
+/** Points of the run's curves that are kept; where there are more, every second one goes. */
+export const POINTS = 200;
+/** Answers by which the pace is told, and the longest time between two that is no break. */
+const PACED = 20;
+const BREAK_MS = 60_000;
 /** The settings panel at rest. */
 const CLOSED = { open: false, pending: false, error: "" };
 /**
@@ -42,8 +47,8 @@ const ANSWERED = 500;
  * @typedef {{phase: "connecting" | "open" | "waiting" | "denied", retryAt: number, reason: string}} Link
  * @typedef {{open: boolean, pending: boolean, error: string}} Settings
  * @typedef {{link: Link, welcome: import("./wire.js").Welcome | null, rules: import("./wire.js").Rules | null,
- *   status: import("./wire.js").Status | null, pairs: Pair[], history: Pair[], shown: {queryId: string, at: number} | null,
- *   answered: string[], outbox: Label[], saved: number, playing: boolean, autoplay: boolean, speed: number,
+ *   status: import("./wire.js").Status | null, curves: import("./wire.js").CurvePoint[], pairs: Pair[], history: Pair[], shown: {queryId: string, at: number} | null,
+ *   answered: string[], times: number[], outbox: Label[], saved: number, playing: boolean, autoplay: boolean, speed: number,
  *   enlarged: 0 | 1 | null, trimming: boolean, help: boolean, settings: Settings,
  *   remark: string, spoken: string, trouble: {sentence: string, details: string, passing: boolean} | null, now: number}} State
  * @typedef {{type: string, [field: string]: any}} Event
@@ -59,10 +64,12 @@ export function initialState({ playing = true, speed = 1 } = {}) {
     welcome: null,
     rules: null,
     status: null,
+    curves: [],
     pairs: [],
     history: [],
     shown: null,
     answered: [],
+    times: [],
     outbox: [],
     saved: 0,
     playing,
@@ -137,7 +144,9 @@ const ON = {
     remark: state.settings.pending ? "Settings changed." : state.remark,
   }),
 
-  status: (state, { message }) => ({ ...state, status: message }),
+  status: (state, { message }) => ({ ...state, status: message, curves: withPoint(state.curves, message) }),
+
+  curves: (state, { message }) => ({ ...state, curves: message.points }),
 
   pair(state, { header }) {
     const queryId = header.query_id;
@@ -207,6 +216,7 @@ const ON = {
       shown: pairs.length ? state.shown : null,
       history: [...state.history, pair].slice(-HISTORY),
       answered: withAnswer(state.answered, sent),
+      times: [...state.times, at].slice(-PACED),
       outbox: [...state.outbox, sent],
       playing: state.autoplay,
       enlarged: null,
@@ -224,6 +234,7 @@ const ON = {
       pairs: [pair, ...state.pairs],
       history: state.history.slice(0, -1),
       answered: withAnswer(state.answered, sent),
+      times: state.times.slice(0, -1),
       outbox: [...state.outbox, sent],
       playing: state.autoplay,
       enlarged: null,
@@ -324,6 +335,13 @@ export function rangeOf(state, pair, side) {
   return (state.rules?.allow_editing && pair.trims[clip.segment_id]) || [0, clip.frames];
 }
 
+/** Answers in a minute, of late and breaks left out; null until there are a few. @param {State} state */
+export function paceOf({ times }) {
+  const gaps = times.slice(1).map((time, index) => time - times[index]).filter((gap) => gap < BREAK_MS);
+  const sum = gaps.reduce((total, gap) => total + gap, 0);
+  return gaps.length < 3 || !sum ? null : (60_000 * gaps.length) / sum;
+}
+
 /**
  * What fills the page.
  * @param {State} state
@@ -352,6 +370,18 @@ export function stage(state) {
 export function sameClips(some, others) {
   const name = (/** @type {Headers[0]} */ clip) => [clip.segment_id, clip.frames, clip.frame_rate].join();
   return String(some.map(name).sort()) === String(others.map(name).sort());
+}
+
+/**
+ * A status that tells something new is a point of the curves; a run that went back to a checkpoint goes on from there.
+ * @param {import("./wire.js").CurvePoint[]} curves @param {import("./wire.js").Status} status
+ */
+function withPoint(curves, { step, held_out_accuracy: accuracy, true_return: own, reward_version: version }) {
+  const last = curves.at(-1);
+  if (last && last[1] === accuracy && last[2] === own && last[3] === version) return curves;
+  /** @type {import("./wire.js").CurvePoint[]} */
+  const points = [...curves.filter(([earlier]) => earlier < step), [step, accuracy, own, version]];
+  return points.length > POINTS ? points.filter((_, index) => index % 2 === 0) : points;
 }
 
 /** @param {string[]} answered @param {Label} entry */

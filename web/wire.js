@@ -29,14 +29,16 @@ export const PROTOCOL = 1;
  *   labels: number, skipped: number, wanted: number, waiting: number, step: number, steps: number,
  *   steps_per_second: number | null, held_out_accuracy: number | null, verdict: string, true_return: number | null,
  *   reward_version: number}} Status
- * @typedef {Welcome | Rules | Ack | Refused | Withdrawn | Status} Inbound
+ * @typedef {[number, number | null, number | null, number]} CurvePoint step, held-out accuracy, true return, reward version
+ * @typedef {{type: "curves", points: CurvePoint[]}} Curves
+ * @typedef {Welcome | Rules | Curves | Ack | Refused | Withdrawn | Status} Inbound
  */
 
 /** A message that this page cannot read. */
 export class WireError extends Error {}
 
 /** Types of text messages that a service sends. */
-const INBOUND = new Set(["welcome", "rules", "ack", "refused", "withdrawn", "status"]);
+const INBOUND = new Set(["welcome", "rules", "ack", "refused", "withdrawn", "status", "curves"]);
 
 /**
  * A text message from the service; null for a type that this page does not know (a newer service may say more).

@@ -188,6 +188,7 @@ class Service:
         self, address: Address, announce: Callable[[str], None], until: Callable[[], bool], stop: asyncio.Event
     ) -> None:
         """Listen at `address`, announce the link, and serve until `stop` is set or `until()` is true."""
+        self.session.remember(await self._desk.past())
         for look in LOOKS:
             self._carry_out(await self._do(look))
         server = await self._listen(address)

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { HISTORY, LOCK_MS, SPEEDS, WATCH_MS, WATCH_QUEUE, initialState, mayAnswer, onScreen, rangeOf, reduce, stage, trimming } from "../../web/state.js";
+import { HISTORY, LOCK_MS, POINTS, SPEEDS, WATCH_MS, WATCH_QUEUE, initialState, mayAnswer, onScreen, paceOf, rangeOf, reduce, stage, trimming } from "../../web/state.js";
 import { label } from "../../web/wire.js";
 
 const example = (name) => JSON.parse(readFileSync(new URL(`../wire/${name}.json`, import.meta.url), "utf8"));
@@ -222,6 +222,25 @@ test("trim handles are there only where trimming is allowed", () => {
   const state = ready({ type: "trimming" });
   assert.deepEqual([trimming(ready()), trimming(state), trimming(run(state, { type: "trimming" }))], [false, true, false]);
   assert.equal(trimming(run(state, { type: "rules", message: { ...RULES, allow_editing: false } })), false);
+});
+
+test("each status that tells something new goes on the curves", () => {
+  const status = (step, true_return) => ({ type: "status", message: { ...example("status"), step, true_return } });
+  const points = [[4096, null, -310.5, 0]];
+  const state = run(initialState(), welcome(), { type: "curves", message: { type: "curves", points } }, status(20480, 512.3), status(24576, 512.3));
+  assert.deepEqual(state.curves, [points[0], [20480, 0.82, 512.3, 4]]);
+  assert.deepEqual(run(state, status(8192, 1)).curves, [points[0], [8192, 0.82, 1, 4]], "back to a checkpoint");
+  const many = run(state, ...Array.from({ length: 3 * POINTS }, (_, i) => status(30_000 + i, i)));
+  assert.ok(many.curves.length <= POINTS);
+  assert.deepEqual([many.curves[0], many.curves.at(-1)[2]], [points[0], 3 * POINTS - 1]);
+});
+
+test("the pace is told from the last answers, breaks and what was taken back left out", () => {
+  const answered = (...seconds) => seconds.reduce((now, s, i) => run(now, pair(`q${i}`), shown(`q${i}`, s * 1000 - 500), answer("left", `l${i}`, s * 1000)), run(initialState(), welcome()));
+  assert.equal(paceOf(answered(10, 14, 18)), null, "two answers tell no pace");
+  assert.equal(paceOf(answered(10, 14, 18, 22)), 15);
+  assert.equal(paceOf(answered(10, 14, 18, 3600, 3604)), 15);
+  assert.equal(paceOf(run(answered(10, 14, 18, 22, 52), { type: "undo", labelId: "u" })), 15);
 });
 
 test("settings close when the rules come, and stay open with a sentence when they are refused", () => {

@@ -23,7 +23,7 @@ function small(name = "pair_header") {
   return header;
 }
 
-for (const name of ["welcome", "rules", "ack", "refused", "withdrawn", "status"]) {
+for (const name of ["welcome", "rules", "ack", "refused", "withdrawn", "status", "curves"]) {
   test(`the service's ${name} is understood as it stands`, () => assert.deepEqual(parse(text(name)), example(name)));
 }
 
