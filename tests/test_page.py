@@ -561,6 +561,18 @@ def test_a_wrong_link_is_not_tried_again_but_a_new_one_is(service: StandIn, open
     seen(page)
 
 
+def test_an_error_has_a_sentence_and_details_to_copy(open_page: Open) -> None:
+    page = open_page(script="document.addEventListener('copy', () => window.copied = String(getSelection()))")
+    seen(page)
+    page.evaluate("dispatchEvent(new ErrorEvent('error', { message: 'a wheel came off' }))")
+    page.wait_for_selector("text=Your answers are kept. Reload the page to go on.")
+    page.click("#trouble summary")
+    page.click("#trouble-copy")
+    until(page, "window.copied === 'a wheel came off'")
+    page.click("#retry")
+    seen(page)
+
+
 def test_settings_are_sent_as_changes_and_a_refusal_is_a_sentence(service: StandIn, open_page: Open) -> None:
     page = open_page()
     seen(page)

@@ -76,9 +76,10 @@ export function list(parent, rows) {
   while (parent.children.length > rows.length) parent.lastElementChild?.remove();
   for (const [index, { name, value, share, spark }] of rows.entries()) {
     const row = parent.children[index] ?? parent.appendChild(emptyRow());
-    const [term, words, bar, curve] = /** @type {[Element, Element, HTMLProgressElement, SVGElement]} */ (/** @type {unknown} */ (row.children));
-    write(term, name);
-    write(words, value);
+    const bar = part(row, "progress", HTMLProgressElement);
+    const curve = part(row, "svg", SVGElement);
+    write(part(row, "dt", HTMLElement), name);
+    write(part(row, "dd > span", HTMLElement), value);
     mark(bar, "aria-label", name);
     bar.hidden = share === undefined;
     bar.value = Math.min(1, share ?? 0);
@@ -89,6 +90,8 @@ export function list(parent, rows) {
 
 function emptyRow() {
   const row = document.createElement("div");
-  row.append(document.createElement("dt"), document.createElement("dd"), document.createElement("progress"), sparkline());
+  const words = document.createElement("dd");
+  words.append(document.createElement("span"), document.createElement("progress"), sparkline());
+  row.append(document.createElement("dt"), words);
   return row;
 }

@@ -2,11 +2,11 @@
 /** The little of Markdown that instructions need: headings, paragraphs, lists, strong, emphasis, code. All else is text. */
 
 /**
- * @typedef {"h3" | "h4" | "p" | "ul" | "ol" | "li" | "strong" | "em" | "code"} Tag
+ * @typedef {"h3" | "p" | "ul" | "ol" | "li" | "strong" | "em" | "code"} Tag
  * @typedef {string | {tag: Tag, children: Node[]}} Node
  */
 
-const HEADING = /^(#{1,6})\s+(.*)$/;
+const HEADING = /^#{1,6}\s+(.*)$/;
 const ITEM = /^\s{0,3}(?:([-*+])|\d{1,9}[.)])\s+(.*)$/;
 const SPAN = /\*\*(?=\S)(.+?)(?<=\S)\*\*(?!\*)|\*(?=\S)(.+?)(?<=\S)\*|\b_(?=\S)(.+?)(?<=\S)_\b|`([^`]+)`/;
 
@@ -30,7 +30,7 @@ export function parse(text) {
     const last = blocks.at(-1);
     if (!line.trim()) open = null;
     else if (heading) {
-      blocks.push({ tag: heading[1].length === 1 ? "h3" : "h4", children: spans(heading[2]) });
+      blocks.push({ tag: "h3", children: spans(heading[1]) }); // under an h2, whatever its level
       open = null;
     } else if (item) {
       const tag = item[1] ? "ul" : "ol";

@@ -29,7 +29,7 @@ export class Transport {
   /** @param {import("./state.js").State} state @param {number[]} speeds what there is to choose from */
   render({ playing, speed }, speeds) {
     say("pause-word", playing ? "Pause" : "Play");
-    byId("pause").classList.toggle("still", !playing);
+    byId("pause").classList.toggle("halted", !playing);
     say("speed", `${speed}×`);
     byId("speed").classList.toggle("odd", speed !== 1);
     part(document, "#slower", HTMLButtonElement).disabled = speed <= speeds[0];

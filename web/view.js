@@ -142,6 +142,11 @@ export class View {
     press(byId("help-open"), (at) => command("help", at));
     press(byId("retry"), retry);
     press(byId("settings-open"), openSettings);
+    press(byId("trouble-copy"), () => {
+      getSelection()?.selectAllChildren(byId("trouble-details"));
+      document.execCommand("copy"); // navigator.clipboard is missing where the page is not served securely
+      say("trouble-copy", "Copied");
+    });
     for (const side of /** @type {const} */ ([0, 1])) {
       this.cards[side].listen((which, frame) => trim(side, which, frame), () => enlarge(side));
     }
