@@ -4,7 +4,7 @@ HalfCheetah-v5 with 8 envs and the same PPO settings in three arms, which take t
 then of the next, so that a machine that slows down slows all of them.
 
     sb3      PPO as Stable-Baselines3 has it: its own make_vec_env, Monitor and VecNormalize around the env
-    none     `rltrainer train --labeler none`: our envs, which hand SB3 shorter infos to copy
+    none     `rltrainer train --labeler none`: envs that hand SB3 shorter infos to copy, and a PPO with its Adam in one kernel
     learned  `rltrainer train --labeler oracle`: three nets a step, recording, querying through the store, refits
 
 The learned arm's random warm-up, which the others have none of and which is quicker than PPO, is left out of both its steps and
@@ -31,6 +31,7 @@ from benchmarks import reporting
 from rltrainer.config import Config
 from rltrainer.loop import PreferenceLoop
 from rltrainer.methods import PreferenceCallback, make_ppo
+from rltrainer.methods.ppo import ppo_settings
 from rltrainer.training import make_vec_env, normalised
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
@@ -77,7 +78,9 @@ class Turn(BaseCallback):
 def sb3(config: Config, turn: Turn) -> Callable[[], object]:
     """PPO on the env's own reward with nothing of ours in it, ready to learn."""
     venv = VecNormalize(sb3_envs(config.env, config.n_envs, seed=config.seed), gamma=config.ppo.gamma)
-    return _ready(make_ppo(venv, config, config.seed), config, turn)
+    kept = {"log_std_init": config.ppo.log_std_init}
+    settings = ppo_settings(config, config.n_envs)
+    return _ready(PPO("MlpPolicy", venv, seed=config.seed, policy_kwargs=kept, device="cpu", **settings), config, turn)
 
 
 def none(config: Config, turn: Turn) -> Callable[[], object]:

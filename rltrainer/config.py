@@ -84,7 +84,7 @@ class Reward(Section):
         "ensemble", description="ensemble, robust, surf, or package.module:name: docs/what-helped.md compares them"
     )
     members: Size = Field(3, description="nets in the ensemble")
-    hidden: tuple[Size, ...] = Field((64, 64), description="units of each hidden layer")
+    hidden: tuple[Size, ...] = Field((32, 32), description="units of each hidden layer")
     learning_rate: Positive = Field(3e-4, description="Adam's step size")
     batch: Size = Field(16, description="comparisons in one gradient step")
     fit_steps: Size = Field(50, description="gradient steps of a refit, at most")

@@ -18,6 +18,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from rltrainer import fancy
 from rltrainer.core import Array, UserError
+from rltrainer.floors import brought_along
 from rltrainer.horizon import FixedHorizon
 
 Env = gym.Env[Any, Any]
@@ -273,7 +274,9 @@ def _not_shown(env: str, made: Env) -> str:
 
 def picture(env: Env) -> Array:
     """What the env looks like now, uint8 [H, W, 3]. Raises UserError where it draws nothing."""
-    frame: Any = env.render()
+    inner: Any = env.unwrapped
+    with brought_along(inner.model, inner.data) if _is_mujoco(inner) else contextlib.nullcontext():
+        frame: Any = env.render()
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] < 3:
         raise UserError(f"{env} renders {type(frame).__name__} and no picture; its render_mode must be 'rgb_array'")
     return np.asarray(frame[..., :3], dtype=np.uint8)
@@ -281,11 +284,15 @@ def picture(env: Env) -> Array:
 
 def _viewer(env: Any) -> Any:
     """What holds the size and the camera of a MuJoCo env's pictures; None for other envs."""
-    from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
-
-    if isinstance(env, MujocoEnv):
+    if _is_mujoco(env):
         return env.mujoco_renderer
     return env if isinstance(env, fancy.AirHockey) else None
+
+
+def _is_mujoco(env: Any) -> bool:
+    from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
+
+    return isinstance(env, MujocoEnv)
 
 
 def _cheapen(viewer: Any, size: int) -> None:

@@ -41,6 +41,11 @@ class GuardedVecEnv(VecEnvWrapper):
         with self._explained():
             return self.venv.reset()
 
+    def step_async(self, actions: Array) -> None:
+        if not math.isfinite(actions.sum()):
+            raise EnvFault(f"the policy's actions were NaN or infinite after {self._steps} steps; lower its learning rate")
+        self.venv.step_async(actions)
+
     def step_wait(self) -> VecEnvStepReturn:
         with self._explained():
             observations, env_rewards, dones, infos = self.venv.step_wait()

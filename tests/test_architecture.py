@@ -24,6 +24,7 @@ LADDER = [
     "schedule",
     "fancy",
     "horizon",
+    "floors",
     "envs",
     "recording",
     "guard",

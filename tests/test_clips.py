@@ -23,7 +23,7 @@ from playwright.sync_api import Page
 
 from rltrainer.config import Clips
 from rltrainer.core import Array, Segment, UserError
-from rltrainer.envs import flat_observation, make_env, make_shown_env
+from rltrainer.envs import flat_observation, make_env, make_shown_env, picture
 from rltrainer.labeling import clips
 from rltrainer.labeling.camera import close
 from rltrainer.labeling.clips import LIMIT, Clip, ClipMaker, clip_worker, encode, fit, make_clip, steps_shown
@@ -206,6 +206,24 @@ def test_frame_k_shows_what_step_k_led_to(cheetah: Segment, cheetah_maker: ClipM
         errors = [np.abs(shown[frame] - other).mean() for other in seen]
         assert int(np.argmin(errors)) == frame
         assert min(errors) < 5
+
+
+@pytest.mark.skipif(gl_backend() is None, reason="no GL here")
+def test_the_floor_is_under_the_cheetah_wherever_it_has_run() -> None:
+    env = make_shown_env("HalfCheetah-v5", {}, 128)
+    env.reset(seed=0)
+    simulation: Any = env.unwrapped
+    seen = []
+    for metres in (0.0, 100.0, -100.0):  # 75 of the floor's tiles of 4/3 m
+        simulation.set_state(np.append(metres, simulation.data.qpos[1:]), simulation.data.qvel)
+        lay = simulation.data.geom_xpos.copy()
+        seen.append(picture(env).astype(int))
+        np.testing.assert_array_equal(simulation.data.geom_xpos, lay)
+    close(env)
+    for there in seen[1:]:
+        assert np.abs(there - seen[0]).mean() < 1
+    sky, floor = seen[0][0].std(axis=0).max(), seen[0][-1].std(axis=0).min()  # from left to right
+    assert floor > 20 > sky
 
 
 def test_no_frame_is_black(cheetah: Segment, cheetah_maker: ClipMaker) -> None:

@@ -18,7 +18,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from rltrainer.config import Config
 from rltrainer.core import Array, UserError
 from rltrainer.loop import PreferenceLoop
-from rltrainer.methods import METHODS, PreferenceCallback
+from rltrainer.methods import METHODS, PreferenceCallback, make_ppo
+from rltrainer.methods.ppo import ppo_settings
 from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper
 
 
@@ -240,3 +241,16 @@ def test_an_env_fault_stops_the_run_before_the_policy_is_harmed() -> None:
     assert all(torch.isfinite(p).all() for p in model.policy.parameters())
     assert loop.store.counts()["labels"] > 0
     loop.close()
+
+
+def test_ppo_learns_what_stable_baselines3s_own_learns() -> None:
+    """Ours differs in how fast it computes."""
+    settings = config()
+    ours = make_ppo(DummyVecEnv([toys.drift]), settings, 0)
+    theirs = PPO("MlpPolicy", DummyVecEnv([toys.drift]), seed=0, device="cpu", **ppo_settings(settings, 1))
+    theirs.policy.load_state_dict(ours.policy.state_dict())
+    for model in (ours, theirs):
+        model.set_random_seed(0)
+        model.learn(200)
+    for mine, other in zip(weights(ours), weights(theirs), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-6)

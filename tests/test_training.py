@@ -12,12 +12,12 @@ import pytest
 import torch
 import toys
 from rich.console import Console
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from rltrainer.checkpoint import RunFolder
 from rltrainer.config import Config
 from rltrainer.core import Array, UserError
-from rltrainer.guard import EnvFault
+from rltrainer.guard import EnvFault, GuardedVecEnv
 from rltrainer.interrupts import Interrupts
 from rltrainer.progress import Dashboard, words
 from rltrainer.rewards import LEARNERS
@@ -210,6 +210,13 @@ def test_an_env_that_fails_stops_the_run_and_everything_is_saved(tmp_path: Path,
         store.close()
         assert last is not None
         assert last["phase"] == "stopped"
+
+
+def test_a_policy_that_acts_by_nan_is_stopped_with_a_reason() -> None:
+    venv = GuardedVecEnv(DummyVecEnv([toys.drift]))
+    venv.reset()
+    with pytest.raises(EnvFault, match="the policy's actions were NaN or infinite after 0 steps; lower its learning rate"):
+        venv.step(np.full((1, *venv.action_space.shape), np.nan, np.float32))
 
 
 def test_an_env_process_that_dies_stops_the_run_and_everything_is_saved(tmp_path: Path) -> None:

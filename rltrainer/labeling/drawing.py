@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from rltrainer.core import Array
+from rltrainer.floors import ENDLESS
 from rltrainer.labeling.camera import (
     BOX,
     CAPSULE,
@@ -38,8 +39,6 @@ TILES = ((88, 98, 110), (122, 132, 144))
 HAZES = 16
 HAZE = 14.0
 """How many times the height of the eye away the floor's tiles have faded into one colour."""
-ENDLESS = 10.0
-"""Half size, in metres, from which on a plane is drawn without end (in the simulation each one is)."""
 SMOOTHING = 2
 """Shapes are drawn this many times as large, then shrunk, for smooth edges."""
 NEAR = 1e-3

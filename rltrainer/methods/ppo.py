@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from rltrainer.config import Config
 from rltrainer.fancy import is_black_box_id
 from rltrainer.fancy.weights import Weights
+from rltrainer.methods.quick import OPTIMIZER, quicken
 
 STEPS = 256
 TRAJECTORIES = 16
@@ -24,17 +25,22 @@ def rollout_steps(config: Config) -> int:
     return config.ppo.n_steps or (TRAJECTORIES if is_black_box_id(config.env) else STEPS)
 
 
-def make_ppo(env: VecEnv, config: Config, seed: int | None) -> PPO:
-    """An untrained PPO with the settings of the config's `ppo` section. Without a seed it leaves those of the env alone."""
+def ppo_settings(config: Config, n_envs: int) -> dict[str, Any]:
+    """Stable-Baselines3's arguments for the config's `ppo` section."""
     settings = config.ppo.model_dump(exclude={"log_std_init"})
     settings["n_steps"] = rollout_steps(config)
-    rollout = settings["n_steps"] * env.num_envs
-    settings["batch_size"] = min(settings["batch_size"], rollout)
-    options: dict[str, Any] = {}
+    settings["batch_size"] = min(settings["batch_size"], settings["n_steps"] * n_envs)
+    return settings
+
+
+def make_ppo(env: VecEnv, config: Config, seed: int | None) -> PPO:
+    """An untrained PPO with the settings of the config's `ppo` section. Without a seed it leaves those of the env alone."""
+    options: dict[str, Any] = {"optimizer_kwargs": OPTIMIZER}
     if isinstance(env.action_space, gym.spaces.Box):
         options["log_std_init"] = config.ppo.log_std_init
     policy = "MultiInputPolicy" if isinstance(env.observation_space, gym.spaces.Dict) else "MlpPolicy"
-    model = PPO(policy, env, seed=seed, policy_kwargs=options, device="cpu", **settings)
+    model = PPO(policy, env, seed=seed, policy_kwargs=options, device="cpu", **ppo_settings(config, env.num_envs))
+    quicken(model.policy)
     if isinstance(env.action_space, gym.spaces.Box):
         _scale_noise(model, env.action_space)
     return model

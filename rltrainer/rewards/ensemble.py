@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -64,12 +65,17 @@ class Batch:
 
         One out of each K-th of the judged steps; what they sum up to is right on average.
         """
-        mask = self.mask[picked]
-        lengths, first = mask.sum(dim=-1, keepdim=True), mask.argmax(dim=-1, keepdim=True)  # [..., 2, 1]
-        count = min(THINNED, mask.shape[-1])  # K
-        at = first + (torch.arange(count) + torch.from_numpy(rng.random((*lengths.shape[:-2], 1, count)))) * lengths / count
+        first, lengths = (part[picked].unsqueeze(-1) for part in self._spans)  # [..., 2, 1]
+        count = min(THINNED, self.mask.shape[-1])  # K
+        jitter = torch.from_numpy(rng.random((*picked.shape, 1, count)))
+        at = first + (torch.arange(count) + jitter) * lengths / count
         sides = torch.arange(2).unsqueeze(-1)
         return self.rows[picked[..., None, None], sides, at.long()], (lengths / count).expand(at.shape)
+
+    @cached_property
+    def _spans(self) -> tuple[Tensor, Tensor]:
+        """The first judged step and how many there are, of each side, [N, 2]."""
+        return self.mask.argmax(dim=-1), self.mask.sum(dim=-1)
 
     @property
     def at_once(self) -> int:

@@ -95,7 +95,7 @@ class Nets(torch.nn.Module):
 
 def _summed(values: Tensor, mask: Tensor) -> Tensor:
     """Sums [M, B · 2, X] over the steps of values [M, B · 2 · T, X], each times its mask [M, B, 2, T]."""
-    return (mask.unsqueeze(-2) @ values.reshape(*mask.shape, -1)).squeeze(-2).flatten(1, 2)
+    return (values.reshape(*mask.shape, -1) * mask.unsqueeze(-1)).sum(dim=-2).flatten(1, 2)
 
 
 class PictureNets(Nets):
