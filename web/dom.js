@@ -61,6 +61,18 @@ export function press(button, action) {
   button.addEventListener("keydown", (event) => event.repeat && [" ", "Enter"].includes(event.key) && event.preventDefault());
 }
 
+/**
+ * A dialog that the state opens and closes: Escape asks the state, so that no frame in between opens it again.
+ * @param {HTMLDialogElement} dialog @param {() => void} close
+ */
+export function closable(dialog, close) {
+  dialog.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    close();
+  });
+  dialog.addEventListener("close", close);
+}
+
 /** A slider keeps the keys while a keyboard moves it, not after a drag. @param {HTMLInputElement} slider */
 export function letGo(slider) {
   slider.addEventListener("pointerup", () => slider.blur());

@@ -1,7 +1,7 @@
 // @ts-check
 /** The help: what the labeler was asked to do, and every key. */
 
-import { part, press, sayOrHide } from "./dom.js";
+import { closable, part, press, sayOrHide } from "./dom.js";
 import { HELP } from "./keys.js";
 import { partsOf, writeMarkdown } from "./markdown.js";
 
@@ -22,7 +22,7 @@ export class HelpPanel {
       return { row, choice };
     });
     press(part(dialog, "#help-close", HTMLElement), close);
-    dialog.addEventListener("close", close);
+    closable(dialog, close);
     dialog.addEventListener("click", (event) => event.target === dialog && close()); // beside it
   }
 
