@@ -70,6 +70,14 @@ def informed(page: Any, service: StandIn) -> None:
     page.wait_for_selector(".spark:not([hidden])")
 
 
+def reviewed(page: Any, _: StandIn) -> None:
+    page.evaluate("() => new Promise(resolve => setTimeout(resolve, 300))")  # deaf before
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector("body[data-shown=q2]")
+    page.keyboard.press("h")
+    page.wait_for_selector(".past button")
+
+
 def in_error(page: Any, _: StandIn) -> None:
     page.evaluate("dispatchEvent(new ErrorEvent('error', { message: 'a wheel came off' }))")
     page.click("#trouble summary")
@@ -82,6 +90,7 @@ STATES: dict[str, tuple[Prepare | None, str, Act | None]] = {
     "enlarged": (None, "body[data-shown=q1]", press("e", " ")),
     "knowing": (None, "body[data-shown=q1]", informed),
     "help": (None, "body[data-shown=q1]", press("?")),
+    "history": (None, "body[data-shown=q1]", reviewed),
     "settings": (None, "body[data-shown=q1]", lambda page, _: page.click("#settings-open")),
     "watching": (watched, "body[data-shown=q1]", None),
     "queue empty": (of_phase("training"), "text=You are up to date", None),

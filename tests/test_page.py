@@ -237,6 +237,37 @@ def test_undo_takes_back_several_answers_and_shows_their_pairs(service: StandIn,
     assert len({label.label_id for label in labels}) == 5
 
 
+def test_a_past_answer_is_seen_moving_and_changed_by_a_click(service: StandIn, open_page: Open) -> None:
+    page = open_page()
+    ready(page)
+    assert page.locator("#review").is_hidden()
+    chosen = side_of(page, RED)
+    page.keyboard.press(ARROW[chosen])
+    choose(page, "ArrowUp", "q2")
+    ready(page, "q3")
+    page.keyboard.press("h")
+    past = page.locator(".past button")
+    shows(page, ".past button:first-child span", "Equal")
+    assert past.nth(1).inner_text() == f"{chosen.title()} is better"
+    corner = """([canvas]) => Array.from(document.querySelectorAll(".past canvas")[canvas].getContext("2d")
+        .getImageData(0, 0, 112, 112).data).reduce((sum, value, place) => (sum * 31 + value) % 1000003, 0)"""
+    before = page.evaluate(corner, [3])
+    until(page, f"({corner})([3]) !== {before}")
+    page.keyboard.press("ArrowLeft")  # no answer while this is open
+    past.nth(1).click()
+    ready(page, "q1")
+    page.keyboard.press(ARROW[side_of(page, GREEN)])
+    seen(page, "q3")
+    labels = service.wait_labels(4)
+    assert [(label.query_id, label.verdict.value) for label in labels] == [
+        ("q1", "prefer"),
+        ("q2", "equal"),
+        ("q1", "undo"),
+        ("q1", "prefer"),
+    ]
+    assert [labels[0].preferred, labels[3].preferred] == ["q1-a", "q1-b"]
+
+
 def test_rules_hide_what_is_not_allowed_at_once(service: StandIn, open_page: Open) -> None:
     page = open_page()
     ready(page)
@@ -525,7 +556,25 @@ def test_help_lists_every_key_keeps_the_focus_and_closes_by_escape(service: Stan
     page.wait_for_selector("#help[open]")
     assert page.locator("#help-instructions li").inner_html() == "<strong>far</strong> &lt;b&gt;and&lt;/b&gt; upright"
     keys = page.locator(".keys > div:visible kbd").all_text_contents()
-    assert keys == ["←", "→", "Shift ←", "Shift →", "↓", "Backspace", "Space", ",", ".", "0", "−", "+", "E", "T", "Esc", "?"]
+    assert keys == [
+        "←",
+        "→",
+        "Shift ←",
+        "Shift →",
+        "↓",
+        "Backspace",
+        "H",
+        "Space",
+        ",",
+        ".",
+        "0",
+        "−",
+        "+",
+        "E",
+        "T",
+        "Esc",
+        "?",
+    ]
     for key in ("Tab", "Tab", "ArrowLeft", " "):
         assert page.evaluate("document.activeElement === document.body || !!document.activeElement.closest('#help')"), key
         page.keyboard.press(key)

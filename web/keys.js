@@ -3,7 +3,7 @@
 
 /**
  * @typedef {import("./state.js").Choice | "undo" | "toggle" | "replay" | "step-back" | "step-on" | "slower" | "faster" |
- *   "enlarge" | "back" | "trim" | "help"} Command
+ *   "enlarge" | "back" | "trim" | "review" | "help"} Command
  */
 
 /** @type {Record<string, Command>} */
@@ -25,6 +25,7 @@ export const KEYS = {
   e: "enlarge",
   Escape: "back",
   t: "trim",
+  h: "review",
   "?": "help",
 };
 
@@ -35,6 +36,7 @@ export const HELP = [
   { keys: ["↑"], does: "Equally good", choice: "equal" },
   { keys: ["↓"], does: "Can’t tell", choice: "skip" },
   { keys: ["Backspace"], does: "Take the last answer back" },
+  { keys: ["H"], does: "The last answers, to change one" },
   { keys: ["Space"], does: "Pause or play" },
   { keys: [",", "."], does: "One frame back or on" },
   { keys: ["0"], does: "From the start" },

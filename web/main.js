@@ -1,10 +1,11 @@
 // @ts-check
 /** The wiring: sockets, keys, disk and frames bring events; the state that comes of them is shown, stored and sent. */
 
-import { Shelf } from "./clips.js";
+import { Shelf, decodeClip } from "./clips.js";
 import { Connection } from "./connection.js";
 import { part } from "./dom.js";
 import { HelpPanel } from "./help.js";
+import { HistoryPanel, shrink } from "./history.js";
 import { commandOf } from "./keys.js";
 import { Delivery, Outbox } from "./outbox.js";
 import { Player } from "./player.js";
@@ -47,6 +48,12 @@ const panel = new SettingsPanel(part(document, "#settings", HTMLDialogElement), 
   close: () => dispatch({ type: "settingsClosed" }),
 });
 const help = new HelpPanel(part(document, "#help", HTMLDialogElement), () => dispatch({ type: "helpClosed" }));
+const past = new HistoryPanel(part(document, "#history", HTMLDialogElement), {
+  close: () => dispatch({ type: "reviewClosed" }),
+  revise: (queryId) => dispatch({ type: "undo", labelId: newId(), queryId }),
+  thumbnails,
+  still: calm,
+});
 const player = new Player(view.cards);
 const shelf = new Shelf(wake, (queryId, error) => dispatch({ type: "unplayable", queryId, details: String(error) }));
 const outbox = await Outbox.open();
@@ -88,6 +95,16 @@ function settleShelf() {
   const urgent = wanted.filter((pair, rank) => (bytes += sizeOf(pair)) <= PICTURE_BYTES || rank < 2);
   const ids = (/** @type {import("./state.js").Pair[]} */ pairs) => pairs.map((pair) => pair.queryId);
   shelf.settle(ids([...wanted, ...state.pairs, ...behind]), ids(urgent));
+}
+
+/** Small pictures of an answered pair, as it was shown. @type {import("./history.js").Thumbnails} */
+async function thumbnails(queryId) {
+  const held = shelf.bytes(queryId);
+  const pair = state.history.find((one) => one.queryId === queryId);
+  if (!held || !pair) return null;
+  const sides = pair.clips.map((clip) => held.clips.findIndex((one) => one.segment_id === clip.segment_id));
+  const one = async (/** @type {number} */ side) => shrink(await decodeClip(held.clips[side], held.videos[side]), held.clips[side].frame_rate);
+  return [await one(sides[0]), await one(sides[1])];
 }
 
 /** Bytes that a pair's pictures take. @param {import("./state.js").Pair} pair */
@@ -135,6 +152,7 @@ const DEEDS = {
   enlarge: () => dispatch({ type: "enlarge" }),
   back: () => dispatch({ type: "back" }),
   trim: () => dispatch({ type: "trimming" }),
+  review: () => dispatch({ type: "reviewOpened" }),
   help: () => dispatch({ type: "helpOpened" }),
 };
 
@@ -177,7 +195,7 @@ function applySettings(filled) {
 }
 
 document.addEventListener("keydown", (event) => {
-  const name = state.settings.open || state.help ? null : commandOf(/** @type {any} */ (event));
+  const name = state.settings.open || state.help || state.reviewing ? null : commandOf(/** @type {any} */ (event));
   if (!name) return;
   event.preventDefault(); // a held arrow neither answers nor scrolls
   if (event.repeat) return;
@@ -216,6 +234,7 @@ function frame(now) {
     view.render(state);
     panel.render(state);
     help.render(state);
+    past.render(state);
   }
   const pair = onScreen(state);
   if (!pair || pair.queryId !== player.queryId) return;

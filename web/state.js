@@ -9,7 +9,7 @@ import { PROTOCOL, label } from "./wire.js";
 /** Nobody answers a pair unseen: keys are deaf for this long after a pair came on screen. */
 export const LOCK_MS = 250;
 /** Answers that can be taken back. */
-export const HISTORY = 10;
+export const HISTORY = 12;
 /** A watched pair stays on screen at least this long. */
 export const WATCH_MS = 2500;
 /** Watched pairs that wait: the page shows what happens now. */
@@ -43,13 +43,14 @@ const ANSWERED = 500;
  * @typedef {import("./wire.js").Range} Range
  * @typedef {"left" | "right" | "much-left" | "much-right" | "equal" | "skip"} Choice
  * @typedef {{queryId: string, clips: import("./wire.js").PairHeader["clips"],
- *   answer: import("./wire.js").AnswerHeader | null, trims: Record<string, Range>}} Pair clips as shown: left, right
+ *   answer: import("./wire.js").AnswerHeader | null, trims: Record<string, Range>, said?: Choice}} Pair clips as shown: left,
+ *   right; said: what the labeler answered
  * @typedef {{phase: "connecting" | "open" | "waiting" | "denied", retryAt: number, reason: string}} Link
  * @typedef {{open: boolean, pending: boolean, error: string}} Settings
  * @typedef {{link: Link, welcome: import("./wire.js").Welcome | null, rules: import("./wire.js").Rules | null,
  *   status: import("./wire.js").Status | null, curves: import("./wire.js").CurvePoint[], pairs: Pair[], history: Pair[], shown: {queryId: string, at: number} | null,
  *   answered: string[], times: number[], outbox: Label[], saved: number, playing: boolean, autoplay: boolean, speed: number,
- *   enlarged: 0 | 1 | null, trimming: boolean, help: boolean, settings: Settings,
+ *   enlarged: 0 | 1 | null, trimming: boolean, help: boolean, reviewing: boolean, settings: Settings,
  *   remark: string, spoken: string, trouble: {sentence: string, details: string, passing: boolean} | null, now: number}} State
  * @typedef {{type: string, [field: string]: any}} Event
  */
@@ -78,6 +79,7 @@ export function initialState({ playing = true, speed = 1 } = {}) {
     enlarged: null,
     trimming: false,
     help: false,
+    reviewing: false,
     settings: CLOSED,
     remark: "",
     spoken: "",
@@ -214,7 +216,7 @@ const ON = {
       ...state,
       pairs,
       shown: pairs.length ? state.shown : null,
-      history: [...state.history, pair].slice(-HISTORY),
+      history: [...state.history, { ...pair, said: choice }].slice(-HISTORY),
       answered: withAnswer(state.answered, sent),
       times: [...state.times, at].slice(-PACED),
       outbox: [...state.outbox, sent],
@@ -225,14 +227,16 @@ const ON = {
     };
   },
 
-  undo(state, { labelId }) {
-    const pair = state.history.at(-1);
+  /** Take an answer back: that of a pair, or the last one. */
+  undo(state, { labelId, queryId }) {
+    const pair = state.history.findLast((one) => queryId === undefined || one.queryId === queryId);
     if (!pair || watching(state) || state.link.phase === "denied") return state;
     const sent = label(labelId, pair.queryId, "undo");
     return {
       ...state,
       pairs: [pair, ...state.pairs],
-      history: state.history.slice(0, -1),
+      history: state.history.filter((one) => one !== pair),
+      reviewing: false,
       answered: withAnswer(state.answered, sent),
       times: state.times.slice(0, -1),
       outbox: [...state.outbox, sent],
@@ -272,6 +276,9 @@ const ON = {
 
   trimming: (state) => (state.rules?.allow_editing && !watching(state) ? { ...state, trimming: !state.trimming } : state),
 
+  reviewOpened: (state) => (mayReview(state) ? { ...state, reviewing: true } : state),
+  reviewClosed: (state) => (state.reviewing ? { ...state, reviewing: false } : state),
+
   helpOpened: (state) => ({ ...state, help: true }),
   helpClosed: (state) => (state.help ? { ...state, help: false } : state),
 
@@ -309,6 +316,11 @@ export function watching(state) {
 /** Whether the trim handles are there. @param {State} state */
 export function trimming(state) {
   return state.trimming && !!state.rules?.allow_editing && !watching(state);
+}
+
+/** Whether there are answers to look at again. @param {State} state */
+export function mayReview(state) {
+  return state.history.length > 0 && !watching(state) && !state.trouble && state.link.phase !== "denied";
 }
 
 /** Whose labels these are; the outbox keeps them apart. @param {{run: string, labeler: string}} welcome */

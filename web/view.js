@@ -4,7 +4,7 @@
 import { ClipCard } from "./card.js";
 import { byId, list, mark, part, press, say, sayOrHide, show } from "./dom.js";
 import { partsOf, writeMarkdown } from "./markdown.js";
-import { CHOICES, SPEEDS, onScreen, stage, trimming, watching } from "./state.js";
+import { CHOICES, SPEEDS, mayReview, onScreen, stage, trimming, watching } from "./state.js";
 import { Transport } from "./transport.js";
 import * as words from "./words.js";
 
@@ -77,6 +77,7 @@ export class View {
     show("budget", welcome && status);
     show("budget-bar", status?.wanted);
     part(document, "#budget-bar", HTMLProgressElement).value = status?.wanted ? Math.min(1, status.labels / status.wanted) : 0;
+    show("review", mayReview(state));
     show("settings-open", rules?.config_restricted === false && link.phase !== "denied");
     byId("link").dataset.state = link.phase;
     say("link-words", words.linkWords(state));
@@ -137,7 +138,7 @@ export class View {
 
   /** @param {Actions} actions */
   #listen({ command, trim, enlarge, retry, openSettings }) {
-    for (const name of /** @type {const} */ (["left", "right", "much-left", "much-right", "equal", "skip", "undo", "trim"])) press(byId(name), (at) => command(name, at));
+    for (const name of /** @type {const} */ (["left", "right", "much-left", "much-right", "equal", "skip", "undo", "trim", "review"])) press(byId(name), (at) => command(name, at));
     press(byId("undo-last"), (at) => command("undo", at));
     press(byId("help-open"), (at) => command("help", at));
     press(byId("retry"), retry);

@@ -83,6 +83,15 @@ test("the last answers can be taken back one by one, the newest first", () => {
   assert.deepEqual(ids(state.pairs), Array.from({ length: HISTORY }, (_, i) => `q${i + 3}`));
 });
 
+test("any of the last answers can be taken back, and its pair comes at once", () => {
+  const three = ["q1", "q2", "q3"].reduce((now, id, i) => run(now, pair(id), shown(id, i * 1000), answer("left", `l${i}`, i * 1000 + 500)), run(initialState(), welcome()));
+  const state = run(three, { type: "reviewOpened" }, { type: "undo", labelId: "u", queryId: "q1" });
+  assert.deepEqual([ids(state.pairs), ids(state.history), state.reviewing], [["q1"], ["q2", "q3"], false]);
+  assert.deepEqual(state.outbox.at(-1), label("u", "q1", "undo"));
+  assert.equal(run(state, { type: "undo", labelId: "v", queryId: "q9" }), state);
+  assert.equal(run(initialState(), welcome(), { type: "reviewOpened" }).reviewing, false, "there is nothing to see");
+});
+
 test("undone answers do not count as saved", () => {
   const state = ready(answer("left"), { type: "undo", labelId: "l2" });
   const acks = ["l1", "l2"].map((label_id) => ({ type: "ack", message: { type: "ack", label_id } }));
