@@ -141,7 +141,10 @@ class CPL(Section):
 class Labeling(Section):
     """The label service and its page."""
 
-    task: str = Field("Which clip is better?", description="what the labeler is asked, shown over the clips")
+    task: str = Field(
+        "Which clip is better?",
+        description="what the labeler is asked; after a blank line, instructions in Markdown",
+    )
     page: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch_word)] = Field(
         "auto", description="show the page; auto: when a person labels"
     )
