@@ -399,6 +399,7 @@ def test_a_trim_loops_at_once_and_goes_with_the_label(service: StandIn, open_pag
     page = open_page()
     ready(page)
     page.click("#trim")
+    page.wait_for_selector(".right .first")
     side = side_of(page, RED)
     first, end = page.locator(f".{side} .first"), page.locator(f".{side} .end")
     for _ in range(5):
@@ -435,6 +436,7 @@ def test_reset_takes_a_trim_back(service: StandIn, open_page: Open) -> None:
     page = open_page()
     ready(page)
     page.click("#trim")
+    page.wait_for_selector(".right .first")  # what is hidden takes no focus, and the key would be an answer
     page.locator(".right .first").press("ArrowRight")
     page.click(".right .reset")
     page.wait_for_selector(".right .reset", state="hidden")
@@ -517,6 +519,7 @@ def test_speed_is_seen_and_kept_over_pairs_and_reloads(open_page: Open) -> None:
     shows(page, "#speed", "0.25×")
     assert page.locator("#slower").is_disabled()
     choose(page, "ArrowUp")
+    shows(page, "#saved", "1 saved")
     page.reload()
     seen(page, "q2")
     shows(page, "#speed", "0.25×")
