@@ -40,10 +40,10 @@ def back_up(run: Path, to: Path | None = None) -> Backup:
 
     Raises UserError where there is no sound store, or `to` cannot be made.
     """
-    store = Store.open(run)
     place = to or next(_names(run / BACKUPS))
     if place.exists():
         raise UserError(f"folder is {str(place)!r}, which exists already; pass another FOLDER")
+    store = Store.open(run)
     beside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
         (beside / "segments").mkdir(parents=True)

@@ -24,7 +24,8 @@ def inspect(run: Path) -> list[Check]:
     if not run.is_dir():
         raise UserError(f"{str(run)!r} is not a run folder; pass the folder that `rltrainer train` printed")
     settings = config(run)
-    if settings.status == "ok" and not Config.read(run / "config.yaml").learns_reward and not (run / FILE).exists():
+    chosen = Config.read(run / "config.yaml") if settings.status == "ok" else None
+    if chosen is not None and not chosen.learns_reward and not (run / FILE).exists():
         return [settings, arrays(run, "policy.safetensors", ended=False)]  # a baseline keeps no store
     try:
         store = Store.open(run)
@@ -33,6 +34,7 @@ def inspect(run: Path) -> list[Check]:
         return [settings, Check("store", "fail", found, mend)]
     try:
         lengths, files = segments(run, store)
+        learned = ("policy",) if chosen is not None and chosen.method == "cpl" else ("policy", "reward")
         ended = (store.newest_event("progress") or {}).get("phase") in ENDED
         return [
             settings,
@@ -40,7 +42,7 @@ def inspect(run: Path) -> list[Check]:
             files,
             labels(store, lengths),
             exported(run, store),
-            *(arrays(run, f"{name}.safetensors", ended=ended) for name in ("policy", "reward")),
+            *(arrays(run, f"{name}.safetensors", ended=ended) for name in learned),
         ]
     finally:
         store.close()

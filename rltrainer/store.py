@@ -172,12 +172,18 @@ class Store:
         return None if lost is None else f"row {lost[1]} of {lost[0]} names one of {lost[2]} that is not there"
 
     def copy(self, file: Path) -> None:
-        """Write the database as it stands to a new file, by SQLite's backup API. Who writes meanwhile waits for a moment."""
-        with (
-            closing(sqlite3.connect(self.folder / FILE, timeout=BUSY_SECONDS)) as here,
-            closing(sqlite3.connect(file)) as there,
-        ):
-            here.backup(there)
+        """Write the database as it stands to a new file, by SQLite's backup API. Who writes meanwhile waits for a moment.
+
+        Raises OSError where the file cannot be written.
+        """
+        try:
+            with (
+                closing(sqlite3.connect(self.folder / FILE, timeout=BUSY_SECONDS)) as here,
+                closing(sqlite3.connect(file)) as there,
+            ):
+                here.backup(there)
+        except sqlite3.Error as error:
+            raise OSError(None, str(error)) from None
 
     def close(self) -> None:
         self._engine.dispose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,17 @@ def test_a_backup_goes_where_it_is_told_and_over_nothing(store: Store, tmp_path:
     with pytest.raises(UserError, match=r"which cannot be written: .*; pass another FOLDER"):
         back_up(store.folder, tmp_path / "file" / "b")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "file", "run"]
+
+
+def test_a_backup_that_does_not_fit_on_the_disk_is_one_sentence_and_leaves_nothing(store: Store, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # bytes of a file: fewer than an empty store has
+    try:
+        with pytest.raises(UserError, match=r"folder is '.*copy', which cannot be written: .*; pass another FOLDER"):
+            back_up(store.folder, tmp_path / "copy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_damaged_segment_is_left_out_and_told(store: Store, queries: list[Query]) -> None:

@@ -190,6 +190,13 @@ def test_labels_given_since_the_export_and_a_run_still_in_training_are_no_damage
     assert checks["labels.jsonl"].found == "older than the store: 1 labels are not in it"
 
 
+def test_a_run_that_learns_no_reward_lacks_none(run: Path) -> None:
+    (run / "reward.safetensors").unlink()
+    (run / "config.yaml").write_text(Config(method="cpl").dump())
+    assert [check.name for check in inspect(run)] == ALL[:-1]
+    assert wrong(run) == {}
+
+
 def test_a_baseline_needs_no_store(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", Config(labeler="none"))
     assert [(check.name, check.status) for check in inspect(folder.path)] == [
