@@ -23,7 +23,10 @@ from rltrainer.store import Store
 
 
 class RunFolder:
-    """`config.yaml`, `policy.safetensors`, `reward.safetensors`, `store.db` with `segments/`, `labels.jsonl`, `logs/`."""
+    """`config.yaml`, `policy.safetensors`, `reward.safetensors`, `store.db` with `segments/`, `labels.jsonl`, `logs/`.
+
+    A run of `method: cpl` has learned no reward.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -103,6 +106,11 @@ class RunFolder:
 
     def load_reward(self) -> dict[str, Array]:
         """What `save_reward` wrote. Raises UserError."""
+        if self.config.method == "cpl":
+            raise UserError(
+                f"{str(self.path)!r} is a run of method 'cpl', which learns no reward; "
+                f"learn one from its labels: rltrainer fit {self.path}"
+            )
         return self._arrays("reward.safetensors")
 
     def _arrays(self, name: str) -> dict[str, Array]:

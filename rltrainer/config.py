@@ -130,10 +130,21 @@ class SAC(Section):
     exploration_steps: Count = Field(0, description="env steps spent on finding new states before the first labels")
 
 
+class CPL(Section):
+    """Contrastive preference learning: a policy from the labels themselves. Pairs are random, and asked at an even rate."""
+
+    alpha: Positive = Field(0.01, description="what a log-probability counts; the smaller, the more decidedly the policy acts")
+    cloning: Annotated[Number, Field(ge=0)] = Field(0.01, description="weight of imitating the better segments")
+    learning_rate: Positive = Field(3e-3, description="Adam's step size")
+
+
 class Labeling(Section):
     """The label service and its page."""
 
-    task: str = Field("Which clip is better?", description="what the labeler is asked, shown over the clips")
+    task: str = Field(
+        "Which clip is better?",
+        description="what the labeler is asked; after a blank line, instructions in Markdown",
+    )
     page: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch_word)] = Field(
         "auto", description="show the page; auto: when a person labels"
     )
@@ -165,7 +176,9 @@ class Config(Section):
         default_factory=dict,
         description="keyword arguments for making the env; fixed_horizon: on has episodes last until their time limit",
     )
-    method: str = Field("ppo", description="ppo, sac (fewer env steps, longer for each), or package.module:name")
+    method: str = Field(
+        "ppo", description="ppo, sac (fewer env steps, longer for each), cpl (no reward model), or package.module:name"
+    )
     labeler: Labeler = Field(
         "browser", description="who answers: browser, oracle, or none (trains on the env's own reward, or on labels_from alone)"
     )
@@ -183,6 +196,7 @@ class Config(Section):
     teacher: Teacher = Teacher()
     ppo: PPO = PPO()
     sac: SAC = SAC()
+    cpl: CPL = CPL()
     labeling: Labeling = Labeling()
     clips: Clips = Clips()
 

@@ -121,9 +121,10 @@ def _lasting(env: str, made: Env, fixed: Any) -> Env:
         raise UserError(
             f"env is {env!r}, whose steps are whole movements; fixed_horizon is for envs that are stepped: leave it out"
         )
-    if episode_limit(made) is None:
+    limit = episode_limit(made)
+    if limit is None:
         raise UserError(f"env is {env!r}, which has no time limit to go on to; give env_options max_episode_steps, too")
-    return FixedHorizon(made)
+    return FixedHorizon(made, limit)
 
 
 def _from_factory(env: str, options: dict[str, Any]) -> Env:

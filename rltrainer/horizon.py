@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
 from typing import Any
 
 import gymnasium as gym
@@ -11,30 +9,30 @@ from gymnasium.utils import RecordConstructorArgs
 
 
 class FixedHorizon(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """The env goes on after it has terminated: `terminated` is never told on, so that only its time limit ends an episode.
+    """Where the env terminates, the rest of the episode is spent there: nothing moves, no action matters, and nothing is paid.
 
-    An episode's length then says nothing of how good it was (seals, Freire et al. 2020): preferences leave open by how much a
-    reward is to be raised at each step, and with early ends that much alone decides whether ending pays.
+    An episode's length then says nothing of how good it was (absorbing states, as in seals, Freire et al. 2020): preferences
+    leave open by how much a reward is to be raised at each step, and with early ends that much alone decides whether ending
+    pays. The env itself is not stepped on: what it does after its end is undefined, and CartPole's numbers grow without bound.
     """
 
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        RecordConstructorArgs.__init__(self)
+    def __init__(self, env: gym.Env[Any, Any], steps: int) -> None:
+        """steps: of an episode"""
+        RecordConstructorArgs.__init__(self, steps=steps)
         gym.Wrapper.__init__(self, env)
-        self._terminated = False
+        self._limit = steps
+        self._steps = 0
+        self._last: Any = None
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
-        self._terminated = False
+        self._steps, self._last = 0, None
         return self.env.reset(**options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        with self._without_complaint() if self._terminated else contextlib.nullcontext():
-            observation, reward, terminated, truncated, info = self.env.step(action)
-        self._terminated = self._terminated or terminated
+        self._steps += 1
+        if self._last is not None:
+            return self._last, 0.0, False, self._steps >= self._limit, {}
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if terminated:
+            self._last = observation
         return observation, reward, False, truncated, info
-
-    @contextlib.contextmanager
-    def _without_complaint(self) -> Any:
-        """CartPole warns of steps after its end, which are what is wanted here."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*even though this environment has already returned terminated")
-            yield

@@ -41,6 +41,9 @@ LEAST_STEPS = 50
 REFIT_SHARE = 1 / 30
 """A refit waits until this share of the labels is new: late in a run one label more moves little and costs as much."""
 POLL_SECONDS = 0.2
+AT_RANDOM = {"strategy": "uniform", "decay": 100.0, "warmup_share": 0.1}
+"""How pairs are asked where no reward is learned: nothing knows of a better pair, and a label teaches most of the policy that
+it is about, so most are asked while it learns, at an even rate: docs/what-helped.md has what that gains CPL."""
 
 
 class Rewarded(Protocol):
@@ -82,11 +85,13 @@ class PreferenceLoop:
         run: Path | str | None = None,
         watch: Callable[[Progress], None] | None = None,
         update_every: int = 2048,
+        learn_reward: bool = True,
     ) -> None:
         """
         teacher: who answers; without one, people do, through `rltrainer label RUN`
         run:     folder for the store; without one, it is temporary
         watch:   told of the progress at each boundary, and once a second while the warm-up acts and waits for a person
+        learn_reward: off for a method that learns from `comparisons` itself: every step pays 0, and pairs are random
         """
         self.env = env
         self.config = config or Config()
@@ -105,7 +110,10 @@ class PreferenceLoop:
         self._watch = watch or (lambda progress: None)
         self._update_every = update_every
         self._updated_at = 0
-        strategy: Strategy = named(STRATEGIES, self.config.queries.strategy, "queries.strategy")
+        self.learns_reward = learn_reward
+        queries = self.config.queries if learn_reward else self.config.queries.model_copy(update=AT_RANDOM)
+        self._strategy_name = queries.strategy
+        strategy: Strategy = named(STRATEGIES, queries.strategy, "queries.strategy")
         self._strategy = strategy
         seeds = Seeds.of(self.config.seed)
         self._query_rng = np.random.default_rng(seeds.queries)
@@ -121,7 +129,7 @@ class PreferenceLoop:
         self.store, self._temporary = _open_store(run, self.config, sizes)
         self._inherited = {label.query_id for label in self.store.labels() if label.inherited}
         self._asks = self.teacher is not None or self.config.labeler != "none" or self.config.labels_from is None
-        self.schedule = Schedule(self.config.labels, self.config.steps, self.config.queries, self.inherited)
+        self.schedule = Schedule(self.config.labels, self.config.steps, queries, self.inherited)
         self.cursor = 0
         self._comparisons: dict[tuple[str, str], Comparison] = {}
         self._learned = 0  # labels read when the last refit began
@@ -216,6 +224,11 @@ class PreferenceLoop:
         return len(self._inherited)
 
     @property
+    def comparisons(self) -> list[Comparison]:
+        """What the standing labels teach, those of an earlier run included."""
+        return list(self._comparisons.values())
+
+    @property
     def _first_pairs(self) -> int:
         return self.schedule.warmup_labels if self._asks else 0
 
@@ -263,7 +276,7 @@ class PreferenceLoop:
         before = {frozenset((c.first.id, c.second.id)) for c in self._comparisons.values()}
         pairs = [(candidates[i], candidates[j]) for i, j in chosen]
         pairs = [(a, b) for a, b in pairs if frozenset((a.id, b.id)) not in before][:count]
-        queries = self.store.ask(pairs, self.steps, self.config.queries.strategy)
+        queries = self.store.ask(pairs, self.steps, self._strategy_name)
         self._asked |= {query.id: pair for query, pair in zip(queries, pairs, strict=True)}
         if self.teacher is not None:
             answers = [
@@ -322,7 +335,9 @@ class PreferenceLoop:
     def _fit(self, *, at_once: bool = False) -> FitReport | None:
         """Refit and publish when enough of the labels are new."""
         fresh = self.cursor - self._learned
-        if not self._comparisons or not fresh or (not at_once and fresh < len(self._comparisons) * REFIT_SHARE):
+        if not self.learns_reward or not self._comparisons or not fresh:
+            return None
+        if not at_once and fresh < len(self._comparisons) * REFIT_SHARE:
             return None
         if not self._reference:
             self._reference = self.recorder.sample(REFERENCE_SEGMENTS, self.segment_steps, self._query_rng)

@@ -38,7 +38,8 @@ from rltrainer.labeling.process import LabelService
 from rltrainer.labeling.replay import replays_exactly
 from rltrainer.labels import check_heritage
 from rltrainer.loop import PreferenceLoop, Progress, segment_steps
-from rltrainer.methods import METHODS, PreferenceCallback, RelabellingCallback
+from rltrainer.methods import METHODS, DirectCallback, PreferenceCallback, RelabellingCallback
+from rltrainer.methods.cpl import CPL, check_cpl
 from rltrainer.methods.ppo import rollout_steps
 from rltrainer.methods.sac import check_sac
 from rltrainer.progress import Dashboard
@@ -101,6 +102,8 @@ def resolved(config: Config, path: Path) -> Config:
     env.close()
     if config.method == "sac":
         check_sac(config, env.observation_space, env.action_space)
+    if config.method == "cpl":
+        check_cpl(config)
     settings: dict[str, Any] = {"ppo.n_steps": rollout_steps(config)}
     if not config.learns_reward:
         check_spaces(env.observation_space, env.action_space)
@@ -148,13 +151,19 @@ class Run:
         venv = make_vec_env(config, number(seeds.envs), film=film, checked=not config.learns_reward)
         if config.learns_reward:
             venv = PreferenceRewardVecWrapper(venv, config.segments.recent_steps)
-            self.loop = PreferenceLoop(venv, config, run=folder.path, watch=self._watch, update_every=UPDATE_STEPS)
+            self.loop = PreferenceLoop(
+                venv,
+                config,
+                run=folder.path,
+                watch=self._watch,
+                update_every=UPDATE_STEPS,
+                learn_reward=config.method != "cpl",
+            )
         self.model: BaseAlgorithm = named(METHODS, config.method, "method")(
             normalised(venv, config), config, number(seeds.policy)
         )
         if self.loop is not None:
-            off_policy = isinstance(self.model, OffPolicyAlgorithm)
-            self.callback = RelabellingCallback(self.loop) if off_policy else PreferenceCallback(self.loop)
+            self.callback = callback_for(self.model)(self.loop)
         self.model.set_logger(configure(str(folder.logs), ["tensorboard"]))
 
     def open_page(self, announce: Callable[[str], None]) -> None:
@@ -181,7 +190,8 @@ class Run:
         if self.loop is not None:
             if self.loop.phase != "finished":
                 self._finish("stopped", f"What was learned is kept in {self.folder.path}")
-            self.folder.save_reward(self.loop.learner.state())
+            if self.loop.learns_reward:
+                self.folder.save_reward(self.loop.learner.state())
             self.folder.export_labels(self.loop.store)
             self.loop.close()
         self.model.logger.close()
@@ -243,6 +253,13 @@ class RolloutWatch(BaseCallback):
                 "true_return": true_return,
             }
         )
+
+
+def callback_for(model: BaseAlgorithm) -> type[PreferenceCallback]:
+    """What ties a model of that kind to the loop."""
+    if isinstance(model, OffPolicyAlgorithm):
+        return RelabellingCallback
+    return DirectCallback if isinstance(model, CPL) else PreferenceCallback
 
 
 @contextmanager

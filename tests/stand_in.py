@@ -6,7 +6,6 @@ import asyncio
 import io
 import threading
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,9 @@ from websockets.http11 import Request, Response
 
 from rltrainer.core import Verdict
 from rltrainer.labeling import messages as wire
+from rltrainer.labeling.gate import Gate, load_files, own_hosts
 
 WEB = Path(__file__).parent.parent / "web"
-TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob: data:; media-src blob:"
-ALWAYS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store", "Connection": "close"}
 TOKEN = "s3cret"
 PATIENCE = 10.0
 
@@ -111,6 +108,7 @@ class StandIn:
         self.silent = False
         self.refuse: Callable[[wire.LabelMessage | wire.SettingsMessage], str | None] = lambda _: None
         self.port = 0
+        self._files = load_files(WEB)
         self._news = threading.Condition()
         self._pages: set[ServerConnection] = set()
         self._loop = asyncio.new_event_loop()
@@ -184,15 +182,9 @@ class StandIn:
             await page.send(message)
 
     def _file(self, _: ServerConnection, request: Request) -> Response | None:
-        path = request.path.partition("?")[0]
-        if path == "/ws":
-            return None
-        file = WEB / (path.removeprefix("/") or "index.html")
-        if file.parent != WEB or not file.is_file():
-            return Response(HTTPStatus.NOT_FOUND, "Not Found", Headers({"Content-Length": "0", **ALWAYS}), b"")
-        body = file.read_bytes()
-        about = {"Content-Type": TYPES[file.suffix], "Content-Length": str(len(body))}
-        return Response(HTTPStatus.OK, "OK", Headers({**about, **ALWAYS}), body)
+        lists = [request.headers.get_all(name) for name in ("Host", "Origin", "Accept-Encoding")]
+        reply = Gate(own_hosts("127.0.0.1", self.port), self._files).reply(request.method, request.path, *lists)
+        return reply and Response(reply.status.value, reply.status.phrase, Headers(reply.headers), reply.content)
 
     async def _page(self, page: ServerConnection) -> None:
         try:

@@ -58,8 +58,8 @@ LADDER = [
 """From the ground up: each room may import what stands before it, and nothing that stands after it."""
 
 LABELING = [
-    "messages", "rules", "gate", "effects", "shelf", "dealing", "watch", "session", "replay", "camera", "drawing", "gl",
-    "clips", "worker", "desk", "server", "process", "bot",
+    "messages", "rules", "curves", "gate", "effects", "shelf", "dealing", "watch", "session", "replay", "camera", "drawing",
+    "gl", "clips", "worker", "desk", "server", "process", "bot",
 ]  # fmt: skip
 """The same inside the label service."""
 

@@ -399,17 +399,19 @@ def test_other_spaces_are_refused_by_name(observation_space: Any, action_space: 
 FIXED = {"fixed_horizon": True}
 
 
-def test_with_a_fixed_horizon_an_episode_goes_on_after_the_pole_has_fallen() -> None:
+def test_with_a_fixed_horizon_the_rest_of_an_episode_is_spent_where_the_pole_fell() -> None:
     env, plain = envs.make_env("CartPole-v1", FIXED), envs.make_env("CartPole-v1")
     env.reset(seed=0)
     plain.reset(seed=0)
-    lasted = 1
-    while not plain.step(1)[2]:
-        lasted += 1
+    fall = [plain.step(1)]
+    while not fall[-1][2]:
+        fall.append(plain.step(1))
     steps = [env.step(1) for _ in range(500)]
     assert not any(terminated for _, _, terminated, _, _ in steps)
     assert [truncated for _, _, _, truncated, _ in steps] == [False] * 499 + [True]
-    assert sum(reward for _, reward, *_ in steps) == lasted  # CartPole pays nothing after the fall
+    assert [reward for _, reward, *_ in steps] == [1.0] * len(fall) + [0.0] * (500 - len(fall))
+    for observation, *_ in steps[len(fall) :]:
+        np.testing.assert_array_equal(observation, fall[-1][0])
     assert env.spec.id == "CartPole-v1"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from http import HTTPStatus
 from pathlib import Path
@@ -67,6 +68,52 @@ def test_a_file_of_the_page_is_given_as_it_is(path: str) -> None:
     assert (reply.status, reply.content) == (HTTPStatus.OK, FILES[path].content)
     assert ("Content-Type", FILES[path].type) in reply.headers
     assert ("Content-Length", str(len(reply.content))) in reply.headers
+
+
+# ------------------------------------------------------------------ how it is packed
+
+TEXT = b"a line of the page\n" * 100
+
+
+@pytest.mark.parametrize(
+    "accepted", [("gzip",), ("br, GZIP",), ("gzip;q=0.5",), ("deflate", "gzip, br"), ("*",), ("gzip;q=0.001",)]
+)
+def test_a_browser_that_takes_gzip_gets_the_same_content_packed(accepted: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "main.js").write_bytes(TEXT)
+    reply = Gate((HOST,), load_files(tmp_path)).reply("GET", "/main.js", [HOST], [], accepted)
+    assert reply is not None
+    assert len(reply.content) < len(TEXT)
+    assert gzip.decompress(reply.content) == TEXT
+    headers = dict(reply.headers)
+    assert (headers["Content-Encoding"], headers["Vary"]) == ("gzip", "Accept-Encoding")
+    assert headers["Content-Length"] == str(len(reply.content))
+    assert "Content-Security-Policy" in headers
+
+
+REFUSING = [(), ("",), ("identity",), ("br",), ("gzip;q=0",), ("gzip; q=0.000",), ("*, gzip;q=0",), ("*;q=0",), ("xgzip",)]
+
+
+@pytest.mark.parametrize("accepted", REFUSING)
+def test_any_other_gets_it_as_it_is_and_caches_are_told_that_it_varies(accepted: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "main.js").write_bytes(TEXT)
+    reply = Gate((HOST,), load_files(tmp_path)).reply("GET", "/main.js", [HOST], [], accepted)
+    assert reply is not None
+    assert reply.content == TEXT
+    assert ("Vary", "Accept-Encoding") in reply.headers
+    assert "Content-Encoding" not in dict(reply.headers)
+
+
+def test_what_does_not_get_smaller_is_not_packed(tmp_path: Path) -> None:
+    (tmp_path / "tiny.js").write_bytes(b"x")
+    (tmp_path / "icon.png").write_bytes(TEXT)
+    assert {file.packed for file in load_files(tmp_path).values()} == {None}
+
+
+def test_what_is_refused_is_refused_packed_or_not() -> None:
+    gate_ = Gate((HOST,), FILES)
+    for host, path in ((HOST, "/../gate.py"), ("evil.example", "/")):
+        reply = gate_.reply("GET", path, [host], [], ["gzip"])
+        assert status(reply) in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN)
 
 
 # ------------------------------------------------------------------ who does not

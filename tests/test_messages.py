@@ -15,6 +15,7 @@ EXAMPLES = Path(__file__).parent / "wire"
 
 KINDS: dict[str, type[wire.Message]] = {
     "ack": wire.Ack,
+    "curves": wire.Curves,
     "hello": wire.Hello,
     "label": wire.LabelMessage,
     "label_equal": wire.LabelMessage,

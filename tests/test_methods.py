@@ -17,8 +17,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from rltrainer.config import Config
 from rltrainer.core import Array, UserError
-from rltrainer.loop import PreferenceLoop
+from rltrainer.loop import PreferenceLoop, explore
 from rltrainer.methods import METHODS, PreferenceCallback, make_ppo
+from rltrainer.methods.cpl import CPL
 from rltrainer.methods.ppo import ppo_settings
 from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper
 
@@ -60,6 +61,19 @@ def weights(model: Any) -> list[Array]:
     return [value.detach().numpy().copy() for value in model.policy.state_dict().values()]
 
 
+def made(name: str, envs: list[Any], settings: Config, seed: int) -> Any:
+    """A method's model. One that learns from labels alone is given some, of what happens at random in such an env."""
+    model: Any = METHODS[name](DummyVecEnv(envs), settings, seed)
+    if isinstance(model, CPL):
+        env, rng = PreferenceRewardWrapper(envs[0]()), np.random.default_rng(0)
+        env.reset(seed=0)
+        explore(env, env.recorder, 60, rng, 60)
+        cut = env.recorder.sample(8, 4, rng)
+        pairs = [toys.compare(first, second, 1.0) for first, second in zip(cut[::2], cut[1::2], strict=True)]
+        model.comparisons = lambda: pairs
+    return model
+
+
 @pytest.mark.parametrize("name", METHODS)
 class TestMethod:
     """Registering a method in METHODS is testing it."""
@@ -71,7 +85,7 @@ class TestMethod:
             with pytest.raises(UserError, match=f"method is '{name}', which"):
                 METHODS[name](venv, config(method=name), 0)
             return
-        model = METHODS[name](venv, config(), 0)
+        model = made(name, [ENVS[kind], ENVS[kind]], config(), 0)
         before = weights(model)
         model.learn(200)
         assert any(not np.array_equal(then, now) for then, now in zip(before, weights(model), strict=True))
@@ -82,9 +96,8 @@ class TestMethod:
 
     def test_the_same_seed_gives_the_same_policy(self, name: str) -> None:
         def trained(seed: int) -> list[Array]:
-            venv = DummyVecEnv([toys.drift] * 2)
-            venv.seed(5)
-            model = METHODS[name](venv, config(), seed)
+            model = made(name, [toys.drift] * 2, config(), seed)
+            model.get_env().seed(5)
             model.learn(200)
             return weights(model)
 
@@ -94,8 +107,8 @@ class TestMethod:
         assert any(not np.array_equal(one, two) for one, two in zip(first, other, strict=True))
 
     def test_a_rollout_smaller_than_the_batch_is_no_mistake(self, name: str) -> None:
-        venv = DummyVecEnv([toys.drift])
-        METHODS[name](venv, config(ppo__n_steps=8, ppo__batch_size=4096, sac__batch_size=4096), 0).learn(200)
+        settings = config(ppo__n_steps=8, ppo__batch_size=4096, sac__batch_size=4096)
+        made(name, [toys.drift], settings, 0).learn(200)
 
 
 # ------------------------------------------------------------------ the callback

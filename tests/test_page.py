@@ -17,6 +17,8 @@ from rltrainer.labeling import messages as wire
 
 RED, GREEN = (220, 40, 40), (40, 190, 70)
 FRAMES, RATE = 20, 20
+KEYS = ("ArrowLeft", "ArrowRight", "Shift+ArrowLeft", "Shift+ArrowRight", "ArrowUp", "ArrowDown")
+BUTTONS = ("left", "right", "much-left", "much-right", "equal", "skip")
 ARROW = {"left": "ArrowLeft", "right": "ArrowRight"}
 
 Page = Any
@@ -162,21 +164,23 @@ def test_a_key_chooses_the_segment_on_its_side_and_a_pair_asked_again_swapped_is
 def test_every_answer_has_a_key_and_a_button_and_brings_the_next_pair_in_a_tenth_of_a_second(
     service: StandIn, open_page: Open, pair: MakePair
 ) -> None:
-    service.pairs += [pair(f"q{number}") for number in range(4, 9)]
+    service.pairs += [pair(f"q{number}") for number in range(4, 13)]
     page = open_page()
-    for number, key in enumerate(("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"), start=1):
+    for number, key in enumerate(KEYS, start=1):
         choose(page, key, f"q{number}")
-    for number, button in enumerate(("left", "right", "equal", "skip"), start=5):
+    for number, button in enumerate(BUTTONS, start=7):
         ready(page, f"q{number}")
         page.click(f"#{button}")
-    labels = service.wait_labels(8)
-    assert [label.verdict.value for label in labels] == ["prefer", "prefer", "equal", "skip"] * 2
-    assert [label.query_id for label in labels] == [f"q{number}" for number in range(1, 9)]
+    labels = service.wait_labels(12)
+    much, plain = ("prefer", "much"), ("prefer", "plain")
+    said = [(label.verdict.value, label.strength.value) for label in labels]
+    assert said == [plain, plain, much, much, ("equal", "plain"), ("skip", "plain")] * 2
+    assert [label.query_id for label in labels] == [f"q{number}" for number in range(1, 13)]
     timings = page.evaluate("rltrainerTimings")
-    assert len(timings) == 7  # after the eighth there is no next pair
+    assert len(timings) == 11  # after the twelfth there is no next pair
     # the middle one: other work on this machine may hold up any single answer
-    assert sorted(timing["markedAt"] - timing["keyAt"] for timing in timings)[3] < 50
-    assert sorted(timing["shownAt"] - timing["keyAt"] for timing in timings)[3] < 100
+    assert sorted(timing["markedAt"] - timing["keyAt"] for timing in timings)[5] < 50
+    assert sorted(timing["shownAt"] - timing["keyAt"] for timing in timings)[5] < 100
 
 
 def test_a_choice_is_marked_on_its_side_for_a_moment(open_page: Open) -> None:
@@ -233,15 +237,47 @@ def test_undo_takes_back_several_answers_and_shows_their_pairs(service: StandIn,
     assert len({label.label_id for label in labels}) == 5
 
 
+def test_a_past_answer_is_seen_moving_and_changed_by_a_click(service: StandIn, open_page: Open) -> None:
+    page = open_page()
+    ready(page)
+    assert page.locator("#review").is_hidden()
+    chosen = side_of(page, RED)
+    page.keyboard.press(ARROW[chosen])
+    choose(page, "ArrowUp", "q2")
+    ready(page, "q3")
+    page.keyboard.press("h")
+    past = page.locator(".past button")
+    shows(page, ".past button:first-child span", "Equal")
+    assert past.nth(1).inner_text() == f"{chosen.title()} is better"
+    corner = """([canvas]) => Array.from(document.querySelectorAll(".past canvas")[canvas].getContext("2d")
+        .getImageData(0, 0, 112, 112).data).reduce((sum, value, place) => (sum * 31 + value) % 1000003, 0)"""
+    before = page.evaluate(corner, [3])
+    until(page, f"({corner})([3]) !== {before}")
+    page.keyboard.press("ArrowLeft")  # no answer while this is open
+    past.nth(1).click()
+    ready(page, "q1")
+    page.keyboard.press(ARROW[side_of(page, GREEN)])
+    seen(page, "q3")
+    labels = service.wait_labels(4)
+    assert [(label.query_id, label.verdict.value) for label in labels] == [
+        ("q1", "prefer"),
+        ("q2", "equal"),
+        ("q1", "undo"),
+        ("q1", "prefer"),
+    ]
+    assert [labels[0].preferred, labels[3].preferred] == ["q1-a", "q1-b"]
+
+
 def test_rules_hide_what_is_not_allowed_at_once(service: StandIn, open_page: Open) -> None:
     page = open_page()
     ready(page)
-    for there in ("#equal", "#skip", "#settings-open", ".left .first", ".right .end"):
+    page.click("#trim")
+    for there in ("#equal", "#skip", "#settings-open", "#trim", ".left .first", ".right .end"):
         assert page.locator(there).is_visible(), there
     service.rules |= {"allow_ties": False, "allow_skipping": False, "allow_editing": False, "config_restricted": True}
     service.send(wire.Rules(**service.rules))
     page.wait_for_selector("#equal", state="hidden")
-    for gone in ("#skip", "#settings-open", ".left .first", ".right .end"):
+    for gone in ("#skip", "#settings-open", "#trim", ".left .first", ".right .end"):
         assert page.locator(gone).is_hidden(), gone
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowDown")
@@ -362,6 +398,7 @@ def test_less_motion_starts_still(open_page: Open) -> None:
 def test_a_trim_loops_at_once_and_goes_with_the_label(service: StandIn, open_page: Open) -> None:
     page = open_page()
     ready(page)
+    page.click("#trim")
     side = side_of(page, RED)
     first, end = page.locator(f".{side} .first"), page.locator(f".{side} .end")
     for _ in range(5):
@@ -381,6 +418,7 @@ def test_a_trim_loops_at_once_and_goes_with_the_label(service: StandIn, open_pag
 def test_a_grip_that_is_dragged_leaves_the_arrow_keys_free(service: StandIn, open_page: Open) -> None:
     page = open_page()
     ready(page)
+    page.click("#trim")
     box = page.locator(".left .track").bounding_box()
     middle = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] - 13, middle)
@@ -396,6 +434,7 @@ def test_a_grip_that_is_dragged_leaves_the_arrow_keys_free(service: StandIn, ope
 def test_reset_takes_a_trim_back(service: StandIn, open_page: Open) -> None:
     page = open_page()
     ready(page)
+    page.click("#trim")
     page.locator(".right .first").press("ArrowRight")
     page.click(".right .reset")
     page.wait_for_selector(".right .reset", state="hidden")
@@ -403,7 +442,150 @@ def test_reset_takes_a_trim_back(service: StandIn, open_page: Open) -> None:
     assert service.wait_labels(1)[0].trims == {}
 
 
+def test_t_brings_the_trim_handles_with_the_focus_on_the_first_and_takes_them_away(open_page: Open) -> None:
+    page = open_page()
+    ready(page)
+    assert page.locator(".left .range").is_hidden()
+    page.keyboard.press("t")
+    until(page, "document.activeElement.matches('.left .first')")
+    page.keyboard.press("Escape")
+    page.keyboard.press("t")
+    page.wait_for_selector(".left .first", state="hidden")
+
+
+# -------------------------------------------------------------------- watching
+
+
+def both(page: Page) -> list[int]:
+    return [page.evaluate(FRAME_SHOWN, side) for side in (".left", ".right")]
+
+
+def shows_frame(page: Page, number: int) -> None:
+    for side in (".left", ".right"):
+        until(page, f"({FRAME_SHOWN})('{side}') === {number}")
+
+
+def test_comma_and_full_stop_step_both_clips_by_exactly_one_frame_round_the_loop(open_page: Open) -> None:
+    page = open_page(motion="reduce")
+    seen(page)
+    for number in range(1, FRAMES):
+        page.keyboard.press(".")
+        shows_frame(page, number)
+    page.click("#step-on")
+    shows_frame(page, 0)
+    page.keyboard.press(",")
+    shows_frame(page, FRAMES - 1)
+    page.click("#step-back")
+    shows_frame(page, FRAMES - 2)
+
+
+def test_a_step_stops_the_clips_where_they_are_and_0_plays_from_the_start(open_page: Open) -> None:
+    page = open_page()
+    seen(page)
+    until(page, f"({FRAME_SHOWN})('.left') > 4")
+    page.keyboard.press(".")
+    shows(page, "#pause-word", "Play")
+    stopped = both(page)
+    assert stopped[0] == stopped[1] > 4
+    page.keyboard.press("0")
+    until(page, f"({FRAME_SHOWN})('.left') < 4")
+    shows(page, "#pause-word", "Pause")
+    until(page, f"({FRAME_SHOWN})('.left') > 4")
+
+
+def test_the_scrub_bar_moves_both_clips_and_its_arrows_answer_nothing(service: StandIn, open_page: Open) -> None:
+    page = open_page()
+    ready(page)
+    scrub = page.locator("#scrub")
+    scrub.fill("7")
+    shows_frame(page, 7)
+    scrub.press("ArrowRight")
+    shows_frame(page, 8)
+    assert scrub.get_attribute("aria-valuetext") == "0.40 of 1.00 s, frame 9 of 20"
+    assert service.labels == []
+    scrub.press("Escape")
+    page.keyboard.press("ArrowRight")
+    assert service.wait_labels(1)[0].verdict is Verdict.PREFER
+
+
+def test_speed_is_seen_and_kept_over_pairs_and_reloads(open_page: Open) -> None:
+    page = open_page()
+    seen(page)
+    page.keyboard.press("-")
+    page.click("#slower")
+    page.keyboard.press("-")
+    shows(page, "#speed", "0.25×")
+    assert page.locator("#slower").is_disabled()
+    choose(page, "ArrowUp")
+    page.reload()
+    seen(page, "q2")
+    shows(page, "#speed", "0.25×")
+    for _ in range(3):
+        page.keyboard.press("+")  # with shift, where the keyboard has it there
+    shows(page, "#speed", "1×")
+
+
+def test_one_clip_fills_the_page_and_both_are_there_for_the_next_pair(service: StandIn, open_page: Open) -> None:
+    page = open_page()
+    ready(page)
+    small = page.locator(".left canvas").bounding_box()["height"]
+    page.keyboard.press("e")
+    page.wait_for_selector(".right", state="hidden")
+    assert page.locator(".left canvas").bounding_box()["height"] > 1.5 * small
+    page.keyboard.press("e")
+    page.wait_for_selector(".left", state="hidden")
+    page.keyboard.press("Escape")
+    page.click(".left .enlarge")
+    page.wait_for_selector(".right", state="hidden")
+    page.keyboard.press("ArrowRight")
+    seen(page, "q2")
+    page.wait_for_selector(".right")
+    assert len(service.wait_labels(1)) == 1
+
+
 # -------------------------------------------------------------------- around the clips
+
+
+def test_help_lists_every_key_keeps_the_focus_and_closes_by_escape(service: StandIn, open_page: Open) -> None:
+    service.welcome["task"] = "Which one runs better?\n\n## How\n- **far** <b>and</b> upright"
+    service.rules["allow_ties"] = False
+    page = open_page()
+    ready(page)
+    assert text(page, "#task") == "Which one runs better?"
+    page.keyboard.press("?")
+    page.wait_for_selector("#help[open]")
+    assert page.locator("#help-instructions li").inner_html() == "<strong>far</strong> &lt;b&gt;and&lt;/b&gt; upright"
+    keys = page.locator(".keys > div:visible kbd").all_text_contents()
+    assert keys == [
+        "←",
+        "→",
+        "Shift ←",
+        "Shift →",
+        "↓",
+        "Backspace",
+        "H",
+        "Space",
+        ",",
+        ".",
+        "0",
+        "−",
+        "+",
+        "E",
+        "T",
+        "Esc",
+        "?",
+    ]
+    for key in ("Tab", "Tab", "ArrowLeft", " "):
+        assert page.evaluate("document.activeElement === document.body || !!document.activeElement.closest('#help')"), key
+        page.keyboard.press(key)
+    page.wait_for_selector("#help", state="hidden")  # space pressed Close
+    page.click("#help-open")
+    page.wait_for_selector("#help[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#help", state="hidden")
+    assert service.labels == []
+    page.keyboard.press("ArrowLeft")
+    assert len(service.wait_labels(1)) == 1
 
 
 def test_hostile_text_shows_as_text(service: StandIn, open_page: Open) -> None:
@@ -425,6 +607,18 @@ def test_a_wrong_link_is_not_tried_again_but_a_new_one_is(service: StandIn, open
     assert text(page, "#link-words") == "Not allowed: ask for a new link"
     assert len(service.received) == 1
     page.evaluate("location.hash = '#token=s3cret'")
+    seen(page)
+
+
+def test_an_error_has_a_sentence_and_details_to_copy(open_page: Open) -> None:
+    page = open_page(script="document.addEventListener('copy', () => window.copied = String(getSelection()))")
+    seen(page)
+    page.evaluate("dispatchEvent(new ErrorEvent('error', { message: 'a wheel came off' }))")
+    page.wait_for_selector("text=Your answers are kept. Reload the page to go on.")
+    page.click("#trouble summary")
+    page.click("#trouble-copy")
+    until(page, "window.copied === 'a wheel came off'")
+    page.click("#retry")
     seen(page)
 
 
@@ -495,6 +689,10 @@ def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open
     for words in ("20,480 of 200,000", "82%", "version 4"):
         assert words in strip
     assert "return" not in strip
+    assert page.locator(".spark:visible").count() == 0
+    service.send(wire.Curves(points=[(4096, 0.6, None, 1), (8192, 0.7, None, 2)]))
+    service.send(service.status.model_copy(update={"step": 24_576, "held_out_accuracy": 0.84}))
+    page.wait_for_selector("[aria-label='Right on unseen answers: from 60% at step 4,096 to 84% at step 24,576']")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     service.pairs.clear()
     service.send(wire.Withdrawn(query_ids=["q1", "q2", "q3"]))
@@ -518,5 +716,6 @@ def test_the_longest_verdict_takes_no_room_from_the_clips(service: StandIn, open
 def test_the_page_weighs_little(service: StandIn, open_page: Open) -> None:
     page = open_page()
     seen(page)
-    sizes = page.evaluate("performance.getEntries().map(entry => entry.decodedBodySize ?? 0)")
-    assert 50_000 < sum(sizes) <= 100 * 1024
+    files = page.evaluate("performance.getEntries().filter(entry => entry.transferSize).map(entry => entry.toJSON())")
+    assert sum(file["decodedBodySize"] for file in files) > 100_000  # all of it was counted
+    assert 20_000 < sum(file["transferSize"] for file in files) <= 60 * 1024  # over the wire, headers included

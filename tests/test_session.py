@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -958,7 +959,45 @@ def test_pages_hear_how_the_run_stands_when_it_changed() -> None:
 def test_a_page_that_comes_in_hears_how_the_run_stands() -> None:
     house = House()
     house.carry_out(house.session.reported(COUNTS, PROGRESS))
-    assert [type(message) for message in house.said(house.page())] == [wire.Welcome, wire.Status]
+    assert [type(message) for message in house.said(house.page())] == [wire.Welcome, wire.Curves, wire.Status]
+
+
+def course(*events: tuple[int, float | None, float | None, int]) -> list[wire.CurvePoint]:
+    """The curves that a page gets after these events: step, accuracy, return, version."""
+    names = ("step", "held_out_accuracy", "true_return", "reward_version")
+    house = House()
+    house.session.remember([dict(zip(names, event, strict=True)) for event in events[:-1]])
+    house.carry_out(house.session.reported(COUNTS, dict(zip(names, events[-1], strict=True))))
+    return house.said(house.page(), wire.Curves)[0].points
+
+
+def test_curves_hold_what_the_service_was_told_and_what_came_before_it() -> None:
+    start, learned, better = (2048, None, -310.0, 0), (4096, 0.7, -250.5, 1), (6144, 0.75, -250.5, 2)
+    assert course(start, learned, better) == [start, learned, better]
+
+
+def test_what_tells_nothing_new_is_no_point_and_what_is_no_number_is_unknown() -> None:
+    assert course((2048, 0.7, 1.0, 1), (4096, 0.7, 1.0, 1), (6144, math.nan, math.inf, 1)) == [
+        (2048, 0.7, 1.0, 1),
+        (6144, None, None, 1),
+    ]
+
+
+def test_a_run_that_went_back_to_a_checkpoint_goes_on_from_there() -> None:
+    events = [(step, None, float(step), 0) for step in (1000, 2000, 3000)]
+    assert course(*events, (2000, None, 5.0, 0)) == [events[0], (2000, None, 5.0, 0)]
+
+
+def test_long_curves_are_thinned_and_keep_their_ends() -> None:
+    points = course(*[(step, None, float(step), 0) for step in range(1, 10_001)])
+    assert len(points) <= wire.MOST_POINTS
+    assert (points[0][0], points[-1][0]) == (1, 10_000)
+    assert len(points) > wire.MOST_POINTS / 3
+
+
+def test_a_page_of_a_run_that_has_told_nothing_gets_no_curves() -> None:
+    house = House()
+    assert house.said(house.page(), wire.Curves) == []
 
 
 @pytest.mark.parametrize(

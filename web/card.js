@@ -1,8 +1,8 @@
 // @ts-check
 /** One clip with its trim bar and its button. */
 
-import { byId, mark, part, press, write } from "./dom.js";
-import { rangeOf, watching } from "./state.js";
+import { byId, letGo, mark, part, press, write } from "./dom.js";
+import { rangeOf, trimming, watching } from "./state.js";
 
 /** @typedef {"left" | "right"} Side */
 
@@ -27,8 +27,11 @@ export class ClipCard {
     this.head = part(root, ".head", HTMLElement);
     this.first = part(root, ".first", HTMLInputElement);
     this.end = part(root, ".end", HTMLInputElement);
+    this.enlarge = part(root, ".enlarge", HTMLButtonElement);
     this.reset = part(root, ".reset", HTMLButtonElement);
+    this.answers = part(root, ".answers", HTMLElement);
     this.choose = part(root, ".choose", HTMLButtonElement);
+    this.much = part(root, ".much", HTMLButtonElement);
     this.#dress(NAMES[side]);
   }
 
@@ -39,18 +42,22 @@ export class ClipCard {
     write(part(this.choose, "kbd", HTMLElement), arrow);
     write(part(this.choose, ".wide", HTMLElement), `${wide} is better`);
     write(part(this.choose, ".narrow", HTMLElement), `${narrow} is better`);
+    this.much.id = `much-${this.side}`;
+    write(part(this.much, "kbd", HTMLElement), `⇧${arrow}`);
     this.root.addEventListener("animationend", () => this.root.classList.remove("chosen"));
   }
 
-  /** @param {(which: "first" | "end" | "reset", frame: number) => void} trim */
-  listen(trim) {
+  /**
+   * @param {(which: "first" | "end" | "reset", frame: number) => void} trim
+   * @param {() => void} enlarge
+   */
+  listen(trim, enlarge) {
+    press(this.enlarge, enlarge);
     press(this.reset, () => trim("reset", 0));
     for (const which of /** @type {const} */ (["first", "end"])) {
       const grip = this[which];
       grip.addEventListener("input", () => trim(which, Number(grip.value)));
-      // after a drag the arrow keys choose again; by keyboard the focus stays
-      grip.addEventListener("pointerup", () => grip.blur());
-      grip.addEventListener("keydown", ({ key }) => (key === "Escape" || key === "Enter") && grip.blur());
+      letGo(grip);
     }
   }
 
@@ -59,9 +66,10 @@ export class ClipCard {
     const index = this.side === "left" ? 0 : 1;
     const { frames, frame_rate: rate } = pair.clips[index];
     const [first, end] = rangeOf(state, pair, index);
-    const editing = !!state.rules?.allow_editing && !watching(state);
+    const editing = trimming(state);
     const whole = first === 0 && end === frames;
-    const name = `${NAMES[this.side][NARROW.matches ? "narrow" : "wide"]} clip`;
+    const side = NAMES[this.side][NARROW.matches ? "narrow" : "wide"];
+    const name = `${side} clip`;
     const seconds = (/** @type {number} */ frame) => `${(frame / rate).toFixed(2)} s`;
     mark(this.canvas, "aria-label", `${name}, ${seconds(frames)}`);
     mark(this.first, "aria-label", `${name} starts at`);
@@ -70,13 +78,18 @@ export class ClipCard {
     this.#grip(this.first, first, frames, seconds(first));
     this.#grip(this.end, end, frames, seconds(end));
     this.first.hidden = this.end.hidden = !editing;
+    this.range.hidden = whole && !editing;
     this.range.classList.toggle("still", !editing);
     this.range.classList.toggle("cut", !whole);
     this.kept.style.left = `${(100 * first) / frames}%`;
     this.kept.style.right = `${100 - (100 * end) / frames}%`;
-    this.reset.hidden = whole || !editing;
+    this.reset.hidden = whole;
     write(part(this.reset, "span", HTMLElement), `${seconds(first)} – ${seconds(end)}`);
-    this.choose.hidden = watching(state);
+    this.answers.hidden = watching(state);
+    this.root.hidden = state.enlarged !== null && state.enlarged !== index;
+    mark(this.enlarge, "aria-label", state.enlarged === index ? "Show both clips" : `Enlarge: ${name}`);
+    this.enlarge.title = state.enlarged === index ? "Both clips (Esc)" : "Enlarge (E)";
+    mark(this.much, "aria-label", `${side} is much better`);
   }
 
   /** @param {HTMLInputElement} grip @param {number} frame @param {number} frames @param {string} time */

@@ -134,6 +134,11 @@ export class Shelf {
     return this.#entries.get(queryId)?.pictures ?? null;
   }
 
+  /** A pair's clips and their bytes. @param {string} queryId @returns {{clips: ClipHeader[], videos: Uint8Array[]} | null} */
+  bytes(queryId) {
+    return this.#entries.get(queryId) ?? null;
+  }
+
   /**
    * @param {string[]} kept pairs that may still be needed; the others are forgotten
    * @param {string[]} urgent pairs whose pictures are wanted, most urgent first; the others keep their bytes only

@@ -1,6 +1,8 @@
 // @ts-check
 /** The smallest steps at the DOM's edge. Text goes in as text; what has not changed is not touched. */
 
+import { draw, sparkline } from "./sparkline.js";
+
 /**
  * An element that index.html has.
  * @template {Element} T
@@ -60,20 +62,48 @@ export function press(button, action) {
 }
 
 /**
- * Rows of a definition list; a share is drawn as a bar.
+ * A dialog that the state opens and closes: Escape asks the state, so that no frame in between opens it again.
+ * @param {HTMLDialogElement} dialog @param {() => void} close
+ */
+export function closable(dialog, close) {
+  dialog.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    close();
+  });
+  dialog.addEventListener("close", close);
+}
+
+/** A slider keeps the keys while a keyboard moves it, not after a drag. @param {HTMLInputElement} slider */
+export function letGo(slider) {
+  slider.addEventListener("pointerup", () => slider.blur());
+  slider.addEventListener("keydown", ({ key }) => (key === "Escape" || key === "Enter") && slider.blur());
+}
+
+/**
+ * Rows of a definition list; a share is drawn as a bar, a spark as a curve.
  * @param {Element} parent
- * @param {{name: string, value: string, share?: number}[]} rows
+ * @param {import("./words.js").Insight[]} rows
  */
 export function list(parent, rows) {
   while (parent.children.length > rows.length) parent.lastElementChild?.remove();
-  for (const [index, { name, value, share }] of rows.entries()) {
-    const row = parent.children[index] ?? parent.appendChild(document.createElement("div"));
-    if (!row.children.length) row.append(document.createElement("dt"), document.createElement("dd"), document.createElement("progress"));
-    const [term, words, bar] = /** @type {[Element, Element, HTMLProgressElement]} */ (/** @type {unknown} */ (row.children));
-    write(term, name);
-    write(words, value);
+  for (const [index, { name, value, share, spark }] of rows.entries()) {
+    const row = parent.children[index] ?? parent.appendChild(emptyRow());
+    const bar = part(row, "progress", HTMLProgressElement);
+    const curve = part(row, "svg", SVGElement);
+    write(part(row, "dt", HTMLElement), name);
+    write(part(row, "dd > span", HTMLElement), value);
     mark(bar, "aria-label", name);
     bar.hidden = share === undefined;
     bar.value = Math.min(1, share ?? 0);
+    curve.toggleAttribute("hidden", !spark);
+    if (spark) draw(curve, spark.curve, `${name}: ${spark.words}`);
   }
+}
+
+function emptyRow() {
+  const row = document.createElement("div");
+  const words = document.createElement("dd");
+  words.append(document.createElement("span"), document.createElement("progress"), sparkline());
+  row.append(document.createElement("dt"), words);
+  return row;
 }

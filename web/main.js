@@ -1,9 +1,11 @@
 // @ts-check
 /** The wiring: sockets, keys, disk and frames bring events; the state that comes of them is shown, stored and sent. */
 
-import { Shelf } from "./clips.js";
+import { Shelf, decodeClip } from "./clips.js";
 import { Connection } from "./connection.js";
 import { part } from "./dom.js";
+import { HelpPanel } from "./help.js";
+import { HistoryPanel, shrink } from "./history.js";
 import { commandOf } from "./keys.js";
 import { Delivery, Outbox } from "./outbox.js";
 import { Player } from "./player.js";
@@ -31,17 +33,26 @@ const timings = [];
 Object.assign(window, { rltrainerTimings: timings });
 
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-let state = initialState({ playing: !calm });
+let state = initialState({ playing: !calm, speed: Number(recall("speed")) });
 
 const view = new View({
   command,
   trim,
+  seek: (tick) => held(() => player.seek(tick)),
+  enlarge: (side) => dispatch({ type: "enlarge", side }),
   retry: () => (stage(state) === "error" ? location.reload() : stage(state) === "denied" ? connect() : connection.retryNow()),
   openSettings: () => dispatch({ type: "settingsOpened" }),
 });
 const panel = new SettingsPanel(part(document, "#settings", HTMLDialogElement), {
   apply: applySettings,
   close: () => dispatch({ type: "settingsClosed" }),
+});
+const help = new HelpPanel(part(document, "#help", HTMLDialogElement), () => dispatch({ type: "helpClosed" }));
+const past = new HistoryPanel(part(document, "#history", HTMLDialogElement), {
+  close: () => dispatch({ type: "reviewClosed" }),
+  revise: (queryId) => dispatch({ type: "undo", labelId: newId(), queryId }),
+  thumbnails,
+  still: calm,
 });
 const player = new Player(view.cards);
 const shelf = new Shelf(wake, (queryId, error) => dispatch({ type: "unplayable", queryId, details: String(error) }));
@@ -68,6 +79,7 @@ function dispatch(event) {
   state = reduce(state, event);
   if (state === before) return;
   delivery.follow(state.outbox);
+  if (state.speed !== before.speed) remember("speed", String(state.speed));
   if (state.remark && state.remark !== before.remark) setTimeout(dispatch, REMARK_MS, { type: "read", remark: state.remark });
   if (state.pairs !== before.pairs || state.history !== before.history || state.shown !== before.shown) settleShelf();
   wake();
@@ -83,6 +95,16 @@ function settleShelf() {
   const urgent = wanted.filter((pair, rank) => (bytes += sizeOf(pair)) <= PICTURE_BYTES || rank < 2);
   const ids = (/** @type {import("./state.js").Pair[]} */ pairs) => pairs.map((pair) => pair.queryId);
   shelf.settle(ids([...wanted, ...state.pairs, ...behind]), ids(urgent));
+}
+
+/** Small pictures of an answered pair, as it was shown. @type {import("./history.js").Thumbnails} */
+async function thumbnails(queryId) {
+  const held = shelf.bytes(queryId);
+  const pair = state.history.find((one) => one.queryId === queryId);
+  if (!held || !pair) return null;
+  const sides = pair.clips.map((clip) => held.clips.findIndex((one) => one.segment_id === clip.segment_id));
+  const one = async (/** @type {number} */ side) => shrink(await decodeClip(held.clips[side], held.videos[side]), held.clips[side].frame_rate);
+  return [await one(sides[0]), await one(sides[1])];
 }
 
 /** Bytes that a pair's pictures take. @param {import("./state.js").Pair} pair */
@@ -115,14 +137,41 @@ function takePair(header, videos) {
 
 // ---- what a person does
 
+/** What is no answer. @type {Record<Exclude<import("./keys.js").Command, import("./state.js").Choice>, () => void>} */
+const DEEDS = {
+  undo: () => dispatch({ type: "undo", labelId: newId() }),
+  toggle: () => dispatch({ type: "toggle" }),
+  replay() {
+    player.rewind();
+    dispatch({ type: "play" });
+  },
+  "step-back": () => held(() => player.step(-1)),
+  "step-on": () => held(() => player.step(1)),
+  slower: () => dispatch({ type: "speed", by: -1 }),
+  faster: () => dispatch({ type: "speed", by: 1 }),
+  enlarge: () => dispatch({ type: "enlarge" }),
+  back: () => dispatch({ type: "back" }),
+  trim: () => dispatch({ type: "trimming" }),
+  review: () => dispatch({ type: "reviewOpened" }),
+  help: () => dispatch({ type: "helpOpened" }),
+};
+
+/** Move the clips while they stand still. @param {() => void} move */
+function held(move) {
+  if (!onScreen(state)) return;
+  move();
+  dispatch({ type: "hold" });
+  wake();
+}
+
 /** @param {import("./keys.js").Command} name @param {number} at */
 function command(name, at) {
-  if (name === "toggle") return dispatch({ type: "toggle" });
-  if (name === "undo") return dispatch({ type: "undo", labelId: newId() });
-  if (!mayAnswer(state, name, at)) return;
-  view.mark(name);
+  if (Object.hasOwn(DEEDS, name)) return DEEDS[/** @type {keyof typeof DEEDS} */ (name)]();
+  const choice = /** @type {import("./state.js").Choice} */ (name);
+  if (!mayAnswer(state, choice, at)) return;
+  view.mark(choice);
   answered = { keyAt: at, markedAt: performance.now() };
-  dispatch({ type: "answer", choice: name, labelId: newId(), at });
+  dispatch({ type: "answer", choice, labelId: newId(), at });
 }
 
 /** @param {0 | 1} side @param {"first" | "end" | "reset"} which @param {number} frame */
@@ -146,10 +195,12 @@ function applySettings(filled) {
 }
 
 document.addEventListener("keydown", (event) => {
-  const name = state.settings.open ? null : commandOf(/** @type {any} */ (event));
+  const name = state.settings.open || state.help || state.reviewing ? null : commandOf(/** @type {any} */ (event));
   if (!name) return;
   event.preventDefault(); // a held arrow neither answers nor scrolls
-  if (!event.repeat) command(name, event.timeStamp);
+  if (event.repeat) return;
+  command(name, event.timeStamp);
+  if (name === "trim") requestAnimationFrame(() => view.focusGrip()); // by keyboard the grips are what is wanted next
 });
 
 // ---- frames
@@ -182,11 +233,15 @@ function frame(now) {
     rendered = state;
     view.render(state);
     panel.render(state);
+    help.render(state);
+    past.render(state);
   }
   const pair = onScreen(state);
   if (!pair || pair.queryId !== player.queryId) return;
   const { playing, rules } = state;
-  if (player.tick(now, { playing, speed: rules?.speed ?? 1, ranges: [rangeOf(state, pair, 0), rangeOf(state, pair, 1)] })) wake();
+  const speed = (rules?.speed ?? 1) * state.speed;
+  if (player.tick(now, { playing, speed, ranges: [rangeOf(state, pair, 0), rangeOf(state, pair, 1)] })) wake();
+  view.transport.follow(player.position, playing);
 }
 
 /** Put the next pair on screen once its pictures are there; until then the last one stays, deaf to keys. @param {number} now */
@@ -219,6 +274,24 @@ function time(answer) {
 /** `crypto.randomUUID` is missing where the page is not served securely. @returns {string} */
 function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** What the browser keeps of a choice; null where storage is off. @param {string} name */
+function recall(name) {
+  try {
+    return localStorage.getItem(`rltrainer.${name}`);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} name @param {string} value */
+function remember(name, value) {
+  try {
+    localStorage.setItem(`rltrainer.${name}`, value);
+  } catch {
+    // storage is off: the page does without
+  }
 }
 
 /** The token of the link, kept for a reload whose address has lost it. @returns {string} */

@@ -1,7 +1,7 @@
 // @ts-check
 /** The settings panel: rules → form, form → changes by dotted name. The form and the service check them. */
 
-import { part, press, sayOrHide } from "./dom.js";
+import { closable, part, press, sayOrHide } from "./dom.js";
 
 /** @typedef {Record<string, boolean | string>} Filled what the form holds, by field of the rules */
 
@@ -47,7 +47,7 @@ export class SettingsPanel {
       on.apply(Object.fromEntries(fields));
     });
     press(part(dialog, "#settings-cancel", HTMLElement), on.close);
-    dialog.addEventListener("close", on.close);
+    closable(dialog, on.close);
   }
 
   /** @param {import("./state.js").State} state */

@@ -9,49 +9,77 @@ import { PROTOCOL, label } from "./wire.js";
 /** Nobody answers a pair unseen: keys are deaf for this long after a pair came on screen. */
 export const LOCK_MS = 250;
 /** Answers that can be taken back. */
-export const HISTORY = 10;
+export const HISTORY = 12;
 /** A watched pair stays on screen at least this long. */
 export const WATCH_MS = 2500;
 /** Watched pairs that wait: the page shows what happens now. */
 export const WATCH_QUEUE = 4;
+/** How fast clips play, as a multiple of the run's own speed. */
+export const SPEEDS = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2];
+/** Points of the run's curves that are kept; where there are more, every second one goes. */
+export const POINTS = 200;
+/** Answers by which the pace is told, and the longest time between two that is no break. */
+const PACED = 20;
+const BREAK_MS = 60_000;
 /** The settings panel at rest. */
 const CLOSED = { open: false, pending: false, error: "" };
+/**
+ * What each choice says, and of which side.
+ * @type {Record<Choice, {verdict: import("./wire.js").Verdict, side?: 0 | 1, strength?: import("./wire.js").Strength, spoken: string}>}
+ */
+export const CHOICES = {
+  left: { verdict: "prefer", side: 0, spoken: "Chosen" },
+  right: { verdict: "prefer", side: 1, spoken: "Chosen" },
+  "much-left": { verdict: "prefer", side: 0, strength: "much", spoken: "Chosen as much better" },
+  "much-right": { verdict: "prefer", side: 1, strength: "much", spoken: "Chosen as much better" },
+  equal: { verdict: "equal", spoken: "Equal" },
+  skip: { verdict: "skip", spoken: "Skipped" },
+};
 /** Ids of answered pairs kept: one sent twice is not shown twice. */
 const ANSWERED = 500;
 
 /**
  * @typedef {import("./wire.js").Label} Label
  * @typedef {import("./wire.js").Range} Range
- * @typedef {"left" | "right" | "equal" | "skip"} Choice
+ * @typedef {"left" | "right" | "much-left" | "much-right" | "equal" | "skip"} Choice
  * @typedef {{queryId: string, clips: import("./wire.js").PairHeader["clips"],
- *   answer: import("./wire.js").AnswerHeader | null, trims: Record<string, Range>}} Pair clips as shown: left, right
+ *   answer: import("./wire.js").AnswerHeader | null, trims: Record<string, Range>, said?: Choice}} Pair clips as shown: left,
+ *   right; said: what the labeler answered
  * @typedef {{phase: "connecting" | "open" | "waiting" | "denied", retryAt: number, reason: string}} Link
  * @typedef {{open: boolean, pending: boolean, error: string}} Settings
  * @typedef {{link: Link, welcome: import("./wire.js").Welcome | null, rules: import("./wire.js").Rules | null,
- *   status: import("./wire.js").Status | null, pairs: Pair[], history: Pair[], shown: {queryId: string, at: number} | null,
- *   answered: string[], outbox: Label[], saved: number, playing: boolean, autoplay: boolean, settings: Settings,
+ *   status: import("./wire.js").Status | null, curves: import("./wire.js").CurvePoint[], pairs: Pair[], history: Pair[], shown: {queryId: string, at: number} | null,
+ *   answered: string[], times: number[], outbox: Label[], saved: number, playing: boolean, autoplay: boolean, speed: number,
+ *   enlarged: 0 | 1 | null, trimming: boolean, help: boolean, reviewing: boolean, settings: Settings,
  *   remark: string, spoken: string, trouble: {sentence: string, details: string, passing: boolean} | null, now: number}} State
  * @typedef {{type: string, [field: string]: any}} Event
  */
 
 /**
- * @param {{playing?: boolean}} options playing: false where the person asked for less motion
+ * @param {{playing?: boolean, speed?: number}} options playing: false where the person asked for less motion
  * @returns {State}
  */
-export function initialState({ playing = true } = {}) {
+export function initialState({ playing = true, speed = 1 } = {}) {
   return {
     link: { phase: "connecting", retryAt: 0, reason: "" },
     welcome: null,
     rules: null,
     status: null,
+    curves: [],
     pairs: [],
     history: [],
     shown: null,
     answered: [],
+    times: [],
     outbox: [],
     saved: 0,
     playing,
     autoplay: playing,
+    speed: SPEEDS.includes(speed) ? speed : 1,
+    enlarged: null,
+    trimming: false,
+    help: false,
+    reviewing: false,
     settings: CLOSED,
     remark: "",
     spoken: "",
@@ -90,7 +118,7 @@ const ON = {
       return ON.trouble(state, { sentence: "This page is from another version of rltrainer. Reload it.", details });
     }
     const same = state.welcome !== null && ownerOf(state.welcome) === ownerOf(message);
-    const kept = same ? state : { ...initialState({ playing: state.autoplay }), now: state.now };
+    const kept = same ? state : { ...initialState({ playing: state.autoplay, speed: state.speed }), now: state.now };
     return {
       ...kept,
       welcome: message,
@@ -118,7 +146,9 @@ const ON = {
     remark: state.settings.pending ? "Settings changed." : state.remark,
   }),
 
-  status: (state, { message }) => ({ ...state, status: message }),
+  status: (state, { message }) => ({ ...state, status: message, curves: withPoint(state.curves, message) }),
+
+  curves: (state, { message }) => ({ ...state, curves: message.points }),
 
   pair(state, { header }) {
     const queryId = header.query_id;
@@ -179,33 +209,39 @@ const ON = {
   answer(state, /** @type {{choice: Choice, labelId: string, at: number}} */ { choice, labelId, at }) {
     if (!mayAnswer(state, choice, at)) return state;
     const [pair, ...pairs] = state.pairs;
-    const preferred = choice === "left" ? pair.clips[0].segment_id : choice === "right" ? pair.clips[1].segment_id : null;
-    const verdict = choice === "left" || choice === "right" ? "prefer" : choice;
-    const sent = label(labelId, pair.queryId, verdict, preferred, state.rules?.allow_editing ? pair.trims : {});
+    const { verdict, side, strength, spoken } = CHOICES[choice];
+    const preferred = side === undefined ? null : pair.clips[side].segment_id;
+    const sent = label(labelId, pair.queryId, verdict, preferred, state.rules?.allow_editing ? pair.trims : {}, strength);
     return {
       ...state,
       pairs,
       shown: pairs.length ? state.shown : null,
-      history: [...state.history, pair].slice(-HISTORY),
+      history: [...state.history, { ...pair, said: choice }].slice(-HISTORY),
       answered: withAnswer(state.answered, sent),
+      times: [...state.times, at].slice(-PACED),
       outbox: [...state.outbox, sent],
       playing: state.autoplay,
+      enlarged: null,
       remark: "",
-      spoken: `${SPOKEN[choice]}. ${pairs.length ? "Next pair." : "No pair is waiting."}`,
+      spoken: `${spoken}. ${pairs.length ? "Next pair." : "No pair is waiting."}`,
     };
   },
 
-  undo(state, { labelId }) {
-    const pair = state.history.at(-1);
+  /** Take an answer back: that of a pair, or the last one. */
+  undo(state, { labelId, queryId }) {
+    const pair = state.history.findLast((one) => queryId === undefined || one.queryId === queryId);
     if (!pair || watching(state) || state.link.phase === "denied") return state;
     const sent = label(labelId, pair.queryId, "undo");
     return {
       ...state,
       pairs: [pair, ...state.pairs],
-      history: state.history.slice(0, -1),
+      history: state.history.filter((one) => one !== pair),
+      reviewing: false,
       answered: withAnswer(state.answered, sent),
+      times: state.times.slice(0, -1),
       outbox: [...state.outbox, sent],
       playing: state.autoplay,
+      enlarged: null,
       remark: "",
       spoken: "Answer taken back. The pair is here again.",
     };
@@ -219,6 +255,32 @@ const ON = {
   read: (state, { remark }) => (state.remark === remark ? { ...state, remark: "" } : state),
 
   toggle: (state) => ({ ...state, playing: !state.playing, autoplay: state.autoplay || !state.playing }),
+
+  play: (state) => ({ ...state, playing: true, autoplay: true }),
+
+  hold: (state) => (state.playing ? { ...state, playing: false } : state),
+
+  speed(state, { by }) {
+    const speed = SPEEDS[SPEEDS.indexOf(state.speed) + by] ?? state.speed;
+    return speed === state.speed ? state : { ...state, speed, spoken: `Speed ${speed}.` };
+  },
+
+  /** One clip fills the page; without a side: the left one, the right one, both again. */
+  enlarge(state, { side }) {
+    const next = { null: 0, 0: 1, 1: null }[String(state.enlarged)];
+    const enlarged = side === undefined ? next : side === state.enlarged ? null : side;
+    return stage(state) === "clips" ? { ...state, enlarged } : state;
+  },
+
+  back: (state) => (state.enlarged === null ? state : { ...state, enlarged: null }),
+
+  trimming: (state) => (state.rules?.allow_editing && !watching(state) ? { ...state, trimming: !state.trimming } : state),
+
+  reviewOpened: (state) => (mayReview(state) ? { ...state, reviewing: true } : state),
+  reviewClosed: (state) => (state.reviewing ? { ...state, reviewing: false } : state),
+
+  helpOpened: (state) => ({ ...state, help: true }),
+  helpClosed: (state) => (state.help ? { ...state, help: false } : state),
 
   settingsOpened: (state) =>
     state.rules?.config_restricted === false ? { ...state, settings: { open: true, pending: false, error: "" } } : state,
@@ -244,14 +306,21 @@ const ON = {
   trouble: (state, { sentence: text, details }) => ({ ...state, trouble: { sentence: text, details, passing: false } }),
 };
 
-/** @type {Record<Choice, string>} */
-const SPOKEN = { left: "Chosen", right: "Chosen", equal: "Equal", skip: "Skipped" };
-
 // ---- what can be read off a state
 
 /** @param {State} state */
 export function watching(state) {
   return state.welcome?.mode === "watch";
+}
+
+/** Whether the trim handles are there. @param {State} state */
+export function trimming(state) {
+  return state.trimming && !!state.rules?.allow_editing && !watching(state);
+}
+
+/** Whether there are answers to look at again. @param {State} state */
+export function mayReview(state) {
+  return state.history.length > 0 && !watching(state) && !state.trouble && state.link.phase !== "denied";
 }
 
 /** Whose labels these are; the outbox keeps them apart. @param {{run: string, labeler: string}} welcome */
@@ -276,6 +345,13 @@ export function onScreen(state) {
 export function rangeOf(state, pair, side) {
   const clip = pair.clips[side];
   return (state.rules?.allow_editing && pair.trims[clip.segment_id]) || [0, clip.frames];
+}
+
+/** Answers in a minute, of late and breaks left out; null until there are a few. @param {State} state */
+export function paceOf({ times }) {
+  const gaps = times.slice(1).map((time, index) => time - times[index]).filter((gap) => gap < BREAK_MS);
+  const sum = gaps.reduce((total, gap) => total + gap, 0);
+  return gaps.length < 3 || !sum ? null : (60_000 * gaps.length) / sum;
 }
 
 /**
@@ -306,6 +382,18 @@ export function stage(state) {
 export function sameClips(some, others) {
   const name = (/** @type {Headers[0]} */ clip) => [clip.segment_id, clip.frames, clip.frame_rate].join();
   return String(some.map(name).sort()) === String(others.map(name).sort());
+}
+
+/**
+ * A status that tells something new is a point of the curves; a run that went back to a checkpoint goes on from there.
+ * @param {import("./wire.js").CurvePoint[]} curves @param {import("./wire.js").Status} status
+ */
+function withPoint(curves, { step, held_out_accuracy: accuracy, true_return: own, reward_version: version }) {
+  const last = curves.at(-1);
+  if (last && last[1] === accuracy && last[2] === own && last[3] === version) return curves;
+  /** @type {import("./wire.js").CurvePoint[]} */
+  const points = [...curves.filter(([earlier]) => earlier < step), [step, accuracy, own, version]];
+  return points.length > POINTS ? points.filter((_, index) => index % 2 === 0) : points;
 }
 
 /** @param {string[]} answered @param {Label} entry */

@@ -2,14 +2,23 @@
 /** The state on screen. */
 
 import { ClipCard } from "./card.js";
-import { byId, list, part, press, say, sayOrHide, show } from "./dom.js";
-import { onScreen, stage, watching } from "./state.js";
+import { byId, list, mark, part, press, say, sayOrHide, show } from "./dom.js";
+import { partsOf, writeMarkdown } from "./markdown.js";
+import { CHOICES, SPEEDS, mayReview, onScreen, stage, trimming, watching } from "./state.js";
+import { Transport } from "./transport.js";
 import * as words from "./words.js";
 
 /** @typedef {import("./state.js").State} State */
 
-/** @type {Record<import("./state.js").Choice, string>} */
-const MARKS = { left: "✓ Chosen", right: "✓ Chosen", equal: "= Equal", skip: "Can’t tell" };
+/** What flashes over a clip that is chosen, and over both where none is. @type {Record<import("./state.js").Choice, string>} */
+const MARKS = {
+  left: "✓ Chosen",
+  right: "✓ Chosen",
+  "much-left": "✓✓ Much better",
+  "much-right": "✓✓ Much better",
+  equal: "= Equal",
+  skip: "Can’t tell",
+};
 /** Stages in which something is on its way. */
 const BUSY = ["connecting", "loading", "waiting", "empty"];
 /** A longer task is set smaller. */
@@ -19,6 +28,8 @@ const LONG_TASK = 60;
  * @typedef {object} Actions what a person may ask for; `at`: the moment of the key or click
  * @property {(command: import("./keys.js").Command, at: number) => void} command
  * @property {(side: 0 | 1, which: "first" | "end" | "reset", frame: number) => void} trim
+ * @property {(tick: number) => void} seek
+ * @property {(side: 0 | 1) => void} enlarge
  * @property {() => void} retry
  * @property {() => void} openSettings
  */
@@ -28,14 +39,15 @@ export class View {
   constructor(actions) {
     this.cards = /** @type {[ClipCard, ClipCard]} */ ([new ClipCard("left"), new ClipCard("right")]);
     byId("clips").append(...this.cards.map((card) => card.root));
+    this.transport = new Transport(actions.command, actions.seek);
     this.#listen(actions);
     this.#rememberInsight();
   }
 
   /** Mark what was chosen, at once: the one thing that does not wait for a frame. @param {import("./state.js").Choice} choice */
   mark(choice) {
-    if (choice !== "right") this.cards[0].flash(MARKS[choice]);
-    if (choice !== "left") this.cards[1].flash(MARKS[choice]);
+    const { side } = CHOICES[choice];
+    for (const [index, card] of this.cards.entries()) if (side === undefined || side === index) card.flash(MARKS[choice]);
   }
 
   /** @param {State} state */
@@ -44,6 +56,7 @@ export class View {
     document.body.dataset.stage = now;
     document.body.dataset.shown = state.shown?.queryId ?? "";
     document.body.dataset.mood = BUSY.includes(now) ? "busy" : now === "finished" ? "done" : "off";
+    document.body.classList.toggle("enlarged", now === "clips" && state.enlarged !== null);
     document.body.dataset.mode = state.welcome?.mode ?? "label";
     show("stage-clips", now === "clips");
     show("stage-words", now !== "clips");
@@ -64,6 +77,7 @@ export class View {
     show("budget", welcome && status);
     show("budget-bar", status?.wanted);
     part(document, "#budget-bar", HTMLProgressElement).value = status?.wanted ? Math.min(1, status.labels / status.wanted) : 0;
+    show("review", mayReview(state));
     show("settings-open", rules?.config_restricted === false && link.phase !== "denied");
     byId("link").dataset.state = link.phase;
     say("link-words", words.linkWords(state));
@@ -81,7 +95,7 @@ export class View {
   #clips(state) {
     const pair = onScreen(state);
     const watched = watching(state);
-    const task = state.welcome?.task ?? "";
+    const task = partsOf(state.welcome?.task ?? "").question;
     say("task", watched ? words.watchWords(state) : task);
     byId("task").classList.toggle("long", !watched && task.length > LONG_TASK);
     sayOrHide("subtask", watched ? task : "");
@@ -89,7 +103,9 @@ export class View {
     part(document, "#undo", HTMLButtonElement).disabled = !state.history.length;
     show("equal", !watched && state.rules?.allow_ties);
     show("skip", !watched && state.rules?.allow_skipping);
-    say("pause-word", state.playing ? "Pause" : "Play");
+    show("trim", !watched && state.rules?.allow_editing);
+    mark(byId("trim"), "aria-pressed", String(trimming(state)));
+    this.transport.render(state, SPEEDS);
     if (!pair) return;
     const { width, height } = pair.clips[0];
     byId("clips").style.setProperty("--aspect", String(width / height));
@@ -107,7 +123,10 @@ export class View {
     say("words-text", text);
     sayOrHide("retry", retry ?? "");
     show("preview", now === "waiting" && !watching(state));
-    say("preview-task", state.welcome?.task ?? "");
+    const { question, instructions } = partsOf(state.welcome?.task ?? "");
+    say("preview-task", question);
+    writeMarkdown(byId("preview-more"), instructions);
+    show("preview-more", instructions);
     show("legend-equal", state.rules?.allow_ties);
     show("legend-skip", state.rules?.allow_skipping);
     show("undo-last", state.history.length && !["denied", "error", "connecting"].includes(now));
@@ -118,14 +137,25 @@ export class View {
   }
 
   /** @param {Actions} actions */
-  #listen({ command, trim, retry, openSettings }) {
-    for (const name of /** @type {const} */ (["left", "right", "equal", "skip", "undo"])) press(byId(name), (at) => command(name, at));
+  #listen({ command, trim, enlarge, retry, openSettings }) {
+    for (const name of /** @type {const} */ (["left", "right", "much-left", "much-right", "equal", "skip", "undo", "trim", "review"])) press(byId(name), (at) => command(name, at));
     press(byId("undo-last"), (at) => command("undo", at));
-    press(byId("pause"), (at) => command("toggle", at));
+    press(byId("help-open"), (at) => command("help", at));
     press(byId("retry"), retry);
     press(byId("settings-open"), openSettings);
-    this.cards[0].listen((which, frame) => trim(0, which, frame));
-    this.cards[1].listen((which, frame) => trim(1, which, frame));
+    press(byId("trouble-copy"), () => {
+      getSelection()?.selectAllChildren(byId("trouble-details"));
+      document.execCommand("copy"); // navigator.clipboard is missing where the page is not served securely
+      say("trouble-copy", "Copied");
+    });
+    for (const side of /** @type {const} */ ([0, 1])) {
+      this.cards[side].listen((which, frame) => trim(side, which, frame), () => enlarge(side));
+    }
+  }
+
+  /** Give the keys to the first trim handle, if there is one. */
+  focusGrip() {
+    this.cards.find(({ root, first }) => !root.hidden && !first.hidden)?.first.focus();
   }
 
   /** Whether the strip is open is the person's choice, from then on. */

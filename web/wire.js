@@ -8,10 +8,11 @@ export const PROTOCOL = 1;
 
 /**
  * @typedef {"prefer" | "equal" | "skip" | "undo"} Verdict
+ * @typedef {"slightly" | "much"} Strength how much better the preferred clip is; a label without one leaves it open
  * @typedef {[number, number]} Range frames [first, end)
  * @typedef {{type: "hello", protocol: number, token: string}} Hello
  * @typedef {{type: "label", label_id: string, query_id: string, verdict: Verdict, preferred: string | null,
- *   trims: Record<string, Range>}} Label
+ *   trims: Record<string, Range>, strength?: Strength}} Label
  * @typedef {Record<string, boolean | number | null>} Changes
  * @typedef {{type: "settings", changes: Changes}} SettingsMessage
  * @typedef {{type: "rules", allow_editing: boolean, allow_skipping: boolean, allow_ties: boolean,
@@ -28,14 +29,16 @@ export const PROTOCOL = 1;
  *   labels: number, skipped: number, wanted: number, waiting: number, step: number, steps: number,
  *   steps_per_second: number | null, held_out_accuracy: number | null, verdict: string, true_return: number | null,
  *   reward_version: number}} Status
- * @typedef {Welcome | Rules | Ack | Refused | Withdrawn | Status} Inbound
+ * @typedef {[number, number | null, number | null, number]} CurvePoint step, held-out accuracy, true return, reward version
+ * @typedef {{type: "curves", points: CurvePoint[]}} Curves
+ * @typedef {Welcome | Rules | Curves | Ack | Refused | Withdrawn | Status} Inbound
  */
 
 /** A message that this page cannot read. */
 export class WireError extends Error {}
 
 /** Types of text messages that a service sends. */
-const INBOUND = new Set(["welcome", "rules", "ack", "refused", "withdrawn", "status"]);
+const INBOUND = new Set(["welcome", "rules", "ack", "refused", "withdrawn", "status", "curves"]);
 
 /**
  * A text message from the service; null for a type that this page does not know (a newer service may say more).
@@ -68,9 +71,12 @@ export function hello(token) {
   return { type: "hello", protocol: PROTOCOL, token };
 }
 
-/** @type {(labelId: string, queryId: string, verdict: Verdict, preferred?: string | null, trims?: Record<string, Range>) => Label} */
-export function label(labelId, queryId, verdict, preferred = null, trims = {}) {
-  return { type: "label", label_id: labelId, query_id: queryId, verdict, preferred, trims };
+/**
+ * @param {string} labelId @param {string} queryId @param {Verdict} verdict @param {string | null} preferred
+ * @param {Record<string, Range>} trims @param {Strength} [strength] @returns {Label}
+ */
+export function label(labelId, queryId, verdict, preferred = null, trims = {}, strength) {
+  return { type: "label", label_id: labelId, query_id: queryId, verdict, preferred, trims, ...(strength && { strength }) };
 }
 
 /** @param {Changes} changes @returns {SettingsMessage} */

@@ -1,7 +1,7 @@
 // @ts-check
 /** The page's state in words. */
 
-import { stage, watching } from "./state.js";
+import { paceOf, stage, watching } from "./state.js";
 
 /** @typedef {import("./state.js").State} State */
 /** @typedef {(state: State) => string} Words */
@@ -63,22 +63,49 @@ export function insightWords({ status }) {
   return `What the labels do · ${percent.format(status.held_out_accuracy)} right · ${status.verdict}`;
 }
 
+/** @typedef {{curve: [number, number][], words: string}} Curve @typedef {{name: string, value: string, share?: number, spark?: Curve}} Insight */
+
 /**
- * What the labels do, as (name, value) pairs; `share` is drawn as a bar.
+ * What the labels do, as (name, value) pairs; `share` is drawn as a bar, `spark` as a curve.
  * @param {State} state
- * @returns {{name: string, value: string, share?: number}[]}
+ * @returns {Insight[]}
  */
-export function insights({ status }) {
+export function insights(state) {
+  const { status } = state;
   if (!status) return [];
+  const number = (/** @type {number} */ value) => (Math.abs(value) < 100 ? tenth : whole).format(value);
   const { step, steps, held_out_accuracy: accuracy } = status;
   const rate = status.steps_per_second === null ? "" : ` · ${whole.format(status.steps_per_second)} a second`;
   const list = [
     { name: `Training steps${rate}`, value: `${whole.format(step)} of ${whole.format(steps)}`, share: step / steps },
-    { name: "Right on unseen answers", value: accuracy === null ? "not known yet" : percent.format(accuracy) },
-    { name: "Reward learned", value: status.reward_version ? `version ${whole.format(status.reward_version)}` : "not yet" },
+    ...budget(state),
+    { name: "Right on unseen answers", value: accuracy === null ? "not known yet" : percent.format(accuracy), spark: spark(state, 1, percent.format) },
+    ...(status.true_return === null ? [] : [{ name: "Environment’s own return", value: number(status.true_return), spark: spark(state, 2, number) }]),
+    { name: "Reward learned", value: status.reward_version ? `version ${whole.format(status.reward_version)}` : "not yet", spark: spark(state, 3, whole.format) },
   ];
-  if (status.true_return !== null) list.splice(2, 0, { name: "Environment’s own return", value: tenth.format(status.true_return) });
   return list;
+}
+
+/** Budget used, and the pace of this page. @param {State} state @returns {Insight[]} */
+function budget(state) {
+  const { status } = state;
+  const pace = paceOf(state);
+  if (!status || watching(state)) return [];
+  const { labels, wanted } = status;
+  const list = wanted ? [{ name: "Budget used", value: `${whole.format(labels)} of ${counted(wanted, "label")}`, share: labels / wanted }] : [];
+  const minutes = pace && wanted > labels ? ` · about ${whole.format(Math.ceil((wanted - labels) / pace))} min to go` : "";
+  return pace ? [...list, { name: `Your pace${minutes}`, value: `${whole.format(pace)} a minute` }] : list;
+}
+
+/**
+ * A curve from the second point on that is known.
+ * @param {State} state @param {1 | 2 | 3} place in a point @param {(value: number) => string} say @returns {Curve | undefined}
+ */
+function spark({ curves }, place, say) {
+  const curve = /** @type {[number, number][]} */ (curves.map((point) => [point[0], point[place]]).filter(([, value]) => value !== null));
+  if (curve.length < 2) return undefined;
+  const [first, last] = [curve[0], curve[curve.length - 1]];
+  return { curve, words: `from ${say(first[1])} at step ${whole.format(first[0])} to ${say(last[1])} at step ${whole.format(last[0])}` };
 }
 
 /** @param {State} state @returns {{name: string, value: string}[]} */

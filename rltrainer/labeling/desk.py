@@ -32,6 +32,10 @@ class StoreDesk:
         """How many pairs and labels there are, and the trainer's newest progress event."""
         return await self._in_thread(self._store.counts), await self._in_thread(self._store.newest_event, "progress")
 
+    async def past(self) -> list[dict[str, Any]]:
+        """The trainer's progress events so far, oldest first."""
+        return await self._in_thread(self._store.events, "progress")
+
     async def links(self) -> Mapping[str, str]:
         """Labeler by token hash."""
         return await self._in_thread(self._store.links)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import hmac
 import importlib.util
+import re
 import secrets
 import socket
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,6 +41,11 @@ CONTENT_SECURITY_POLICY = (
     "img-src 'self' blob: data:; media-src blob:; font-src 'self'; worker-src 'self'; manifest-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+PACKED = ("text/", "application/json", "image/svg", "application/manifest")
+"""Kinds of files that get smaller; the others are packed already."""
+
+VARIES = ("Vary", "Accept-Encoding")
 
 ALWAYS = (
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
@@ -123,10 +130,14 @@ def check_address(host: str, port: int) -> None:
 
 @dataclass(frozen=True)
 class File:
-    """A file of the page, in memory."""
+    """A file of the page, in memory.
+
+    packed: the same content by gzip, where that is smaller
+    """
 
     content: bytes
     type: str
+    packed: bytes | None = None
 
 
 def web_folder() -> Path:
@@ -151,10 +162,24 @@ def load_files(folder: Path) -> dict[str, File]:
         hidden = any(part.startswith(".") or part == "node_modules" for part in parts)
         if hidden or path.is_symlink() or not path.is_file() or path.suffix not in CONTENT_TYPES:
             continue
-        files["/" + "/".join(parts)] = File(path.read_bytes(), CONTENT_TYPES[path.suffix])
+        files["/" + "/".join(parts)] = _file(path.read_bytes(), CONTENT_TYPES[path.suffix])
     if f"/{PAGE}" in files:
         files["/"] = files[f"/{PAGE}"]
     return files
+
+
+def _file(content: bytes, kind: str) -> File:
+    packed = gzip.compress(content, mtime=0) if kind.startswith(PACKED) else content
+    return File(content, kind, packed if len(packed) < len(content) else None)
+
+
+def takes_gzip(accepted: Sequence[str]) -> bool:
+    """Whether a request's Accept-Encoding headers name gzip (RFC 9110, 12.5.3), or all encodings and do not refuse gzip."""
+    weights = {}
+    for part in ",".join(accepted).lower().split(","):
+        coding, _, rest = part.partition(";")
+        weights[coding.strip()] = re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", rest) is None
+    return weights.get("gzip", weights.get("*", False))
 
 
 # ------------------------------------------------------------------ the gate
@@ -180,10 +205,12 @@ class Gate:
         self._origins = frozenset(f"http://{host}" for host in self._hosts)
         self._files = dict(files)
 
-    def reply(self, method: str, path: str, hosts: Sequence[str], origins: Sequence[str]) -> Reply | None:
+    def reply(
+        self, method: str, path: str, hosts: Sequence[str], origins: Sequence[str], encodings: Sequence[str] = ()
+    ) -> Reply | None:
         """The answer to a request, or None where the WebSocket handshake may go on.
 
-        hosts, origins: the values of all its Host and Origin headers
+        hosts, origins, encodings: the values of all its Host, Origin and Accept-Encoding headers
         """
         if method != "GET":
             return sentence(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here.", ("Allow", "GET"))
@@ -196,9 +223,15 @@ class Gate:
         if path == SOCKET_PATH:
             return None if origins else sentence(HTTPStatus.FORBIDDEN, "A connection has to say its Origin.")
         file = self._files.get(path)
-        if file is None:
-            return sentence(HTTPStatus.NOT_FOUND, "There is no such page.")
+        return sentence(HTTPStatus.NOT_FOUND, "There is no such page.") if file is None else _given(file, encodings)
+
+
+def _given(file: File, encodings: Sequence[str]) -> Reply:
+    if file.packed is None:
         return _reply(HTTPStatus.OK, file.type, file.content)
+    if takes_gzip(encodings):
+        return _reply(HTTPStatus.OK, file.type, file.packed, VARIES, ("Content-Encoding", "gzip"))
+    return _reply(HTTPStatus.OK, file.type, file.content, VARIES)
 
 
 def sentence(status: HTTPStatus, words: str, *headers: tuple[str, str]) -> Reply:

@@ -16,6 +16,7 @@ from rltrainer.core import Strength, Verdict
 
 PROTOCOL = 1
 INBOUND_LIMIT = 16 * 1024
+MOST_POINTS = 200
 
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 FrameRange = tuple[Annotated[int, Field(ge=0, le=100_000)], Annotated[int, Field(ge=1, le=100_000)]]
@@ -41,7 +42,7 @@ class Hello(Message):
 class LabelMessage(Message):
     """One answer. `label_id` is made by the page; a resend carries the same one. Trims are frames [first, end) of a clip.
 
-    A page that has no way to say how much better the preferred clip is leaves `strength` out.
+    An answer that leaves open how much better the preferred clip is has no `strength`.
     """
 
     type: Literal["label"] = "label"
@@ -163,8 +164,20 @@ class Status(Message):
     reward_version: int
 
 
-Outbound = Annotated[Welcome | Rules | Status | Ack | Refused | Withdrawn, Field(discriminator="type")]
-_OUTBOUND: TypeAdapter[Welcome | Rules | Status | Ack | Refused | Withdrawn] = TypeAdapter(Outbound)
+CurvePoint = tuple[int, float | None, float | None, int]
+"""Step, held-out accuracy, the env's own return, version of the reward: as in `Status`."""
+
+
+class Curves(Message):
+    """How the run went until the page came, by steps. The page goes on with what each status says."""
+
+    type: Literal["curves"] = "curves"
+    points: Annotated[list[CurvePoint], Field(max_length=MOST_POINTS)]
+
+
+FromService = Welcome | Rules | Status | Curves | Ack | Refused | Withdrawn
+Outbound = Annotated[FromService, Field(discriminator="type")]
+_OUTBOUND: TypeAdapter[FromService] = TypeAdapter(Outbound)
 
 
 def read(text: str) -> Hello | LabelMessage | SettingsMessage:
@@ -177,7 +190,7 @@ def read(text: str) -> Hello | LabelMessage | SettingsMessage:
         raise ValueError(f"message not understood: {place}: {first['msg']}") from None
 
 
-def heard(text: str) -> Welcome | Rules | Status | Ack | Refused | Withdrawn:
+def heard(text: str) -> FromService:
     """A text message from the service. Raises ValidationError."""
     return _OUTBOUND.validate_json(text)
 

@@ -188,6 +188,7 @@ class Service:
         self, address: Address, announce: Callable[[str], None], until: Callable[[], bool], stop: asyncio.Event
     ) -> None:
         """Listen at `address`, announce the link, and serve until `stop` is set or `until()` is true."""
+        self.session.remember(await self._desk.past())
         for look in LOOKS:
             self._carry_out(await self._do(look))
         server = await self._listen(address)
@@ -254,8 +255,8 @@ class Service:
             raise not_bound(error, address.host, address.port) from None
 
     def _answer(self, _: ServerConnection, request: Request) -> Response | None:
-        headers = request.headers
-        reply = self._gate.reply(request.method, request.path, headers.get_all("Host"), headers.get_all("Origin"))
+        lists = [request.headers.get_all(name) for name in ("Host", "Origin", "Accept-Encoding")]
+        reply = self._gate.reply(request.method, request.path, *lists)
         if reply is None and len(self._lines) >= MOST_PAGES:
             reply = sentence(HTTPStatus.SERVICE_UNAVAILABLE, f"{MOST_PAGES} pages are connected; close one.")
         if reply is None:

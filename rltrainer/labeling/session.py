@@ -7,8 +7,7 @@ in the order in which the store said it. `now` is any clock that goes forward, i
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from rltrainer.config import Config
 from rltrainer.core import Answer, Label, Query, UserError, Verdict
 from rltrainer.labeling import messages as wire
+from rltrainer.labeling.curves import Course, finite
 from rltrainer.labeling.dealing import Dealer, Seat
 from rltrainer.labeling.effects import (
     ChangeSettings,
@@ -75,6 +75,7 @@ class Session:
         self._verdicts: dict[tuple[str, str], Verdict] = {}  # the newest, by (query, labeler)
         self._saving: dict[str, Saving] = {}
         self._status: wire.Status | None = None
+        self._course = Course()
 
     # ------------------------------------------------------------------ events: pages
 
@@ -140,11 +141,18 @@ class Session:
 
     def reported(self, counts: Mapping[str, int], progress: Mapping[str, Any] | None) -> list[Effect]:
         """How the run stands: `Store.counts` and the newest progress event. Pages hear of it where it changed."""
+        if progress:
+            self._course.note(progress)
         status = self._status_of(counts, progress or {})
         if status == self._status:
             return []
         self._status = status
         return self._to_all(status)
+
+    def remember(self, past: Iterable[Mapping[str, Any]]) -> None:
+        """The progress events of the run so far, oldest first."""
+        for progress in past:
+            self._course.note(progress)
 
     # ------------------------------------------------------------------ events: clips
 
@@ -187,7 +195,8 @@ class Session:
             rules=rules_of(self.config),
         )
         status = [Send(page, self._status)] if self._status else []
-        return [Send(page, welcome), *status, *self._watch.on_screen([page])]
+        curves = [Send(page, self._course.curves())] if self._course.begun else []
+        return [Send(page, welcome), *curves, *status, *self._watch.on_screen([page])]
 
     def _turn_away(self, page: int, code: int, reason: str) -> list[Effect]:
         return [_refused(page, reason), self._close(page, code, reason)]
@@ -332,10 +341,10 @@ class Session:
             waiting=counts["waiting"],
             step=int(progress.get("step") or 0),
             steps=int(progress.get("steps") or self.config.steps),
-            steps_per_second=_finite(progress.get("steps_per_second")),
-            held_out_accuracy=_finite(progress.get("held_out_accuracy")),
+            steps_per_second=finite(progress.get("steps_per_second")),
+            held_out_accuracy=finite(progress.get("held_out_accuracy")),
             verdict=(progress.get("diagnosis") or {}).get("verdict", ""),
-            true_return=_finite(progress.get("true_return")),
+            true_return=finite(progress.get("true_return")),
             reward_version=int(progress.get("reward_version") or 0),
         )
 
@@ -353,7 +362,3 @@ def _label_id_in(text: str) -> str | None:
 
 def _refused(page: int, reason: str, label_id: str | None = None) -> Send:
     return Send(page, wire.Refused(label_id=label_id, reason=reason))
-
-
-def _finite(number: float | None) -> float | None:
-    return float(number) if number is not None and math.isfinite(number) else None

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3 import PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from rltrainer.config import Config
@@ -41,15 +42,16 @@ def make_ppo(env: VecEnv, config: Config, seed: int | None) -> PPO:
     policy = "MultiInputPolicy" if isinstance(env.observation_space, gym.spaces.Dict) else "MlpPolicy"
     model = PPO(policy, env, seed=seed, policy_kwargs=options, device="cpu", **ppo_settings(config, env.num_envs))
     quicken(model.policy)
-    if isinstance(env.action_space, gym.spaces.Box):
-        _scale_noise(model, env.action_space)
+    scale_noise(model.policy, env.action_space)
     return model
 
 
-def _scale_noise(model: PPO, space: gym.spaces.Box) -> None:
+def scale_noise(policy: ActorCriticPolicy, space: gym.Space[Any]) -> None:
     """The first exploration noise is a share of what each action can do: Pendulum's torque of ±2 needs twice HalfCheetah's."""
+    if not isinstance(space, gym.spaces.Box):
+        return
     half = space.spread if isinstance(space, Weights) else (space.high - space.low) / 2
     scale = np.where(np.isfinite(half) & (half > 0), half, 1.0)
     with torch.no_grad():
-        log_std = cast(torch.Tensor, model.policy.log_std)
+        log_std = cast(torch.Tensor, policy.log_std)
         log_std += torch.as_tensor(np.log(scale).reshape(-1), dtype=torch.float32)

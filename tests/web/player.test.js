@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { framesAt } from "../../web/player.js";
+import { framesAt, positionAt } from "../../web/player.js";
 
 const whole = (frames, frameRate = 20) => ({ range: [0, frames], frameRate });
 
@@ -11,6 +11,15 @@ test("both clips begin together, and the shorter waits for the longer one", () =
   assert.deepEqual(framesAt(2, [whole(50), whole(10)]), [40, 9]);
   assert.deepEqual(framesAt(2.5 + 0.1, [whole(50), whole(10)]), [49, 9], "a short rest on the last frame");
   assert.deepEqual(framesAt(2.5 + 0.35 + 0.05, [whole(50), whole(10)]), [1, 1]);
+});
+
+test("a place on the shared clock is a frame of the finer clip", () => {
+  assert.deepEqual(positionAt(0.15, [whole(50), whole(10)]), { tick: 3, count: 50, rate: 20 });
+  assert.deepEqual(positionAt(2.5 + 0.1, [whole(50), whole(10)]).tick, 49, "the rest at the end is no place of its own");
+  assert.deepEqual(positionAt(0.5, [{ range: [10, 20], frameRate: 20 }, whole(60, 60)]), { tick: 30, count: 60, rate: 60 });
+  for (const rate of [7, 20, 30, 60, 125]) {
+    for (let tick = 0; tick < 200; tick += 1) assert.equal(positionAt(tick / rate, [whole(200, rate), whole(3, rate)]).tick, tick);
+  }
 });
 
 test("a trimmed clip plays its range only, at its own rate", () => {

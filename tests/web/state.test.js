@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { HISTORY, LOCK_MS, WATCH_MS, WATCH_QUEUE, initialState, mayAnswer, onScreen, rangeOf, reduce, stage } from "../../web/state.js";
+import { HISTORY, LOCK_MS, POINTS, SPEEDS, WATCH_MS, WATCH_QUEUE, initialState, mayAnswer, onScreen, paceOf, rangeOf, reduce, stage, trimming } from "../../web/state.js";
 import { label } from "../../web/wire.js";
 
 const example = (name) => JSON.parse(readFileSync(new URL(`../wire/${name}.json`, import.meta.url), "utf8"));
@@ -29,6 +29,14 @@ test("a label names the segment that was chosen, whatever its side", () => {
   for (const [second, choice, preferred] of [["b", "left", "q1-a"], ["b", "right", "q1-b"], ["z", "left", "q1-z"], ["z", "right", "q1-a"]]) {
     const state = run(initialState(), welcome(), pair("q1", second), shown("q1"), answer(choice));
     assert.deepEqual(state.outbox, [label("l1", "q1", "prefer", preferred)]);
+  }
+});
+
+test("much better names the same segment as better, and says so", () => {
+  for (const side of ["left", "right"]) {
+    const [plain] = ready(answer(side)).outbox;
+    assert.deepEqual(ready(answer(`much-${side}`)).outbox, [{ ...plain, strength: "much" }]);
+    assert.equal("strength" in plain, false, "an arrow alone leaves it open");
   }
 });
 
@@ -73,6 +81,15 @@ test("the last answers can be taken back one by one, the newest first", () => {
   assert.equal(state.history.length, HISTORY);
   for (let i = 0; i < HISTORY + 1; i += 1) state = run(state, { type: "undo", labelId: `u${i}` });
   assert.deepEqual(ids(state.pairs), Array.from({ length: HISTORY }, (_, i) => `q${i + 3}`));
+});
+
+test("any of the last answers can be taken back, and its pair comes at once", () => {
+  const three = ["q1", "q2", "q3"].reduce((now, id, i) => run(now, pair(id), shown(id, i * 1000), answer("left", `l${i}`, i * 1000 + 500)), run(initialState(), welcome()));
+  const state = run(three, { type: "reviewOpened" }, { type: "undo", labelId: "u", queryId: "q1" });
+  assert.deepEqual([ids(state.pairs), ids(state.history), state.reviewing], [["q1"], ["q2", "q3"], false]);
+  assert.deepEqual(state.outbox.at(-1), label("u", "q1", "undo"));
+  assert.equal(run(state, { type: "undo", labelId: "v", queryId: "q9" }), state);
+  assert.equal(run(initialState(), welcome(), { type: "reviewOpened" }).reviewing, false, "there is nothing to see");
 });
 
 test("undone answers do not count as saved", () => {
@@ -182,6 +199,57 @@ test("where less motion is asked for, clips start still until somebody plays one
   assert.equal(run(state, answer("left")).playing, false);
   assert.equal(run(state, { type: "toggle" }, answer("left")).playing, true);
   assert.equal(ready({ type: "toggle" }, answer("left")).playing, true, "a pause ends with its pair");
+});
+
+test("speed goes by steps between a quarter and double, and stays for the next pair", () => {
+  const press = (state, by, times) => run(state, ...Array.from({ length: times }, () => ({ type: "speed", by })));
+  assert.deepEqual([press(ready(), -1, 9).speed, press(ready(), 1, 9).speed], [0.25, 2]);
+  assert.equal(press(ready(), -1, 1).speed, 0.75);
+  assert.equal(run(press(ready(), 1, 1), answer("left")).speed, 1.25);
+  for (const speed of [NaN, 0, 3]) assert.equal(initialState({ speed }).speed, 1);
+  assert.ok(SPEEDS.every((speed) => initialState({ speed }).speed === speed));
+});
+
+test("a clip is enlarged, then the other, then none, and none for the next pair", () => {
+  const enlarge = (side) => ({ type: "enlarge", side });
+  const one = ready(enlarge());
+  assert.deepEqual([one.enlarged, run(one, enlarge()).enlarged, run(one, enlarge(), enlarge()).enlarged], [0, 1, null]);
+  assert.deepEqual([run(one, enlarge(1)).enlarged, run(one, enlarge(0)).enlarged], [1, null]);
+  assert.equal(run(one, { type: "back" }).enlarged, null);
+  assert.equal(run(one, answer("left")).enlarged, null);
+  assert.equal(run(initialState(), welcome(), enlarge()).enlarged, null, "there is nothing to enlarge");
+});
+
+test("a step holds the clips until the next pair", () => {
+  const held = ready({ type: "hold" });
+  assert.equal(held.playing, false);
+  assert.equal(run(held, answer("left")).playing, true);
+  assert.equal(run(held, { type: "play" }).playing, true);
+});
+
+test("trim handles are there only where trimming is allowed", () => {
+  const state = ready({ type: "trimming" });
+  assert.deepEqual([trimming(ready()), trimming(state), trimming(run(state, { type: "trimming" }))], [false, true, false]);
+  assert.equal(trimming(run(state, { type: "rules", message: { ...RULES, allow_editing: false } })), false);
+});
+
+test("each status that tells something new goes on the curves", () => {
+  const status = (step, true_return) => ({ type: "status", message: { ...example("status"), step, true_return } });
+  const points = [[4096, null, -310.5, 0]];
+  const state = run(initialState(), welcome(), { type: "curves", message: { type: "curves", points } }, status(20480, 512.3), status(24576, 512.3));
+  assert.deepEqual(state.curves, [points[0], [20480, 0.82, 512.3, 4]]);
+  assert.deepEqual(run(state, status(8192, 1)).curves, [points[0], [8192, 0.82, 1, 4]], "back to a checkpoint");
+  const many = run(state, ...Array.from({ length: 3 * POINTS }, (_, i) => status(30_000 + i, i)));
+  assert.ok(many.curves.length <= POINTS);
+  assert.deepEqual([many.curves[0], many.curves.at(-1)[2]], [points[0], 3 * POINTS - 1]);
+});
+
+test("the pace is told from the last answers, breaks and what was taken back left out", () => {
+  const answered = (...seconds) => seconds.reduce((now, s, i) => run(now, pair(`q${i}`), shown(`q${i}`, s * 1000 - 500), answer("left", `l${i}`, s * 1000)), run(initialState(), welcome()));
+  assert.equal(paceOf(answered(10, 14, 18)), null, "two answers tell no pace");
+  assert.equal(paceOf(answered(10, 14, 18, 22)), 15);
+  assert.equal(paceOf(answered(10, 14, 18, 3600, 3604)), 15);
+  assert.equal(paceOf(run(answered(10, 14, 18, 22, 52), { type: "undo", labelId: "u" })), 15);
 });
 
 test("settings close when the rules come, and stay open with a sentence when they are refused", () => {

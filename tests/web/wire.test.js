@@ -23,7 +23,7 @@ function small(name = "pair_header") {
   return header;
 }
 
-for (const name of ["welcome", "rules", "ack", "refused", "withdrawn", "status"]) {
+for (const name of ["welcome", "rules", "ack", "refused", "withdrawn", "status", "curves"]) {
   test(`the service's ${name} is understood as it stands`, () => assert.deepEqual(parse(text(name)), example(name)));
 }
 
@@ -33,6 +33,7 @@ test("what the page sends is what the service reads", () => {
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c11", "q1", "prefer", "seg-a", trims), example("label"));
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c12", "q1", "equal"), example("label_equal"));
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c13", "q1", "undo"), example("label_undo"));
+  assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c14", "q1", "prefer", "seg-a", {}, "much"), example("label_much"));
   assert.deepEqual(settings({ "labeling.allow_ties": true, "clips.speed": 1.5 }), example("settings"));
 });
 

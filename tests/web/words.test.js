@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { initialState } from "../../web/state.js";
 import { label } from "../../web/wire.js";
-import { bannerWords, insightWords, linkWords, savedWords, stageWords, verdictWords } from "../../web/words.js";
+import { bannerWords, insightWords, insights, linkWords, savedWords, stageWords, verdictWords } from "../../web/words.js";
 
 const one = label("l1", "q1", "prefer", "s1");
 const two = label("l2", "q1", "undo");
@@ -28,6 +28,18 @@ test("the strip says how often the reward is right and whether more labels help,
     said({ held_out_accuracy: 0.82, verdict: "New labels still change the ranking." }),
     "What the labels do · 82% right · New labels still change the ranking.",
   );
+});
+
+test("the strip has budget, pace, and a curve where there are two points of it", () => {
+  const status = { labels: 12, wanted: 100, step: 500, steps: 1000, steps_per_second: null, held_out_accuracy: 0.82, true_return: null, reward_version: 2, verdict: "" };
+  const state = { ...initialState(), status, times: [0, 4000, 8000, 12000], curves: [[100, null, null, 0], [200, 0.7, null, 1], [500, 0.82, null, 2]] };
+  const rows = new Map(insights(state).map((row) => [row.name, row]));
+  assert.equal(rows.get("Budget used").value, "12 of 100 labels");
+  assert.equal(rows.get("Your pace · about 6 min to go").value, "15 a minute", "88 to go");
+  assert.deepEqual(rows.get("Right on unseen answers").spark, { curve: [[200, 0.7], [500, 0.82]], words: "from 70% at step 200 to 82% at step 500" });
+  assert.equal(rows.get("Reward learned").spark.curve.length, 3);
+  assert.equal([...rows.keys()].some((name) => name.includes("return")), false);
+  assert.equal(insights({ ...state, times: [], curves: [] }).every((row) => !row.spark), true);
 });
 
 test("a watched answer is marked on the clip it names, whatever its side", () => {

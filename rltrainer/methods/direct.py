@@ -1,0 +1,24 @@
+"""Stable-Baselines3's side of the loop for a method that learns from the labels themselves."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from rltrainer.methods.callback import PreferenceCallback
+from rltrainer.methods.cpl import CPL
+
+
+class DirectCallback(PreferenceCallback):
+    """The same for CPL, for a `PreferenceLoop(..., learn_reward=False)`.
+
+    At the end of a rollout the loop asks and takes what was answered, and the policy learns from all of it. Nobody is waited
+    for, and nothing runs beside: without a reward an update costs next to nothing.
+    """
+
+    def _on_training_start(self) -> None:
+        cast(CPL, self.model).comparisons = lambda: self.loop.comparisons
+        super()._on_training_start()
+
+    def _on_rollout_end(self) -> None:
+        self.loop.steps = self.model.num_timesteps
+        self.loop.update()
