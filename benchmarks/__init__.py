@@ -8,6 +8,7 @@ BENCHMARKS = {
     "learner": "speed of reward training and of queries, beside imitation",
     "overhead": "training speed with a learned reward, over plain PPO's",
     "labeler": "keypress to next pair, and what labelling costs training",
+    "faults": "labels lost when service and trainer are killed",
     "clips": "time and size of a pair of clips",
 }
 """What there is, with a line each for `rltrainer bench --help`."""

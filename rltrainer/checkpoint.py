@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -19,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from rltrainer.config import Config, Reward
 from rltrainer.core import Array, Label, UserError
+from rltrainer.disk import check_local, write_whole
 from rltrainer.store import Store
 
 
@@ -33,8 +33,10 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: Config) -> RunFolder:
-        """A new folder with the config as resolved. Raises UserError where something lies there already."""
+        """A new folder with the config as resolved. Raises UserError where something lies there already, or a store cannot."""
         check_free(path)
+        if config.learns_reward:
+            check_local(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -63,18 +65,8 @@ class RunFolder:
         return self.path / "logs"
 
     def write(self, name: str, content: bytes) -> None:
-        """Write beside, fsync, rename: a file of that name is whole, whatever happens."""
-        beside = self.path / f".{name}.{os.getpid()}.tmp"
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.rename(self.path / name)
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(handle)  # the name, too
-        finally:
-            os.close(handle)
+        """A file of that name is whole, whatever happens."""
+        write_whole(self.path / name, content)
 
     # ------------------------------------------------------------------ what was learned
 

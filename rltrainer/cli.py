@@ -1,4 +1,4 @@
-"""`rltrainer train · label · bot · evaluate · enjoy · fit · export · import · bench · doctor`."""
+"""`rltrainer train · label · bot · evaluate · enjoy · fit · export · import · backup · bench · doctor`."""
 
 from __future__ import annotations
 
@@ -316,6 +316,23 @@ def import_(run: Path, file: Path) -> None:
     print(f"{run}: {count} labels in {file}, {new} of them new")
 
 
+@group.command()
+@RUN
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+def backup(run: Path, folder: Path | None) -> None:
+    """Copy a run to FOLDER, or to RUN/backups/TIME, also while it trains and is labelled.
+
+    The copy is a run folder of its own, without the logs. FOLDER may be on another disk, or on a network one.
+    """
+    from rltrainer.backup import back_up
+
+    done = back_up(run, folder)
+    print(f"{done.folder}: {done.labels} labels, {done.segments} segments")
+    if done.damaged:
+        print(f"{len(done.damaged)} segment files are damaged and left out; see rltrainer doctor {run}", file=sys.stderr)
+        sys.exit(1)
+
+
 class Benchmarks(click.Group):
     """The benchmarks of a checkout, each a command that is handed its flags as they stand."""
 
@@ -371,12 +388,21 @@ def _run_benchmark(root: Path, name: str, flags: tuple[str, ...]) -> None:
 
 
 @group.command()
+@click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option("--port", type=click.IntRange(0, 65_535), default=8765, show_default=True, help="port to try")
-def doctor(port: int) -> None:
-    """Check what commonly breaks, and say how to mend it."""
-    from rltrainer.doctor import checks, report
+def doctor(run: Path | None, port: int) -> None:
+    """Check what commonly breaks on this machine, or a run's folder; say how to mend it, and end with 1 if something is wrong.
 
-    found = checks(port)
+    Of a RUN: the store's integrity, every segment's hash, every label's query, what was learned, and labels.jsonl.
+    """
+    from rltrainer.doctor import checks, healthy, report
+
+    if run is None:
+        found = checks(port)
+    else:
+        from rltrainer.inspection import inspect
+
+        found = inspect(run)
     print(report(found))
-    if any(check.status == "fail" for check in found):
+    if not healthy(found):
         sys.exit(1)

@@ -101,7 +101,7 @@ def import_labels(store: Store, file: Path) -> tuple[int, int]:
 
     Raises UserError, with nothing taken, where a line is no label, or is about segments that the store lacks.
     """
-    lines = _lines(file)
+    lines = read_lines(file)
     lacking = store.lacking({segment for line in lines for segment in line.segments})
     foreign = sum(not lacking.isdisjoint(line.segments) for line in lines)
     if foreign:
@@ -115,7 +115,8 @@ def import_labels(store: Store, file: Path) -> tuple[int, int]:
         raise UserError(f"{str(file)!r} cannot be imported: {error}; export it again") from None
 
 
-def _lines(file: Path) -> list[Line]:
+def read_lines(file: Path) -> list[Line]:
+    """The labels of an exported file. Raises UserError with the line that is none."""
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:

@@ -7,26 +7,25 @@ their hash, fsynced before the row that names them.
 
 from __future__ import annotations
 
-import json
-import os
 import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import sqlalchemy as sa
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from rltrainer.core import INHERITED, Answer, Label, Query, Range, Segment, Strength, UserError, Verdict
+from rltrainer.disk import check_local, sync_folder
+from rltrainer.segment_files import remembered_segment, write_segment
 
 VERSION = 3
 FILE = "store.db"
+BACKUPS = "backups"
+BUSY_SECONDS = 30
 
 _tables = sa.MetaData()
 _meta = sa.Table("meta", _tables, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.JSON, nullable=False))
@@ -109,7 +108,11 @@ class Store:
 
     @classmethod
     def create(cls, folder: Path, **facts: Any) -> Store:
-        """A new store; `facts` are what the run is (its `env`, its `config`), readable as `fact(name)`."""
+        """A new store; `facts` are what the run is (its `env`, its `config`), readable as `fact(name)`.
+
+        Raises UserError where the folder lies on a network file system.
+        """
+        check_local(folder)
         (folder / "segments").mkdir(parents=True)
         store = cls(folder)
         with store._writer.begin() as connection:
@@ -120,24 +123,67 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path) -> Store:
-        """The store in a run folder. Raises UserError where there is none, or one of another version."""
+        """The store in a run folder. Raises UserError where there is none, a damaged one, or one of another version."""
         if not (folder / FILE).is_file():
             raise UserError(
                 f"{str(folder)!r} is not a run folder: it holds no {FILE}; pass the folder that `rltrainer train` printed"
             )
+        check_local(folder)
         store = cls(folder)
         try:
-            found = store.fact("version")
-        except (sa.exc.DatabaseError, KeyError):
+            store._check()
+        except UserError:
             store.close()
-            raise UserError(f"{str(folder / FILE)!r} is not a store of rltrainer; pass another run folder") from None
+            raise
+        return store
+
+    def _check(self) -> None:
+        """Raises UserError where the file is no store, is damaged, or is of another version."""
+        file = str(self.folder / FILE)
+        try:
+            found = self.fact("version")
+            damage = self.damage()
+        except (sa.exc.DatabaseError, KeyError) as error:
+            damage = str(getattr(error, "orig", "it does not say its version"))
+            if not _is_corrupt(error) and newest_backup(self.folder) is None:
+                raise UserError(f"{file!r} is not a store of rltrainer; pass another run folder") from None
+        if damage is not None:
+            raise UserError(f"{file!r} is damaged ({damage}); {way_out(self.folder)}")
         if found != VERSION:
-            store.close()
             raise UserError(
-                f"{str(folder / FILE)!r} is a store of version {found} and this rltrainer reads version {VERSION}; "
+                f"{file!r} is a store of version {found} and this rltrainer reads version {VERSION}; "
                 "use the rltrainer that wrote it to `rltrainer export` its labels"
             )
-        return store
+
+    def damage(self, *, thorough: bool = False) -> str | None:
+        """What SQLite finds wrong with its file, or None. It knows its pages' structure, and no checksum of what they hold.
+
+        thorough: whether indexes and rows agree, too, and whether every row is there that another names
+        """
+        try:
+            with self._engine.begin() as connection:
+                check = "integrity_check" if thorough else "quick_check"
+                found: str = connection.exec_driver_sql(f"PRAGMA {check}(1)").scalar_one()
+                lost = connection.exec_driver_sql("PRAGMA foreign_key_check").first() if thorough else None
+        except sa.exc.DatabaseError as error:
+            return str(error.orig)
+        if found != "ok":
+            return found.splitlines()[-1]
+        return None if lost is None else f"row {lost[1]} of {lost[0]} names one of {lost[2]} that is not there"
+
+    def copy(self, file: Path) -> None:
+        """Write the database as it stands to a new file, by SQLite's backup API. Who writes meanwhile waits for a moment.
+
+        Raises OSError where the file cannot be written.
+        """
+        try:
+            with (
+                closing(sqlite3.connect(self.folder / FILE, timeout=BUSY_SECONDS)) as here,
+                closing(sqlite3.connect(file)) as there,
+            ):
+                here.backup(there)
+        except sqlite3.Error as error:
+            raise OSError(None, str(error)) from None
 
     def close(self) -> None:
         self._engine.dispose()
@@ -173,9 +219,9 @@ class Store:
         """Segments to disk. Gives the rows that will name them, by id."""
         rows = {}
         for segment in segments:
-            _write_segment(self._path(segment.id), segment)
+            write_segment(self._path(segment.id), segment)
             rows[segment.id] = {"id": segment.id, "steps": len(segment), "policy_step": segment.policy_step}
-        _sync_folder(self.folder / "segments")
+        sync_folder(self.folder / "segments")
         return rows
 
     def withdraw(self, query_ids: Sequence[str]) -> None:
@@ -254,7 +300,7 @@ class Store:
 
     def segment(self, segment_id: str) -> Segment:
         """The segment of that id, from its file. Raises UserError where the file is damaged."""
-        return _read_segment(self._path(segment_id))
+        return remembered_segment(self._path(segment_id))
 
     def labelled(self) -> list[str]:
         """Ids of the segments that somebody answered about."""
@@ -264,10 +310,14 @@ class Store:
                 connection.scalars(sa.select(pair.c.first).where(pair.c.id.in_(sa.select(_labels.c.query_id))).distinct())
             )
 
+    def segments(self) -> list[str]:
+        """Ids of all segments."""
+        with self._engine.begin() as connection:
+            return list(connection.scalars(sa.select(_segments.c.id).order_by(_segments.c.id)))
+
     def lacking(self, segment_ids: Iterable[str]) -> set[str]:
         """Those of the segments that are not in this store."""
-        with self._engine.begin() as connection:
-            return set(segment_ids) - set(connection.scalars(sa.select(_segments.c.id)))
+        return set(segment_ids) - set(self.segments())
 
     def query(self, query_id: str) -> Query | None:
         with self._engine.begin() as connection:
@@ -332,6 +382,28 @@ class Store:
         return self.folder / "segments" / f"{segment_id}.safetensors"
 
 
+def newest_backup(folder: Path) -> Path | None:
+    """The last of a run's backups (`rltrainer backup RUN`), or None."""
+    return max((file.parent for file in (folder / BACKUPS).glob(f"*/{FILE}")), default=None)
+
+
+def way_out(folder: Path) -> str:
+    """What to do about a damaged store."""
+    backup = newest_backup(folder)
+    if backup is not None:
+        return f"its newest backup is {str(backup)!r}, a run folder to go on with: pass that one, or a copy of it"
+    return (
+        f"it has no backup in {str(folder / BACKUPS)!r}: go on with a copy of the run made elsewhere, or start another one; "
+        "SQLite's own `sqlite3 store.db .recover` may save rows"
+    )
+
+
+def _is_corrupt(error: Exception) -> bool:
+    """Whether SQLite says that a database is malformed; other files are none in its eyes."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT
+
+
 def journal_mode(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
     """WAL where it is sound with two writing connections; SQLite before 3.51.3 can corrupt a file then."""
     return "WAL" if version >= (3, 51, 3) else "DELETE"
@@ -344,7 +416,7 @@ def _engine(path: Path) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy's BEGIN below is the only one
-        connection.execute("PRAGMA busy_timeout = 30000")
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
         connection.execute(f"PRAGMA journal_mode = {mode}")
         connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'WAL' else 'EXTRA'}")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -436,53 +508,3 @@ def _label(row: Any) -> Label:
 
 def _query(row: Any) -> Query:
     return Query(row.id, row.first, row.second, row.asked_at, row.strategy)
-
-
-_ARRAYS = ("observations", "actions", "env_rewards", "lead_in")
-
-
-def _write_segment(path: Path, segment: Segment) -> None:
-    """Write beside, fsync, rename: a file of this name is whole."""
-    if path.exists():
-        return
-    arrays = {name: np.ascontiguousarray(getattr(segment, name)) for name in _ARRAYS}
-    if segment.frames:
-        arrays["frames"] = np.frombuffer(b"".join(segment.frames), dtype=np.uint8)
-        arrays["frame_ends"] = np.cumsum([len(frame) for frame in segment.frames])
-    about = {
-        "episode_seed": segment.episode_seed,
-        "terminated": segment.terminated,
-        "truncated": segment.truncated,
-        "after": segment.after,
-        "policy_step": segment.policy_step,
-    }
-    beside = path.with_suffix(f".{os.getpid()}.tmp")
-    with beside.open("wb") as file:
-        file.write(save(arrays, metadata={"segment": json.dumps(about)}))
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(path)
-
-
-@lru_cache(maxsize=64)
-def _read_segment(path: Path) -> Segment:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about = json.loads(file.metadata()["segment"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open has no __iter__
-        pictures, ends = arrays.pop("frames", None), arrays.pop("frame_ends", None)
-        parts = [] if ends is None or pictures is None else np.split(pictures, ends[:-1])
-        segment = Segment(**arrays, **about, frames=tuple(part.tobytes() for part in parts))
-    except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
-        raise UserError(f"segment file {str(path)!r} cannot be read ({error}); restore it from a backup of the run") from None
-    if segment.id != path.stem:
-        raise UserError(f"segment file {str(path)!r} does not hold what its name says; restore it from a backup of the run")
-    return segment
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

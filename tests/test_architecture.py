@@ -17,6 +17,7 @@ HOUSE = Path(rltrainer.__file__).parent
 
 LADDER = [
     "core",
+    "disk",
     "diagnostics",
     "seams",
     "seeds",
@@ -31,7 +32,9 @@ LADDER = [
     "terse",
     "interrupts",
     "wrapper",
+    "segment_files",
     "store",
+    "backup",
     "sizes",
     "labels",
     "rewards",
@@ -48,6 +51,7 @@ LADDER = [
     "training",
     "filming",
     "doctor",
+    "inspection",
     "cli",
     "__main__",
 ]

@@ -242,6 +242,30 @@ def test_import_takes_back_what_export_wrote(rltrainer: Command, finished: Path,
     refused(rltrainer("import", tmp_path / "copy", tmp_path / "none.jsonl"), "none.jsonl", "pass another FILE")
 
 
+def test_a_backup_of_a_finished_run_can_be_gone_on_with(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
+    done = rltrainer("backup", finished, tmp_path / "copy")
+    labels = len((finished / "labels.jsonl").read_text().splitlines())
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"{tmp_path / 'copy'}: {labels} labels, ")
+    examined = rltrainer("doctor", tmp_path / "copy")
+    assert (examined.code, examined.err) == (0, "")
+    assert [line.split()[0] for line in examined.out.splitlines()] == ["ok"] * 7
+    assert rltrainer("evaluate", tmp_path / "copy", "--episodes", 1).code == 0
+
+
+def test_what_is_wrong_with_a_run_ends_the_doctor_and_the_backup_with_1(
+    rltrainer: Command, finished: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    next((tmp_path / "run" / "segments").iterdir()).unlink()
+    examined = rltrainer("doctor", tmp_path / "run")
+    assert examined.code == 1
+    assert [line.split()[:2] for line in examined.out.splitlines() if line.startswith("fail")] == [["fail", "segments"]]
+    copied = rltrainer("backup", tmp_path / "run", tmp_path / "copy")
+    assert copied.code == 1
+    assert copied.err == f"1 segment files are damaged and left out; see rltrainer doctor {tmp_path / 'run'}\n"
+
+
 def test_export_works_while_somebody_labels(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
     store = Store.create(tmp_path / "run")
     first, second = toys.random_segments(2, np.random.default_rng(0))
@@ -420,6 +444,8 @@ BAD = {
     "a run that is not there, to export": (["export", "nowhere"], ["'nowhere' is not a run folder"]),
     "a run that is not there, to fit": (["fit", "nowhere"], ["'nowhere' is not a run folder"]),
     "a run that is not there, to import into": (["import", "nowhere", "x.jsonl"], ["'nowhere' is not a run folder"]),
+    "a run that is not there, to back up": (["backup", "nowhere"], ["'nowhere' is not a run folder"]),
+    "a run that is not there, to the doctor": (["doctor", "nowhere"], ["'nowhere' is not a run folder"]),
     "a run that is not there, to label": (["label", "nowhere"], ["'nowhere' is not a run folder"]),
     "a run that is not there, to a bot": (["bot", "nowhere"], ["'nowhere' is not a run folder"]),
     "no episodes": (["evaluate", ".", "--episodes", "0"], ["--episodes"]),

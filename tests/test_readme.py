@@ -16,7 +16,7 @@ from rltrainer import UserError
 from rltrainer.cli import group
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 TRAINED = "train --env Pendulum-v1 --labeler oracle --labels 4 --n-envs 2 --steps 1024 --ppo.n-steps 128 --run runs/pendulum"
 
 
@@ -92,3 +92,11 @@ def test_every_file_that_is_linked_is_there(page: Path) -> None:
     text = re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     linked = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
     assert [link for link in linked if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_test_that_is_named_is_there(page: Path) -> None:
+    code = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").glob("*.py"))
+    named = re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))
+    assert [name for name in named if f"def {name}(" not in code] == []
+    assert named or page.name != "reliability.md"

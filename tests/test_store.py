@@ -16,7 +16,7 @@ import toys
 
 from rltrainer.checkpoint import label_rows
 from rltrainer.core import Answer, Query, Segment, Strength, UserError, Verdict
-from rltrainer.store import FILE, VERSION, Store, journal_mode
+from rltrainer.store import FILE, VERSION, Store, journal_mode, newest_backup
 
 EQUAL, SKIP, UNDO = Answer(Verdict.EQUAL), Answer(Verdict.SKIP), Answer(Verdict.UNDO)
 
@@ -105,6 +105,70 @@ def test_the_file_has_the_journal_mode_of_the_version_that_runs(store: Store) ->
     assert found.upper() == journal_mode()
 
 
+# ------------------------------------------------------------------ damage
+
+
+def overwrite(folder: Path, at: int, content: bytes) -> None:
+    with (folder / FILE).open("r+b") as file:
+        file.seek(at)
+        file.write(content)
+
+
+def pages(folder: Path) -> tuple[int, int]:
+    """(size, number) of the database's pages."""
+    connection = sqlite3.connect(folder / FILE)
+    (size,), (number,) = (connection.execute(f"PRAGMA {fact}").fetchone() for fact in ("page_size", "page_count"))
+    connection.close()
+    return size, number
+
+
+def test_a_store_with_any_one_page_gone_is_refused_with_the_way_out(store: Store, queries: list[Query]) -> None:
+    store.save_label("a", queries[0].id, "ada", prefer(queries[0].first))
+    store.close()
+    size, number = pages(store.folder)
+    whole = (store.folder / FILE).read_bytes()
+    assert number > 10
+    for page in range(1, number):  # the first one makes the file a database
+        overwrite(store.folder, page * size, bytes(size))
+        with pytest.raises(UserError) as refusal:
+            Store.open(store.folder)
+        assert str(refusal.value).startswith(f"{str(store.folder / FILE)!r} is damaged (")
+        assert "it has no backup in" in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+        (store.folder / FILE).write_bytes(whole)
+    Store.open(store.folder).close()
+
+
+def test_a_damaged_schema_is_damage_and_not_another_programs_file(store: Store) -> None:
+    store.close()
+    overwrite(store.folder, 100, b"\xff" * 3996)  # all of the first page but the header
+    with pytest.raises(UserError, match=r"is damaged \(.*malformed"):
+        Store.open(store.folder)
+
+
+def test_the_newest_backup_is_named_where_a_store_is_damaged(store: Store, queries: list[Query]) -> None:
+    assert newest_backup(store.folder) is None
+    for name in ("20260101-120000", "20260102-120000", "20260102-120000-1"):
+        (store.folder / "backups" / name).mkdir(parents=True)
+        store.copy(store.folder / "backups" / name / FILE)
+    (store.folder / "backups" / "20260103-120000").mkdir()  # without a store
+    store.close()
+    newest = str(store.folder / "backups" / "20260102-120000-1")
+    overwrite(store.folder, 0, bytes(100))  # not even a database any more
+    with pytest.raises(UserError, match=r"is damaged .*; its newest backup is .*, a run folder to go on with") as refusal:
+        Store.open(store.folder)
+    assert repr(newest) in str(refusal.value)
+
+
+def test_only_the_thorough_look_compares_rows_with_what_they_name(store: Store, queries: list[Query]) -> None:
+    connection = sqlite3.connect(store.folder / FILE)  # which does not enforce foreign keys by itself
+    connection.execute("DELETE FROM segments WHERE id = ?", [queries[0].first])
+    connection.commit()
+    connection.close()
+    assert store.damage() is None
+    assert store.damage(thorough=True) == "row 1 of queries names one of segments that is not there"
+
+
 # ------------------------------------------------------------------ segments and queries
 
 
@@ -138,7 +202,7 @@ def test_segments_are_on_disk_before_the_query_that_names_them(
     def no_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rltrainer.store.save", no_disk)
+    monkeypatch.setattr("rltrainer.segment_files.save", no_disk)
     with pytest.raises(OSError, match="No space"):
         store.ask([(segments[0], segments[1])], 0, "uniform")
     assert store.waiting() == []

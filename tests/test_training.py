@@ -302,7 +302,7 @@ def test_a_file_is_whole_or_the_one_before(tmp_path: Path, monkeypatch: pytest.M
     def power_cut(_: int) -> None:
         raise OSError("power cut")
 
-    monkeypatch.setattr("rltrainer.checkpoint.os.fsync", power_cut)
+    monkeypatch.setattr("rltrainer.disk.os.fsync", power_cut)
     with pytest.raises(OSError, match="power cut"):
         folder.write("x", b"new")
     assert (folder.path / "x").read_bytes() == b"old"
