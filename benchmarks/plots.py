@@ -141,7 +141,7 @@ def _subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, 
 def _legend(figure: Any, panels: list[Any]) -> None:
     named = {name: line for panel in panels for line, name in zip(*panel.get_legend_handles_labels(), strict=True)}
     if named:
-        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=min(6, len(named)), frameon=False)
+        figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=min(6, len(named)), frameon=False)
 
 
 def _save(figure: Any, file: Path) -> None:
