@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 import time
 import uuid
@@ -11,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import gymnasium as gym
 import numpy as np
 
 from rltrainer.config import Config
 from rltrainer.core import Comparison, FitReport, Label, Learner, Query, Segment, Strategy, Teacher, UserError
 from rltrainer.diagnostics import Diagnosis, RankingHistory, diagnose
 from rltrainer.envs import image_shape
+from rltrainer.exploring import explore
 from rltrainer.labels import check_heritage, inherit
 from rltrainer.queries import STRATEGIES
-from rltrainer.recording import Recorder
 from rltrainer.refit import RECENT_SEGMENTS, fit_through
 from rltrainer.repeats import STRATEGY as REPEAT
 from rltrainer.repeats import Repeats
@@ -409,41 +407,6 @@ def _check_env(env: Any, config: Config) -> None:
     spec = env.get_attr("spec", 0)[0] if hasattr(env, "num_envs") else env.spec
     if spec is not None and spec.id != config.env and ":" not in config.env:
         raise UserError(f"config.env is {config.env!r}, and the wrapped env is {spec.id!r}; pass Config(env={spec.id!r})")
-
-
-def explore(
-    env: Any, recorder: Recorder, wanted: int, rng: np.random.Generator, most: int, watch: Callable[[], None] = lambda: None
-) -> int:
-    """Act at random until `wanted` more steps are recorded. Gives the env steps taken (of a black box: outer ones).
-
-    watch: called between two steps
-    Raises UserError where `most` env steps don't do.
-    """
-    space: gym.Space[Any] = _seeded_space(env.action_space, rng)
-    vector = hasattr(env, "num_envs")
-    env.reset()
-    until = recorder.steps + wanted
-    taken = 0
-    while recorder.steps < until:
-        if taken >= most:
-            raise UserError(f"the warm-up needs {wanted} recorded steps, and steps is {most}; set more steps, or fewer labels")
-        watch()
-        if vector:
-            env.step(np.stack([space.sample() for _ in range(env.num_envs)]))
-            taken += env.num_envs
-        else:
-            *_, terminated, truncated, _ = env.step(space.sample())
-            taken += 1
-            if terminated or truncated:
-                env.reset()
-    return taken
-
-
-def _seeded_space(space: gym.Space[Any], rng: np.random.Generator) -> gym.Space[Any]:
-    """A copy of the space with a generator of its own."""
-    mine = copy.deepcopy(space)
-    mine.seed(int(rng.integers(2**31)))
-    return mine
 
 
 def _open_store(run: Path | str | None, config: Config, sizes: Sizes) -> tuple[Store, tempfile.TemporaryDirectory[str] | None]:

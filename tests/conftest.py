@@ -1,4 +1,4 @@
-"""What all tests share: one thread for torch, and off-screen rendering, in this process and its children."""
+"""What all tests share: one thread for torch, off-screen rendering, in this process and its children; an empty store."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
 from rltrainer.labeling.gl import use_gl
+from rltrainer.store import Store
 
 use_gl()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store.create(tmp_path / "run", env={"id": "Toy-v0"}, config={"steps": 3})
+    yield made
+    made.close()

@@ -73,6 +73,26 @@ def make_pair(query_id: str, videos: tuple[bytes, bytes], frames: int, rate: flo
     return wire.PairHeader(query_id=query_id, clips=(first, second), **more), videos
 
 
+def training(**changes: Any) -> wire.Status:
+    """How a run stands in the midst of its training."""
+    stands = wire.Status(
+        phase="training",
+        message="The agent is learning.",
+        labels=12,
+        skipped=0,
+        wanted=100,
+        waiting=3,
+        step=20_480,
+        steps=200_000,
+        steps_per_second=2100.4,
+        held_out_accuracy=0.82,
+        verdict="",
+        true_return=None,
+        reward_version=4,
+    )
+    return stands.model_copy(update=changes)
+
+
 class StandIn:
     """Serves web/ and one page or more. Change its fields before a page connects; call its methods from any thread.
 

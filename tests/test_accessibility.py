@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from chromium import chromium
-from stand_in import StandIn, encode, make_pair, shapes
+from stand_in import StandIn, encode, make_pair, shapes, training
 
 from rltrainer.core import Verdict
 from rltrainer.labeling import messages as wire
@@ -18,21 +18,7 @@ RULES = {
     "resultTypes": ["violations"],
 }
 TASK = "Which one runs better?\n\n## How\n\n- **far**\n- upright"
-STATUS = wire.Status(
-    phase="training",
-    message="The agent is learning.",
-    labels=12,
-    skipped=0,
-    wanted=100,
-    waiting=3,
-    step=20_480,
-    steps=200_000,
-    steps_per_second=2100.4,
-    held_out_accuracy=0.82,
-    verdict="New labels still change the ranking.",
-    true_return=512.3,
-    reward_version=4,
-)
+STATUS = training(verdict="New labels still change the ranking.", true_return=512.3)
 CURVES = wire.Curves(points=[(4096, 0.6, -10.0, 1), (8192, 0.7, 20.0, 2)])
 WATCHED = wire.AnswerHeader(verdict=Verdict.PREFER, preferred="q1-b", labeler="oracle")
 

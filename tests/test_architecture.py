@@ -28,6 +28,7 @@ LADDER = [
     "floors",
     "envs",
     "recording",
+    "exploring",
     "guard",
     "terse",
     "interrupts",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +22,6 @@ EQUAL = Answer(Verdict.EQUAL)
 @pytest.fixture
 def segments() -> list[Segment]:
     return toys.random_segments(40, np.random.default_rng(0))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store.create(tmp_path / "run", env={"id": "Toy-v0"}, config={"steps": 3})
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from rltrainer.config import Config
 from rltrainer.core import Array, UserError
-from rltrainer.loop import PreferenceLoop, explore
+from rltrainer.exploring import explore
+from rltrainer.loop import PreferenceLoop
 from rltrainer.methods import METHODS, PreferenceCallback, make_ppo
 from rltrainer.methods.cpl import CPL
 from rltrainer.methods.ppo import ppo_settings

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from chromium import chromium
 from playwright import sync_api
-from stand_in import BIT, Pair, StandIn, encode, make_pair, shapes
+from stand_in import BIT, Pair, StandIn, encode, make_pair, shapes, training
 
 from rltrainer.core import Verdict
 from rltrainer.labeling import messages as wire
@@ -661,27 +661,8 @@ def test_an_oracle_is_watched_and_not_answered(service: StandIn, open_page: Open
     assert service.labels == []
 
 
-def status(verdict: str) -> wire.Status:
-    """How a run stands, in the midst of its training."""
-    return wire.Status(
-        phase="training",
-        message="The agent is learning.",
-        labels=12,
-        skipped=0,
-        wanted=100,
-        waiting=3,
-        step=20_480,
-        steps=200_000,
-        steps_per_second=2100.4,
-        held_out_accuracy=0.82,
-        verdict=verdict,
-        true_return=None,
-        reward_version=4,
-    )
-
-
 def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open) -> None:
-    service.status = status(verdict="More labels of this kind no longer change the ranking.")
+    service.status = training(verdict="More labels of this kind no longer change the ranking.")
     page = open_page(width=390)
     seen(page)
     assert text(page, "#budget-words") == "12 of 100 labels"
@@ -710,7 +691,7 @@ def test_the_longest_verdict_takes_no_room_from_the_clips(service: StandIn, open
     seen(page)
     heights = []
     for words in ("", "The reward does not foretell answers better than chance yet."):
-        service.send(status(verdict=words))
+        service.send(training(verdict=words))
         until(page, f"document.querySelector('#insight-words').textContent.endsWith('right · {words}')")
         heights.append(page.evaluate("document.documentElement.scrollHeight"))
     assert heights[0] == heights[1]

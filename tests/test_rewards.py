@@ -525,15 +525,20 @@ def with_mistakes(count: int, share: float, seed: int = 0) -> tuple[list[Compari
     return [replace(p, target=1 - p.target) if turned else p for p, turned in zip(pairs, wrong, strict=True)], wrong
 
 
+def sorted_by_robust(pairs: list[Comparison], refits: int) -> tuple[ensemble.Batch, ensemble.Batch]:
+    """All labels, and what the robust learner learns from of them after so many refits."""
+    learner = make("robust", fit_steps=60)
+    assert isinstance(learner, RobustLearner)
+    for _ in range(refits):
+        learner.fit(pairs, reference())
+    batch = learner._batch(pairs, [segment_features(PUSH, s) for s in reference()])
+    return batch, learner._learned_from(batch)
+
+
 def test_what_is_left_out_and_turned_round_is_mostly_wrong_and_reported_as_it_was_given() -> None:
     """Few are found, of 24 that are wrong, and hardly ever one that is right."""
     pairs, wrong = with_mistakes(120, 0.2)
-    learner = make("robust", fit_steps=60)
-    assert isinstance(learner, RobustLearner)
-    for _ in range(4):
-        learner.fit(pairs, reference())
-    batch = learner._batch(pairs, [segment_features(PUSH, s) for s in reference()])
-    learned = learner._learned_from(batch)
+    batch, learned = sorted_by_robust(pairs, refits=4)
     unlike = ((learned.bags != batch.bags).any(axis=0)) | (learned.answers.target != batch.answers.target).numpy()
     assert unlike.sum() >= 3
     assert wrong[unlike].mean() > 0.7
@@ -542,12 +547,7 @@ def test_what_is_left_out_and_turned_round_is_mostly_wrong_and_reported_as_it_wa
 
 def test_a_tie_is_never_left_out() -> None:
     pairs = with_mistakes(60, 0.2)[0] + [replace(pair, target=0.5) for pair in oracle_pairs(20, seed=3)]
-    learner = make("robust", fit_steps=60)
-    assert isinstance(learner, RobustLearner)
-    for _ in range(3):
-        learner.fit(pairs, reference())
-    batch = learner._batch(pairs, [segment_features(PUSH, s) for s in reference()])
-    learned = learner._learned_from(batch)
+    batch, learned = sorted_by_robust(pairs, refits=3)
     np.testing.assert_array_equal(learned.bags[:, 60:], batch.bags[:, 60:])
     assert (learned.answers.target[60:] == 0.5).all()
 

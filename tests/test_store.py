@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +27,6 @@ def prefer(segment_id: str, **trims: tuple[int, int]) -> Answer:
 @pytest.fixture
 def segments() -> list[Segment]:
     return toys.random_segments(8, np.random.default_rng(0))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store.create(tmp_path / "run", env={"id": "Toy-v0"}, config={"steps": 3})
-    yield made
-    made.close()
 
 
 @pytest.fixture
