@@ -20,7 +20,7 @@ from rltrainer.config import Config
 from rltrainer.core import Array, Comparison, UserError
 from rltrainer.fancy import is_black_box_id
 from rltrainer.methods.judged import Judged, log_probability, unflattened
-from rltrainer.methods.ppo import rollout_steps, scale_noise
+from rltrainer.methods.ppo import actor, rollout_steps, scale_noise
 from rltrainer.methods.quick import quicken
 
 BATCH = 32
@@ -149,10 +149,8 @@ def divergence(before: torch.distributions.Distribution, after: torch.distributi
 def make_cpl(env: VecEnv, config: Config, seed: int | None) -> CPL:
     """An untrained CPL with the settings of the config's `cpl` section. Raises UserError as `check_cpl` does."""
     check_cpl(config)
-    options: dict[str, Any] = {"optimizer_kwargs": {"fused": True}, "net_arch": {"pi": [64, 64], "vf": []}}
-    if isinstance(env.action_space, gym.spaces.Box):
-        options["log_std_init"] = config.ppo.log_std_init
-    policy = "MultiInputPolicy" if isinstance(env.observation_space, gym.spaces.Dict) else "MlpPolicy"
+    policy, options = actor(env, config)
+    options |= {"optimizer_kwargs": {"fused": True}, "net_arch": {"pi": [64, 64], "vf": []}}
     model = CPL(policy, env, config, seed, options)
     quicken(model.policy)
     scale_noise(model.policy, env.action_space)

@@ -34,12 +34,17 @@ def ppo_settings(config: Config, n_envs: int) -> dict[str, Any]:
     return settings
 
 
-def make_ppo(env: VecEnv, config: Config, seed: int | None) -> PPO:
-    """An untrained PPO with the settings of the config's `ppo` section. Without a seed it leaves those of the env alone."""
+def actor(env: VecEnv, config: Config) -> tuple[str, dict[str, Any]]:
+    """Name and arguments of the Stable-Baselines3 policy that acts in these envs."""
     options: dict[str, Any] = {"optimizer_kwargs": OPTIMIZER}
     if isinstance(env.action_space, gym.spaces.Box):
         options["log_std_init"] = config.ppo.log_std_init
-    policy = "MultiInputPolicy" if isinstance(env.observation_space, gym.spaces.Dict) else "MlpPolicy"
+    return ("MultiInputPolicy" if isinstance(env.observation_space, gym.spaces.Dict) else "MlpPolicy"), options
+
+
+def make_ppo(env: VecEnv, config: Config, seed: int | None) -> PPO:
+    """An untrained PPO with the settings of the config's `ppo` section. Without a seed it leaves those of the env alone."""
+    policy, options = actor(env, config)
     model = PPO(policy, env, seed=seed, policy_kwargs=options, device="cpu", **ppo_settings(config, env.num_envs))
     quicken(model.policy)
     scale_noise(model.policy, env.action_space)
