@@ -756,8 +756,19 @@ def test_pairs_are_rendered_one_at_a_time() -> None:
     assert [order.query_id for order in house.all(MakeClips)] == ["q1", "q2"]
 
 
-def test_pairs_are_prepared_while_no_page_is_connected_up_to_the_queue_size() -> None:
-    house = House(SIX, labeling={"queue_size": 4})
+def test_while_no_page_is_connected_one_pair_is_ready_for_the_first_to_come() -> None:
+    house = House(SIX)
+    assert [order.query_id for order in house.all(MakeClips)] == ["q1"]
+    house.asked = house.asked[1:]
+    house.tick()
+    assert [order.query_id for order in house.all(MakeClips)] == ["q1", "q2"]
+
+
+def test_no_clips_are_made_beyond_what_pages_hold() -> None:
+    house = House(SIX)
+    page = house.page()
+    assert [order.query_id for order in house.all(MakeClips)] == ["q1", "q2", "q3"]
+    house.label(page, "q1")
     assert [order.query_id for order in house.all(MakeClips)] == ["q1", "q2", "q3", "q4"]
 
 
@@ -922,9 +933,10 @@ def test_another_frame_rate_is_used_for_new_clips_and_leaves_those_on_pages_alon
     page = house.page()
     house.settings = {"clips.frame_rate": 10.0}
     house.tick()
+    house.label(page, "q1")
     anew = [order.query_id for order in house.all(MakeClips) if order.clips.frame_rate == 10.0]
-    assert anew == ["q4", "q5", "q6"]
-    assert house.pushed(page) == ["q1", "q2", "q3"]
+    assert anew == ["q4"]
+    assert house.pushed(page) == ["q1", "q2", "q3", "q4"]
 
 
 # ------------------------------------------------------------------ status

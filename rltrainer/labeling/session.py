@@ -34,7 +34,7 @@ from rltrainer.labeling.shelf import Shelf
 from rltrainer.labeling.watch import Watch
 
 HELLO_SECONDS = 5.0
-MOST_PREPARED = 64
+MOST_KEPT = 200
 
 POLICY_VIOLATION = 1008
 OTHER_PROTOCOL = 4400
@@ -306,10 +306,16 @@ class Session:
         else:
             effects = self._dealer.deal(self._open(), self._leased, now, self.config.labeling.lease_seconds)
             effects += self._dealer.push(self._shelf.get)
-        prepared = min(self.config.labeling.queue_size, MOST_PREPARED)
-        soon = [*self._dealer.unseen(), *list(self._waiting)[:prepared]]
-        self._shelf.forget(3 * prepared, soon)
-        return effects + self._next_clips([] if watching(self.config) else soon)
+        soon = [] if watching(self.config) else self._soon()
+        self._shelf.forget(min(3 * self.config.labeling.queue_size, MOST_KEPT), soon)
+        return effects + self._next_clips(soon)
+
+    def _soon(self) -> list[str]:
+        """Pairs whose clips somebody is about to need: those that pages hold, or one for the first page to come.
+
+        The trainer replaces what waits by newer pairs every few seconds: clips of all of them would be made for nobody.
+        """
+        return self._dealer.unseen() if self._dealer.seats else self._open()[:1]
 
     def _open(self) -> list[str]:
         """Pairs that may be dealt, the oldest first, those with clips before those without."""
