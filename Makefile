@@ -4,7 +4,8 @@
 #   make run LABELER=oracle               nobody has to answer; the page shows the oracle's choices
 #   make run ARGS="--env Pendulum-v1"     any flag of `rltrainer train` (see .venv/bin/rltrainer train --help)
 #   make test                             the everyday tests
-#   make check                            style, types and tests
+#   make long                             the tests that take longer
+#   make check                            style, types and all tests
 #   make config.yaml                      writes the shipped settings again from rltrainer/config.py
 
 BIN := .venv/bin
@@ -14,7 +15,7 @@ LABELER =
 ARGS =
 FLAGS = $(if $(LABELER),--labeler $(LABELER)) $(if $(filter oracle,$(LABELER)),--page on) $(ARGS)
 
-.PHONY: run test lint check setup chromium config.yaml
+.PHONY: run test long lint check setup chromium config.yaml
 
 run: $(READY)
 	$(BIN)/rltrainer train --config config.yaml $(FLAGS)
@@ -24,12 +25,15 @@ test: $(READY) chromium
 	@if command -v node >/dev/null; then node --test tests/web/*.test.js; \
 	else echo "Node is not installed: the page's own tests (tests/web) were left out"; fi
 
+long: $(READY) chromium
+	$(BIN)/python -m pytest -m long $(ARGS)
+
 lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-check: lint test
+check: lint test long
 
 setup: $(READY)
 
