@@ -34,7 +34,7 @@ from websockets.typing import Origin
 
 from benchmarks import reporting
 from rltrainer.config import Config
-from rltrainer.core import Label, Query, Segment, Verdict
+from rltrainer.core import Label, Link, Query, Segment, Verdict
 from rltrainer.envs import make_env
 from rltrainer.inspection import inspect
 from rltrainer.labeling import messages as wire
@@ -89,7 +89,7 @@ class Arm:
         self.store = Store.create(run, config=config.model_dump(mode="json"), **about)
         self.store.keep(pool)
         self.port, token = free_port(), new_token()
-        self.store.add_link(hashed(token), "labeler")
+        self.store.add_link(hashed(token), Link("labeler"))
         self.labeler, self.reader = Labeler(self.store, self.port, token, self.rng), Reader(self.store)
         self.resent = 0
 

@@ -1,4 +1,4 @@
-"""`rltrainer train · label · bot · evaluate · enjoy · fit · export · import · backup · bench · doctor`."""
+"""`rltrainer train · label · invite · revoke · bot · evaluate · enjoy · fit · export · import · backup · bench · doctor`."""
 
 from __future__ import annotations
 
@@ -190,6 +190,32 @@ def label(run: Path, host: str | None, port: int | None, no_open: bool, with_par
             webbrowser.open(url)
 
     serve(run, host=host, port=port, announce=announce, until=_gone(with_parent))
+
+
+@group.command()
+@RUN
+@click.option("--name", required=True, help="whose labels come in through the link")
+@click.option("--admin", is_flag=True, help="let them change settings and see everybody's figures, too")
+def invite(run: Path, name: str, admin: bool) -> None:
+    """Print a personal link to a run's labeler page, while its label service runs.
+
+    It is shown once, and works from a second later on, until `rltrainer revoke` ends it.
+    """
+    from rltrainer.labeling.invitations import invite as make_link
+
+    print(make_link(run, name, admin=admin))
+    print(f"For {name} alone: whoever has this link labels under that name.", file=sys.stderr)
+
+
+@group.command()
+@RUN
+@click.option("--name", required=True, help="whose links to end")
+def revoke(run: Path, name: str) -> None:
+    """End every link of a labeler. Their pages are closed within seconds; their labels stay."""
+    from rltrainer.labeling.invitations import revoke as end_links
+
+    count = end_links(run, name)
+    print(f"{count} {'link' if count == 1 else 'links'} of {name} ended")
 
 
 @group.command()

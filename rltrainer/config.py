@@ -155,7 +155,7 @@ class Labeling(Section):
     allow_editing: bool = Field(True, description="the labeler may trim each clip (allowEditing)")
     allow_skipping: bool = Field(True, description='the labeler may answer "can\'t tell" (allowSkipping)')
     allow_ties: bool = Field(True, description='the labeler may answer "equal" (allowTies)')
-    config_restricted: bool = Field(False, description="the page may not change these settings (configRestricted)")
+    config_restricted: bool = Field(False, description="the page has no panel that changes these settings (configRestricted)")
 
 
 class Clips(Section):

@@ -107,13 +107,14 @@ class InnerSteps:
 
 @dataclass(frozen=True)
 class Query:
-    """Two segments put side by side for someone to judge."""
+    """Two segments put side by side for someone to judge. `labeler`: who is asked, if they are there; "" for anybody."""
 
     id: str
     first: str
     second: str
     asked_at: int = 0
     strategy: str = "uniform"
+    labeler: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,14 @@ class Label:
     def inherited(self) -> bool:
         """Whether it was given in another run: learned from, and no part of this run's budget."""
         return self.source.startswith(INHERITED)
+
+
+@dataclass(frozen=True)
+class Link:
+    """Whom a link lets in. An admin may change settings, and sees what everybody does."""
+
+    labeler: str
+    admin: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Runs, segments, queries, labels, events: where trainer and label service meet. The only module that knows SQL.
 
-One writer per table: the trainer writes meta, segments, queries and events; whoever answers (the label service, or an
-oracle inside the trainer) writes labels; the service writes leases, links and settings. Segment arrays lie in files named by
-their hash, fsynced before the row that names them.
+The trainer writes meta, segments, queries and its progress; whoever answers (the label service, or an oracle inside the
+trainer) writes labels; the service writes leases, settings and where it listens; it and the command line write links. Segment
+arrays lie in files named by their hash, fsynced before the row that names them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from rltrainer.core import INHERITED, Answer, Label, Query, Range, Segment, Strength, UserError, Verdict
+from rltrainer.core import INHERITED, Answer, Label, Link, Query, Range, Segment, Strength, UserError, Verdict
 from rltrainer.disk import check_local, sync_folder
 from rltrainer.segment_files import remembered_segment, write_segment
 
-VERSION = 3
+VERSION = 4
 FILE = "store.db"
 BACKUPS = "backups"
 BUSY_SECONDS = 30
@@ -45,6 +45,7 @@ _queries = sa.Table(
     sa.Column("second", sa.ForeignKey("segments.id"), nullable=False),
     sa.Column("asked_at", sa.Integer, nullable=False),
     sa.Column("strategy", sa.String, nullable=False),
+    sa.Column("labeler", sa.String, nullable=False),
     sa.Column("withdrawn", sa.Boolean, nullable=False, default=False),
 )
 _labels = sa.Table(
@@ -83,7 +84,9 @@ _links = sa.Table(
     _tables,
     sa.Column("token_hash", sa.String, primary_key=True),
     sa.Column("labeler", sa.String, nullable=False),
+    sa.Column("admin", sa.Boolean, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
 )
 _settings = sa.Table(
     "settings",
@@ -198,11 +201,14 @@ class Store:
 
     # ------------------------------------------------------------------ trainer's side
 
-    def ask(self, pairs: Iterable[tuple[Segment, Segment]], asked_at: int, strategy: str) -> list[Query]:
-        """Put pairs before the labelers, in one transaction; their segments are on disk before."""
+    def ask(self, pairs: Iterable[tuple[Segment, Segment]], asked_at: int, strategy: str, labeler: str = "") -> list[Query]:
+        """Put pairs before the labelers, in one transaction; their segments are on disk before.
+
+        labeler: who is asked, if they are there; anybody by default
+        """
         pairs = list(pairs)
         rows = self._write(segment for pair in pairs for segment in pair)
-        queries = [Query(uuid.uuid4().hex, a.id, b.id, asked_at, strategy) for a, b in pairs]
+        queries = [Query(uuid.uuid4().hex, a.id, b.id, asked_at, strategy, labeler) for a, b in pairs]
         with self._writer.begin() as connection:
             _insert_segments(connection, rows)
             if queries:
@@ -273,15 +279,22 @@ class Store:
         with self._writer.begin() as connection:
             connection.execute(_leases.delete().where(_leases.c.query_id.in_(query_ids)))
 
-    def add_link(self, token_hash: str, labeler: str) -> None:
+    def add_link(self, token_hash: str, link: Link) -> None:
         """Let whoever holds the token of this hash in, under that labeler's name."""
         with self._writer.begin() as connection:
-            connection.execute(_links.insert().values(token_hash=token_hash, labeler=labeler, created_at=time.time()))
+            connection.execute(_links.insert().values(token_hash=token_hash, **asdict(link), created_at=time.time()))
 
-    def links(self) -> dict[str, str]:
-        """Labeler by token hash."""
+    def end_links(self, labeler: str) -> int:
+        """Let nobody in under that name any more. Gives how many links that ended."""
+        theirs = (_links.c.labeler == labeler) & _links.c.ended_at.is_(None)
+        with self._writer.begin() as connection:
+            return connection.execute(_links.update().where(theirs).values(ended_at=time.time())).rowcount
+
+    def links(self) -> dict[str, Link]:
+        """Links that let somebody in, by token hash."""
         with self._engine.begin() as connection:
-            return {row.token_hash: row.labeler for row in connection.execute(_links.select())}
+            rows = connection.execute(_links.select().where(_links.c.ended_at.is_(None)))
+            return {row.token_hash: Link(row.labeler, row.admin) for row in rows}
 
     def change_settings(self, changes: Mapping[str, Any], labeler: str) -> None:
         """Record settings changed while the run goes on, by dotted name. The user's own file stays as it is."""
@@ -507,4 +520,4 @@ def _label(row: Any) -> Label:
 
 
 def _query(row: Any) -> Query:
-    return Query(row.id, row.first, row.second, row.asked_at, row.strategy)
+    return Query(row.id, row.first, row.second, row.asked_at, row.strategy, row.labeler)

@@ -117,6 +117,7 @@ class StandIn:
             "run": "run-1",
             "env": "HalfCheetah-v5",
             "labeler": "you",
+            "admin": True,
             "mode": "label",
             "task": "Which one runs better?",
             "notice": None,

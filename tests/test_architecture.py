@@ -60,7 +60,7 @@ LADDER = [
 
 LABELING = [
     "messages", "rules", "curves", "gate", "effects", "shelf", "dealing", "watch", "session", "replay", "camera", "drawing",
-    "gl", "clips", "worker", "desk", "server", "process", "bot",
+    "gl", "clips", "worker", "desk", "server", "process", "bot", "invitations",
 ]  # fmt: skip
 """The same inside the label service."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ from safetensors import safe_open
 
 from rltrainer import cli
 from rltrainer.config import Config, Reward, settings_of
-from rltrainer.core import Answer, Verdict
+from rltrainer.core import Answer, Link, Verdict
 from rltrainer.rewards import EnsembleLearner
 from rltrainer.store import Store
 
@@ -531,6 +532,25 @@ def test_a_port_in_use_is_refused_and_leaves_nothing_behind(rltrainer: Command, 
 def test_a_run_cannot_be_labelled_at_a_port_in_use(rltrainer: Command, tmp_path: Path, taken_port: int) -> None:
     Store.create(tmp_path / "run", env={"id": "Pendulum-v1", "options": {}}, config=Config().model_dump(mode="json")).close()
     refused(rltrainer("label", "run", "--port", taken_port, "--no-open"), str(taken_port), "--port")
+
+
+def test_nobody_is_invited_to_a_run_that_nobody_serves(rltrainer: Command, finished: Path) -> None:
+    refused(rltrainer("invite", finished, "--name", "Ada"), "no label service", f"rltrainer label {finished}")
+
+
+def test_a_guest_is_invited_by_a_link_alone_on_its_line_and_put_out_again(
+    rltrainer: Command, finished: Path, taken_port: int
+) -> None:
+    store = Store.open(finished)
+    store.log("service", host="127.0.0.1", port=taken_port)
+    invited = rltrainer("invite", finished, "--name", "Ada", "--admin")
+    assert re.fullmatch(rf"http://127\.0\.0\.1:{taken_port}/#token=[\w-]{{43}}\n", invited.out)
+    assert list(store.links().values()) == [Link("Ada", admin=True)]
+    ended = rltrainer("revoke", finished, "--name", "Ada")
+    assert ended.out == "1 link of Ada ended\n"
+    assert store.links() == {}
+    refused(rltrainer("revoke", finished, "--name", "Ada"), "--name is 'Ada'", "nobody has one")
+    store.close()
 
 
 def test_a_bot_says_where_it_found_no_label_service(rltrainer: Command, finished: Path) -> None:

@@ -16,8 +16,8 @@ from rltrainer.labeling.gate import (
     Gate,
     Reply,
     address,
+    hash_among,
     hashed,
-    labeler_of,
     load_files,
     new_token,
     own_hosts,
@@ -283,16 +283,16 @@ def test_a_refusal_does_not_repeat_what_was_sent() -> None:
 
 def test_a_token_is_known_by_its_hash_only() -> None:
     token = new_token()
-    links = {hashed(token): "ada", hashed(new_token()): "bob"}
-    assert labeler_of(token, links) == "ada"
+    known = [hashed(token), hashed(new_token())]
+    assert hash_among(token, known) == hashed(token)
     assert re.fullmatch("[0-9a-f]{64}", hashed(token))
-    assert not any(token in stored for stored in links)
+    assert not any(token in stored for stored in known)
 
 
 @pytest.mark.parametrize("token", ["", "x", "\ud800", "ö", hashed("secret"), "secret ", "Secret"])
 def test_a_token_that_is_not_known_is_nobodys(token: str) -> None:
-    assert labeler_of(token, {hashed("secret"): "ada"}) is None
-    assert labeler_of(token, {}) is None
+    assert hash_among(token, [hashed("secret")]) is None
+    assert hash_among(token, []) is None
 
 
 def test_tokens_are_long_and_never_the_same() -> None:

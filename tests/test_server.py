@@ -25,7 +25,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from rltrainer.config import Config
-from rltrainer.core import Label, Segment, UserError, Verdict
+from rltrainer.core import Label, Link, Segment, UserError, Verdict
 from rltrainer.envs import make_env
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.server import run_service, serve
@@ -148,7 +148,7 @@ async def page(url: str, **options: Any) -> AsyncIterator[Page]:
     where = origin.replace("http://", "ws://") + "/ws"
     async with connect(where, origin=origin, compression=None, max_size=2**22, **options) as socket_:  # type: ignore[arg-type]
         opened = Page(socket_)
-        await opened.send(type="hello", protocol=1, token=token)
+        await opened.send(type="hello", protocol=wire.PROTOCOL, token=token)
         opened.welcome = wire.Welcome.model_validate_json(json_of(await opened.until("welcome")))
         yield opened
 
@@ -450,7 +450,7 @@ def test_a_socket_of_another_site_is_refused(house: tuple[str, Store], origin: A
 @pytest.mark.parametrize(
     ("message", "code"),
     [
-        (json_of({"type": "hello", "protocol": 1, "token": "guessed"}), NOT_ADMITTED),
+        (json_of({"type": "hello", "protocol": wire.PROTOCOL, "token": "guessed"}), NOT_ADMITTED),
         (json_of({"type": "label", "label_id": "l", "query_id": "q", "verdict": "equal"}), 1008),
         ("x" * (wire.INBOUND_LIMIT + 1), 1009),
         (b"\x00", 1003),
@@ -589,6 +589,6 @@ def test_a_service_ends_when_its_reason_is_gone(tmp_path: Path) -> None:
     announced: list[str] = []
     asyncio.run(run_service(tmp_path / "run", port=0, announce=announced.append, until=lambda: bool(announced)))
     assert len(announced) == 1
-    assert list(store.links().values()) == ["you"]
+    assert list(store.links().values()) == [Link("you", admin=True)]
     assert announced[0].partition("#token=")[2] not in str(store.links()), "only the hash is kept"
     store.close()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rltrainer.config import Config
-from rltrainer.core import Answer, Label, Query, Range, Strength, Verdict
+from rltrainer.core import Answer, Label, Link, Query, Range, Strength, Verdict
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.dealing import AHEAD
 from rltrainer.labeling.effects import (
@@ -26,12 +26,21 @@ from rltrainer.labeling.effects import (
     SendPair,
     Snapshot,
 )
+from rltrainer.labeling.gate import hashed
 from rltrainer.labeling.rules import CHANGEABLE
-from rltrainer.labeling.session import HELLO_SECONDS, NO_HELLO, NOT_ADMITTED, OTHER_PROTOCOL, POLICY_VIOLATION, Session
+from rltrainer.labeling.session import (
+    HELLO_SECONDS,
+    LINK_ENDED,
+    NO_HELLO,
+    NOT_ADMITTED,
+    OTHER_PROTOCOL,
+    POLICY_VIOLATION,
+    Session,
+)
 from rltrainer.labeling.shelf import ATTEMPTS, steps_shown
 from rltrainer.labeling.watch import WATCH_SECONDS
 
-TOKENS = {"ada's": "ada", "bob's": "bob"}
+LINKS = {hashed("ada's"): Link("ada", admin=True), hashed("bob's"): Link("bob")}
 LEASE = Config().labeling.lease_seconds
 
 
@@ -51,7 +60,8 @@ class House:
     """A session with a store and a clip worker that do at once, or when told, what the session asks of them."""
 
     def __init__(self, asked: Sequence[str] = (), *, saves: bool = True, renders: bool = True, **settings: Any) -> None:
-        self.session = Session("run", "Pendulum-v1", Config.of(settings), TOKENS.get)
+        self.session = Session("run", "Pendulum-v1", Config.of(settings))
+        self.session.let_in(LINKS, 0.0)
         self.asked = list(asked)
         self.labels: list[Label] = []
         self.settings: dict[str, Any] = {}
@@ -68,7 +78,7 @@ class House:
         """A page that was let in."""
         self._pages += 1
         self.session.connected(self._pages, self.now)
-        self.say(self._pages, type="hello", protocol=1, token=token)
+        self.say(self._pages, type="hello", protocol=wire.PROTOCOL, token=token)
         return self._pages
 
     def stranger(self) -> int:
@@ -156,6 +166,7 @@ def test_a_page_is_welcomed_by_the_name_that_its_token_gives() -> None:
     house = House(env="Pendulum-v1")
     welcome = house.said(house.page("bob's"))[0]
     assert (welcome.labeler, welcome.run, welcome.env, welcome.mode) == ("bob", "run", "Pendulum-v1", "label")
+    assert (welcome.admin, house.said(house.page("ada's"))[0].admin) == (False, True)
     assert welcome.rules.allow_ties
 
 
@@ -176,7 +187,7 @@ def test_a_token_that_is_not_known_is_turned_away() -> None:
 def test_a_page_of_another_protocol_is_told_to_reload() -> None:
     house = House()
     page = house.stranger()
-    house.say(page, type="hello", protocol=2, token="ada's")
+    house.say(page, type="hello", protocol=wire.PROTOCOL - 1, token="ada's")
     assert "reload" in house.refusals(page)[0]
     assert house.all(Close)[0].code == OTHER_PROTOCOL
 
@@ -220,7 +231,7 @@ def test_whatever_else_comes_first_closes_the_connection(text: str) -> None:
 def test_a_closed_page_is_not_heard_any_more() -> None:
     house = House(SIX)
     page = house.page("eve's")
-    house.say(page, type="hello", protocol=1, token="ada's")
+    house.say(page, type="hello", protocol=wire.PROTOCOL, token="ada's")
     house.label(page, "q1")
     assert house.said(page, wire.Welcome) == []
     assert house.labels == []
@@ -229,7 +240,7 @@ def test_a_closed_page_is_not_heard_any_more() -> None:
 def test_a_second_hello_is_refused_and_changes_nobody() -> None:
     house = House(SIX)
     page = house.page("ada's")
-    house.say(page, type="hello", protocol=1, token="bob's")
+    house.say(page, type="hello", protocol=wire.PROTOCOL, token="bob's")
     house.label(page, "q1")
     assert house.refusals(page) == ["hello was said already"]
     assert [label.labeler for label in house.labels] == ["ada"]
@@ -857,8 +868,8 @@ CHANGES = {"labeling.allow_ties": False, "clips.speed": 2.0, "clips.frame_rate":
 def test_a_page_changes_settings_and_every_page_hears_the_new_rules() -> None:
     house = House(SIX)
     ada, bob = house.page("ada's"), house.page("bob's")
-    house.say(bob, type="settings", changes=CHANGES)
-    assert house.all(ChangeSettings) == [ChangeSettings(CHANGES, "bob")]
+    house.say(ada, type="settings", changes=CHANGES)
+    assert house.all(ChangeSettings) == [ChangeSettings(CHANGES, "ada")]
     assert house.said(ada, wire.Rules) == [], "not before they are on record"
     house.settings = CHANGES
     house.tick()
@@ -877,12 +888,60 @@ def test_settings_changed_before_a_page_came_are_in_its_welcome() -> None:
     assert not house.said(house.page())[0].rules.allow_skipping
 
 
-def test_a_restricted_page_changes_nothing() -> None:
-    house = House(labeling={"config_restricted": True})
-    page = house.page()
-    house.say(page, type="settings", changes={"clips.speed": 2.0})
-    assert "labeling.config_restricted" in house.refusals(page)[0]
+@pytest.mark.parametrize("restricted", [False, True])
+def test_an_admin_changes_settings_and_a_labeler_never_does(restricted: bool) -> None:
+    house = House(labeling={"config_restricted": restricted})
+    ada, bob = house.page("ada's"), house.page("bob's")
+    house.say(bob, type="settings", changes={"clips.speed": 2.0})
+    assert house.refusals(bob) == ["only an admin may change settings, and yours is a labeler's link"]
     assert house.all(ChangeSettings) == []
+    house.say(ada, type="settings", changes={"clips.speed": 2.0})
+    assert house.all(ChangeSettings) == [ChangeSettings({"clips.speed": 2.0}, "ada")]
+
+
+# ------------------------------------------------------------------ links that come and go
+
+
+def test_a_link_made_while_the_service_runs_lets_its_labeler_in() -> None:
+    house = House(SIX)
+    house.page("eve's")
+    assert [close.code for close in house.all(Close)] == [NOT_ADMITTED]
+    house.session.let_in({**LINKS, hashed("eve's"): Link("eve")}, house.now)
+    page = house.page("eve's")
+    assert house.said(page)[0].labeler == "eve"
+    assert house.pushed(page) == ["q1", "q2", "q3"]
+
+
+def test_a_page_whose_link_is_ended_is_closed_with_a_sentence_and_its_pairs_go_on() -> None:
+    house = House(["q1", "q2", "q3"])
+    ada, bob = house.page("ada's"), house.page("bob's")
+    house.carry_out(house.session.let_in({hashed("bob's"): Link("bob")}, house.now))
+    reason = "This link has been ended by whoever runs the training."
+    assert house.all(Close) == [Close(ada, LINK_ENDED, reason)]
+    assert house.refusals(ada) == [reason]
+    assert house.pushed(bob) == ["q1", "q2", "q3"]
+    house.label(ada, "q1")
+    assert house.all(SaveLabel) == [], "it is not heard any more"
+    again = house.page("ada's")
+    assert [close.code for close in house.all(Close) if close.page == again] == [NOT_ADMITTED]
+
+
+def test_a_label_on_its_way_when_the_link_ends_is_saved() -> None:
+    house = House(SIX, saves=False)
+    page = house.page()
+    house.label(page, "q1")
+    house.carry_out(house.session.let_in({}, house.now))
+    house.save(house.all(SaveLabel)[0])
+    assert [label.query_id for label in house.labels] == ["q1"]
+    assert house.acked(page) == []
+
+
+def test_links_that_stay_close_nobody() -> None:
+    house = House(SIX)
+    house.page()
+    before = list(house.done)
+    house.carry_out(house.session.let_in(dict(LINKS), house.now))
+    assert house.done == before
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 import toys
 
 from rltrainer.checkpoint import label_rows
-from rltrainer.core import Answer, Query, Segment, Strength, UserError, Verdict
+from rltrainer.core import Answer, Link, Query, Segment, Strength, UserError, Verdict
 from rltrainer.store import FILE, VERSION, Store, journal_mode, newest_backup
 
 EQUAL, SKIP, UNDO = Answer(Verdict.EQUAL), Answer(Verdict.SKIP), Answer(Verdict.UNDO)
@@ -409,9 +410,18 @@ def test_events_are_read_by_kind_and_the_newest_first_asked(store: Store) -> Non
 
 
 def test_a_link_lets_its_labeler_in(store: Store) -> None:
-    store.add_link("hash-1", "ada")
-    store.add_link("hash-2", "bob")
-    assert store.links() == {"hash-1": "ada", "hash-2": "bob"}
+    store.add_link("hash-1", Link("ada", admin=True))
+    store.add_link("hash-2", Link("bob"))
+    assert store.links() == {"hash-1": Link("ada", admin=True), "hash-2": Link("bob")}
+
+
+def test_ended_links_let_nobody_in_and_stay_on_record(store: Store) -> None:
+    for token_hash, name in (("hash-1", "ada"), ("hash-2", "bob"), ("hash-3", "ada")):
+        store.add_link(token_hash, Link(name))
+    assert (store.end_links("ada"), store.end_links("ada"), store.end_links("eve")) == (2, 0, 0)
+    assert store.links() == {"hash-2": Link("bob")}
+    with pytest.raises(sa.exc.IntegrityError):
+        store.add_link("hash-1", Link("ada"))
 
 
 # ------------------------------------------------------------------ another process

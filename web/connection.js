@@ -20,7 +20,8 @@ export function backoff(attempt, chance) {
 
 /** Close codes of the service (rltrainer/labeling/session.py). */
 const OTHER_PROTOCOL = 4400;
-const NOT_ADMITTED = [1008, 4401, 4403];
+const NOT_ADMITTED = [1008, 4401];
+const LINK_ENDED = 4403;
 
 /**
  * What a closed connection means: try again, you may not, or this page is from another version.
@@ -28,6 +29,7 @@ const NOT_ADMITTED = [1008, 4401, 4403];
  * @returns {"lost" | "denied" | "outdated"}
  */
 export function meaningOf({ welcomed, code }) {
+  if (code === LINK_ENDED) return "denied";
   if (welcomed) return "lost";
   return code === OTHER_PROTOCOL ? "outdated" : NOT_ADMITTED.includes(code) ? "denied" : "lost";
 }

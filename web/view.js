@@ -78,7 +78,7 @@ export class View {
     show("budget-bar", status?.wanted);
     part(document, "#budget-bar", HTMLProgressElement).value = status?.wanted ? Math.min(1, status.labels / status.wanted) : 0;
     show("review", mayReview(state));
-    show("settings-open", rules?.config_restricted === false && link.phase !== "denied");
+    show("settings-open", welcome?.admin && rules?.config_restricted === false && link.phase !== "denied");
     byId("link").dataset.state = link.phase;
     say("link-words", words.linkWords(state));
     sayOrHide("saved", words.savedWords(state));

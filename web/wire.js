@@ -4,7 +4,7 @@
  * `tests/wire/*.json` holds an example of each, read by both sides' tests.
  */
 
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
 
 /**
  * @typedef {"prefer" | "equal" | "skip" | "undo"} Verdict
@@ -17,7 +17,7 @@ export const PROTOCOL = 1;
  * @typedef {{type: "settings", changes: Changes}} SettingsMessage
  * @typedef {{type: "rules", allow_editing: boolean, allow_skipping: boolean, allow_ties: boolean,
  *   config_restricted: boolean, speed: number, frame_rate: number | null, queue_size: number}} Rules
- * @typedef {{type: "welcome", protocol: number, run: string, env: string, labeler: string, mode: "label" | "watch",
+ * @typedef {{type: "welcome", protocol: number, run: string, env: string, labeler: string, admin: boolean, mode: "label" | "watch",
  *   task: string, notice: string | null, rules: Rules}} Welcome
  * @typedef {{segment_id: string, bytes: number, frames: number, frame_rate: number, width: number, height: number}} ClipHeader
  * @typedef {{verdict: Verdict, preferred: string | null, labeler: string}} AnswerHeader

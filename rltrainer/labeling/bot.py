@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Origin
 
 from rltrainer.config import Config
-from rltrainer.core import Answer, Teacher, UserError, Verdict
+from rltrainer.core import Answer, Link, Teacher, UserError, Verdict
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.gate import SOCKET_PATH, hashed, new_token, page_url
 from rltrainer.labeling.session import NOT_ADMITTED
@@ -41,7 +41,7 @@ def answer(run: Path, *, host: str | None = None, port: int | None = None, pace:
         rng = np.random.default_rng(Seeds.of(config.seed).teacher)
         bot = Bot(store, OracleTeacher(**config.teacher.model_dump()), rng)
         token = new_token()
-        store.add_link(hashed(token), LABELER)
+        store.add_link(hashed(token), Link(LABELER))
         where = (config.labeling.host if host is None else host, config.labeling.port if port is None else port)
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_work(bot, *where, token, pace))

@@ -17,12 +17,16 @@ AHEAD = 3
 class Seat:
     """A page that was let in. Two tabs of one labeler have two seats.
 
+    link:   hash of the token that let it in
+    admin:  whether it may do what only an admin may
     seen:   when somebody last did something there
     held:   the pairs leased to it, in the order in which they are to be judged, and when each lease ends
     pushed: every pair whose clips went to it: it has them still
     """
 
     labeler: str
+    link: str
+    admin: bool
     seen: float
     held: dict[str, float] = field(default_factory=dict)
     pushed: set[str] = field(default_factory=set)

@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from rltrainer.core import Label, Query, Segment
+from rltrainer.core import Label, Link, Query, Segment
 from rltrainer.labeling.effects import ChangeSettings, Lease, Release, SaveLabel, Snapshot
 from rltrainer.store import Store
 
@@ -36,12 +37,14 @@ class StoreDesk:
         """The trainer's progress events so far, oldest first."""
         return await self._in_thread(self._store.events, "progress")
 
-    async def links(self) -> Mapping[str, str]:
-        """Labeler by token hash."""
+    async def links(self) -> Mapping[str, Link]:
+        """Links that let somebody in, by token hash."""
         return await self._in_thread(self._store.links)
 
-    async def add_link(self, token_hash: str, labeler: str) -> None:
-        await self._in_thread(self._store.add_link, token_hash, labeler)
+    async def open(self, host: str, port: int, token_hash: str, link: Link) -> None:
+        """Note where the service listens, for who invites labelers, and add the link that it gives out."""
+        await self._in_thread(self._store.add_link, token_hash, link)
+        await self._in_thread(partial(self._store.log, "service", host=host, port=port))
 
     async def save(self, label: SaveLabel) -> Label:
         """Returns once the label is durable. Raises LookupError or ValueError where it does not fit the run."""

@@ -71,14 +71,14 @@ def hashed(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
-def labeler_of(token: str, links: Mapping[str, str]) -> str | None:
-    """Whose token that is, or None. `links`: labeler by token hash. Looks at every link, whichever fits."""
+def hash_among(token: str, hashes: Iterable[str]) -> str | None:
+    """The token's hash if it is one of these, else None. Looks at all of them, whichever fits, each in constant time."""
     digest = hashed(token)
-    labeler = None
-    for token_hash, name in links.items():
-        if hmac.compare_digest(token_hash, digest):
-            labeler = name
-    return labeler
+    found = None
+    for known in hashes:
+        if hmac.compare_digest(known, digest):
+            found = known
+    return found
 
 
 # ------------------------------------------------------------------ addresses

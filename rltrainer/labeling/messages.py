@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from rltrainer.core import Strength, Verdict
 
-PROTOCOL = 1
+PROTOCOL = 2
 INBOUND_LIMIT = 16 * 1024
 MOST_POINTS = 200
 
@@ -82,13 +82,14 @@ class Rules(Message):
 
 
 class Welcome(Message):
-    """The page is let in. In mode "watch" an oracle answers and the page only shows its choices."""
+    """The page is let in. In mode "watch" an oracle answers and the page only shows its choices. An admin may do more."""
 
     type: Literal["welcome"] = "welcome"
     protocol: int = PROTOCOL
     run: str
     env: str
     labeler: str
+    admin: bool
     mode: Literal["label", "watch"]
     task: str
     notice: str | None

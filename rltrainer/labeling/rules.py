@@ -56,9 +56,7 @@ def objection(message: LabelMessage, config: Config) -> str | None:
 
 
 def checked(changes: Mapping[str, Any], config: Config) -> dict[str, Any]:
-    """Changes that a page asks for, as the config understands them. Raises UserError."""
-    if config.labeling.config_restricted:
-        raise UserError("the page may not change settings in this run (labeling.config_restricted)")
+    """Changes that an admin's page asks for, as the config understands them. Raises UserError."""
     foreign = next((name for name in changes if name not in CHANGEABLE), None)
     if foreign is not None:
         raise UserError(f"the page may not change {foreign!r}; it may change {', '.join(CHANGEABLE)}")

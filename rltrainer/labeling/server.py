@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from rltrainer.config import Config
-from rltrainer.core import UserError
+from rltrainer.core import Link, UserError
 from rltrainer.labeling.desk import StoreDesk
 from rltrainer.labeling.effects import (
     ChangeSettings,
@@ -38,7 +38,6 @@ from rltrainer.labeling.effects import (
 from rltrainer.labeling.gate import (
     Gate,
     hashed,
-    labeler_of,
     load_files,
     new_token,
     not_bound,
@@ -54,6 +53,8 @@ from rltrainer.store import Store
 
 POLL_SECONDS = 0.2
 REPORT_SECONDS = 1.0
+BUSY_SECONDS = 2.0
+"""How much later the store is looked at, at most, while labels come in as fast as it takes them."""
 SEND_SECONDS = 60.0
 CLOSE_SECONDS = 2.0
 NOTICE_SECONDS = 20.0
@@ -82,7 +83,7 @@ def serve(
     """Serve the labelers of a run until SIGINT or SIGTERM, or until `until()`, asked once a second, is true.
 
     port, host: instead of the run's own labeling.port and labeling.host; port 0 takes a free one
-    announce:   told the labeler's link once pages can connect
+    announce:   told an admin's link once pages can connect
     labeler:    whose labels come in through that link
 
     Raises UserError where the folder holds no run or the port cannot be had.
@@ -173,9 +174,8 @@ class Service:
     """
 
     def __init__(self, desk: StoreDesk, run: str, env: Mapping[str, Any], config: Config) -> None:
-        self.session = Session(run, env["id"], config, lambda token: labeler_of(token, self._links))
+        self.session = Session(run, env["id"], config)
         self._desk, self._env, self._config = desk, env, config
-        self._links: Mapping[str, str] = {}
         self._gate = Gate((), {})  # nobody, until the port is known
         self._numbers = itertools.count(1)
         self._lines: dict[int, Line] = {}
@@ -213,8 +213,8 @@ class Service:
         """Let pages in; gives a new link."""
         port, token = server.sockets[0].getsockname()[1], new_token()
         self._gate = Gate(own_hosts(address.host, port), load_files(web_folder()))
-        await self._desk.add_link(hashed(token), address.labeler)
-        self._links = await self._desk.links()
+        await self._desk.open(address.host, port, hashed(token), Link(address.labeler, admin=True))
+        self.session.let_in(await self._desk.links(), time.monotonic())
         return page_url(address.host, port, token)
 
     async def _close(self, server: Server, jobs: asyncio.Task[None]) -> None:
@@ -320,8 +320,8 @@ class Service:
             case "snapshot":
                 return self.session.ticked(await self._desk.snapshot(), time.monotonic())
             case "report":
-                self._links = await self._desk.links()
-                return self.session.reported(*await self._desk.report())
+                effects = self.session.let_in(await self._desk.links(), time.monotonic())
+                return effects + self.session.reported(*await self._desk.report())
             case SaveLabel():
                 try:
                     label = await self._desk.save(job)
@@ -333,13 +333,14 @@ class Service:
                 return await self._do("snapshot") if isinstance(job, ChangeSettings) else []
 
     async def _watch_clock(self) -> None:
-        """Time goes by, and the store is looked at again and again, unless it has enough to do."""
+        """Time goes by, and the store is looked at again and again, less often while it has enough to do."""
         due = dict.fromkeys(LOOKS, 0.0)
         while True:
             await asyncio.sleep(POLL_SECONDS)
             now = time.monotonic()
             self._carry_out(self.session.elapsed(now))
-            for look in [look for look in LOOKS if now >= due[look] and self._jobs.empty()]:
+            patience = 0.0 if self._jobs.empty() else BUSY_SECONDS
+            for look in [look for look in LOOKS if now >= due[look] + patience]:
                 due[look] = now + LOOKS[look]
                 self._jobs.put_nowait(look)
 

@@ -7,14 +7,14 @@ in the order in which the store said it. `now` is any clock that goes forward, i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from rltrainer.config import Config
-from rltrainer.core import Answer, Label, Query, UserError, Verdict
+from rltrainer.core import Answer, Label, Link, Query, UserError, Verdict
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.curves import Course, finite
 from rltrainer.labeling.dealing import Dealer, Seat
@@ -29,6 +29,7 @@ from rltrainer.labeling.effects import (
     Send,
     Snapshot,
 )
+from rltrainer.labeling.gate import hash_among
 from rltrainer.labeling.rules import checked, objection, rules_of, watching
 from rltrainer.labeling.shelf import Shelf
 from rltrainer.labeling.watch import Watch
@@ -39,6 +40,7 @@ MOST_KEPT = 200
 POLICY_VIOLATION = 1008
 OTHER_PROTOCOL = 4400
 NOT_ADMITTED = 4401
+LINK_ENDED = 4403
 NO_HELLO = 4408
 
 
@@ -57,13 +59,13 @@ class Session:
 
     run:    the run's name; env: what it trains on
     config: as the run began; settings changed since come with each snapshot
-    admit:  labeler of a token, or None
     """
 
-    def __init__(self, run: str, env: str, config: Config, admit: Callable[[str], str | None]) -> None:
+    def __init__(self, run: str, env: str, config: Config) -> None:
         self.config = config
         self.notice: str | None = None
-        self._run, self._env, self._base, self._admit = run, env, config, admit
+        self._run, self._env, self._base = run, env, config
+        self._links: Mapping[str, Link] = {}  # by token hash
         self._arriving: dict[int, float] = {}
         self._dealer = Dealer()
         self._shelf = Shelf()
@@ -96,7 +98,7 @@ class Session:
         except ValueError as error:
             return self._misread(page, text, str(error))
         if seat is None:
-            return self._let_in(page, message, now) + self._settle(now)
+            return self._greet(page, message, now) + self._settle(now)
         match message:
             case wire.LabelMessage():
                 return self._label(page, seat, message, now) + self._settle(now)
@@ -121,6 +123,13 @@ class Session:
         for label in snapshot.labels:
             self._note(label)
         return effects + self._dealer.keep(self._waiting) + self._settle(now)
+
+    def let_in(self, links: Mapping[str, Link], now: float) -> list[Effect]:
+        """Who may come in, by token hash. A page whose link has ended is closed."""
+        self._links = links
+        gone = [page for page, seat in self._dealer.seats.items() if seat.link not in links]
+        closed = [effect for page in gone for effect in self._put_out(page)]
+        return closed + self._settle(now) if closed else []
 
     def saved(self, label: Label, now: float) -> list[Effect]:
         """A label is durable."""
@@ -175,20 +184,22 @@ class Session:
 
     # ------------------------------------------------------------------ hello
 
-    def _let_in(self, page: int, message: wire.Message, now: float) -> list[Effect]:
+    def _greet(self, page: int, message: wire.Message, now: float) -> list[Effect]:
         if not isinstance(message, wire.Hello):
             return [self._close(page, POLICY_VIOLATION, "the first message is hello")]
         if message.protocol != wire.PROTOCOL:
             return self._turn_away(page, OTHER_PROTOCOL, "this page is from another version of rltrainer; reload it")
-        labeler = self._admit(message.token)
-        if labeler is None:
+        key = hash_among(message.token, self._links)
+        if key is None:
             return self._turn_away(page, NOT_ADMITTED, "this link is not valid; open the one that rltrainer printed")
         del self._arriving[page]
-        self._dealer.seats[page] = Seat(labeler, seen=now)
+        link = self._links[key]
+        self._dealer.seats[page] = Seat(link.labeler, key, link.admin, seen=now)
         welcome = wire.Welcome(
             run=self._run,
             env=self._env,
-            labeler=labeler,
+            labeler=link.labeler,
+            admin=link.admin,
             mode="watch" if watching(self.config) else "label",
             task=self.config.labeling.task,
             notice=self.notice,
@@ -200,6 +211,10 @@ class Session:
 
     def _turn_away(self, page: int, code: int, reason: str) -> list[Effect]:
         return [_refused(page, reason), self._close(page, code, reason)]
+
+    def _put_out(self, page: int) -> list[Effect]:
+        reason = "This link has been ended by whoever runs the training."
+        return [*self._dealer.leave(page), _refused(page, reason), Close(page, LINK_ENDED, reason)]
 
     def _close(self, page: int, code: int, reason: str) -> Effect:
         del self._arriving[page]
@@ -283,6 +298,8 @@ class Session:
     # ------------------------------------------------------------------ settings
 
     def _change(self, page: int, seat: Seat, message: wire.SettingsMessage) -> list[Effect]:
+        if not seat.admin:
+            return [_refused(page, "only an admin may change settings, and yours is a labeler's link")]
         try:
             return [ChangeSettings(checked(message.changes, self.config), seat.labeler)]
         except UserError as error:

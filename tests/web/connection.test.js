@@ -14,4 +14,5 @@ test("only a refusal at the door ends the tries", () => {
   assert.equal(meaningOf({ welcomed: false, code: 4400 }), "outdated");
   for (const code of [1006, 1001, 4408]) assert.equal(meaningOf({ welcomed: false, code }), "lost");
   assert.equal(meaningOf({ welcomed: true, code: 4401 }), "lost");
+  assert.equal(meaningOf({ welcomed: true, code: 4403 }), "denied");
 });
