@@ -152,6 +152,7 @@ class Labeling(Section):
     port: Annotated[Whole, Field(ge=0, le=65_535)] = Field(8765, description="port to listen on; 0 takes a free one")
     queue_size: Size = Field(8, description="pairs waiting for an answer, at most (MAX_QUEUE_SIZE)")
     lease_seconds: Positive = Field(120.0, description="how long a pair is kept for one labeler")
+    overlap: Share = Field(0.1, description="share of pairs that a second labeler judges, too, once there are two")
     allow_editing: bool = Field(True, description="the labeler may trim each clip (allowEditing)")
     allow_skipping: bool = Field(True, description='the labeler may answer "can\'t tell" (allowSkipping)')
     allow_ties: bool = Field(True, description='the labeler may answer "equal" (allowTies)')

@@ -295,12 +295,12 @@ class PreferenceLoop:
         return list({segment.id: segment for segment in [*fresh, *again]}.values())
 
     def _ask_again(self) -> int:
-        """Where it is time, show people a pair that was answered, sides swapped. Gives how many: 1 or 0."""
+        """Where it is time, show somebody a pair that they answered, sides swapped. Gives how many: 1 or 0."""
         chosen = self._repeats.due([c for c in self._comparisons.values() if c.query_id not in self._inherited])
         if chosen is None:
             return 0
         pair = (chosen.second, chosen.first)
-        (query,) = self.store.ask([pair], self.steps, REPEAT)
+        (query,) = self.store.ask([pair], self.steps, REPEAT, chosen.labeler)
         self._asked[query.id] = pair
         self._repeats.asked(chosen, query)
         return 1

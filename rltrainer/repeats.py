@@ -25,13 +25,15 @@ class Repeats:
         self._count = 0
 
     def due(self, answered: Sequence[Comparison]) -> Comparison | None:
-        """One of the answered pairs, oldest first, where it is time for one.
+        """One of the answered pairs, oldest first, where it is time for one: of somebody's who answers still.
 
         Counted in answers and not in pairs shown: whoever comes back to a run that went on alone is not met by repeats.
         """
         if (self._count + 1) * EVERY > len(answered):
             return None
-        fresh = [comparison for comparison in answered[:-REMEMBERED] if comparison.query_id not in self._seen]
+        here = {comparison.labeler for comparison in answered[-REMEMBERED:]}
+        old = [comparison for comparison in answered[:-REMEMBERED] if comparison.labeler in here]
+        fresh = [comparison for comparison in old if comparison.query_id not in self._seen]
         return fresh[self._rng.integers(len(fresh))] if fresh else None
 
     def asked(self, comparison: Comparison, query: Query) -> None:

@@ -124,7 +124,7 @@ class StandIn:
             **welcome,
         }
         self.status: wire.Status | None = None
-        self.received: list[wire.Hello | wire.LabelMessage | wire.SettingsMessage] = []
+        self.received: list[wire.Hello | wire.LabelMessage | wire.SettingsMessage | wire.Here] = []
         self.stored: dict[str, wire.LabelMessage] = {}
         self.silent = False
         self.refuse: Callable[[wire.LabelMessage | wire.SettingsMessage], str | None] = lambda _: None
@@ -232,7 +232,7 @@ class StandIn:
         return [pair for pair in self.pairs if newest.get(pair[0].query_id, Verdict.UNDO) is Verdict.UNDO]
 
     async def _take(self, page: ServerConnection, message: wire.Message) -> None:
-        if isinstance(message, wire.Hello) or self.silent:
+        if isinstance(message, wire.Hello | wire.Here) or self.silent:
             return
         assert isinstance(message, wire.LabelMessage | wire.SettingsMessage)
         label_id = message.label_id if isinstance(message, wire.LabelMessage) else None
@@ -246,7 +246,7 @@ class StandIn:
             self.rules |= {name.rpartition(".")[2]: value for name, value in message.changes.items()}
             await self._broadcast(wire.Rules(**self.rules).model_dump_json())
 
-    def _note(self, text: str) -> wire.Hello | wire.LabelMessage | wire.SettingsMessage:
+    def _note(self, text: str) -> wire.Hello | wire.LabelMessage | wire.SettingsMessage | wire.Here:
         message = wire.read(text)
         with self._news:
             self.received.append(message)

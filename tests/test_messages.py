@@ -17,6 +17,7 @@ KINDS: dict[str, type[wire.Message]] = {
     "ack": wire.Ack,
     "curves": wire.Curves,
     "hello": wire.Hello,
+    "here": wire.Here,
     "label": wire.LabelMessage,
     "label_equal": wire.LabelMessage,
     "label_much": wire.LabelMessage,
@@ -30,7 +31,7 @@ KINDS: dict[str, type[wire.Message]] = {
     "welcome": wire.Welcome,
     "withdrawn": wire.Withdrawn,
 }
-FROM_PAGES = [name for name in KINDS if name.startswith(("hello", "label", "settings"))]
+FROM_PAGES = [name for name in KINDS if name.startswith(("hello", "here", "label", "settings"))]
 
 
 THREE_TRIMS = '{"a": [0, 1], "b": [0, 1], "c": [0, 1]}'

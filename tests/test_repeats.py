@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import toys
 
@@ -12,6 +14,15 @@ from rltrainer.repeats import EVERY, REMEMBERED, Repeats
 def answered(count: int) -> list[Comparison]:
     segments = toys.random_segments(2, np.random.default_rng(0))
     return [toys.compare(*segments, name=f"q{n}") for n in range(count)]
+
+
+def test_only_those_who_answer_still_are_asked_again() -> None:
+    gone = [replace(comparison, labeler="ada") for comparison in answered(3 * EVERY)]
+    here = [replace(comparison, labeler="bob") for comparison in answered(4 * EVERY)[3 * EVERY :]]
+    for seed in range(30):
+        due = Repeats(np.random.default_rng(seed)).due([*gone, *here])
+        assert due is not None
+        assert due.labeler == "bob"
 
 
 def test_one_pair_is_due_for_each_twenty_answers_and_none_twice() -> None:

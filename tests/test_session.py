@@ -44,8 +44,8 @@ LINKS = {hashed("ada's"): Link("ada", admin=True), hashed("bob's"): Link("bob")}
 LEASE = Config().labeling.lease_seconds
 
 
-def query(name: str) -> Query:
-    return Query(name, f"{name}-a", f"{name}-b")
+def query(name: str, labeler: str = "") -> Query:
+    return Query(name, f"{name}-a", f"{name}-b", labeler=labeler)
 
 
 def pair(name: str, frames: int = 50, steps: int = 50) -> Pair:
@@ -66,6 +66,7 @@ class House:
         self.labels: list[Label] = []
         self.settings: dict[str, Any] = {}
         self.leased: dict[str, str] = {}
+        self.wanted: dict[str, str] = {}  # whom a pair is for
         self.saves, self.renders = saves, renders
         self.now = 1000.0
         self.done: list[Effect] = []
@@ -109,7 +110,7 @@ class House:
     def tick(self) -> None:
         standing = {(label.query_id, label.labeler): label.answer.verdict for label in self.labels}
         answered = {name for (name, _), verdict in standing.items() if verdict is not Verdict.UNDO}
-        waiting = [query(name) for name in self.asked if name not in answered]
+        waiting = [query(name, self.wanted.get(name, "")) for name in self.asked if name not in answered]
         new, self._told = self.labels[self._told :], len(self.labels)
         self.carry_out(self.session.ticked(Snapshot(waiting, new, dict(self.leased), dict(self.settings)), self.now))
 
@@ -732,6 +733,168 @@ def test_an_undo_whose_pair_the_trainer_withdrew_takes_it_off_the_page() -> None
     house.label(page, "q1", "undo")
     house.carry_out(house.session.ticked(Snapshot(), house.now))
     assert house.withdrawn(page) == ["q1"]
+
+
+# ------------------------------------------------------------------ several labelers
+
+
+def names(count: int) -> list[str]:
+    return [f"q{number}" for number in range(1, count + 1)]
+
+
+def work(house: House, page: int, count: int, verdict: str = "prefer") -> list[str]:
+    """A labeler answers what comes first, so many times or while there is something. Gives the pairs."""
+    done: list[str] = []
+    while len(done) < count:
+        answered = {effect.query_id for effect in house.all(SaveLabel) if effect.labeler == labeler_at(house, page)}
+        if not {*house.pushed(page)} - answered:
+            break
+        done.append(next(name for name in house.pushed(page) if name not in answered))
+        house.label(page, done[-1], verdict)
+    return done
+
+
+def labeler_at(house: House, page: int) -> str:
+    return str(house.said(page, wire.Welcome)[0].labeler)
+
+
+def judges(house: House) -> dict[str, list[str]]:
+    """Who answered each pair, in their order."""
+    found: dict[str, list[str]] = {}
+    for label in house.labels:
+        found.setdefault(label.query_id, []).append(label.labeler)
+    return found
+
+
+@pytest.mark.parametrize(("share", "twice"), [(0.0, 0), (0.1, 3), (0.5, 15)])
+def test_of_two_labelers_pairs_that_share_is_judged_by_both_and_the_rest_by_one(share: float, twice: int) -> None:
+    house = House(names(30), labeling={"overlap": share})
+    ada, bob = house.page("ada's"), house.page("bob's")
+    while work(house, ada, 1) + work(house, bob, 1):
+        house.tick()
+    assert len(judges(house)) == 30
+    assert sum(who in (["ada", "bob"], ["bob", "ada"]) for who in judges(house).values()) == twice
+    assert len(house.labels) == 30 + twice
+    assert house.withdrawn(ada) == house.withdrawn(bob) == []
+
+
+def test_nobody_is_asked_for_a_second_opinion_on_their_own_answers() -> None:
+    house = House(names(20), labeling={"overlap": 1.0})
+    first, second = house.page("ada's"), house.page("ada's")
+    for _ in range(10):
+        work(house, first, 1)
+        work(house, second, 1)
+    assert all(who == ["ada"] for who in judges(house).values())
+
+
+def test_whoever_comes_later_holds_one_answered_pair_at_a_time() -> None:
+    house = House(names(30), labeling={"overlap": 0.5})
+    work(house, house.page("ada's"), 20)
+    bob = house.page("bob's")
+    assert house.pushed(bob) == ["q20", "q24", "q25"], "the newest that ada answered, and what nobody has"
+    work(house, bob, 1)
+    assert house.pushed(bob)[3:] == ["q19"]
+
+
+def test_a_skipped_pair_needs_no_second_opinion() -> None:
+    house = House(names(20), labeling={"overlap": 1.0})
+    work(house, house.page("ada's"), 10, "skip")
+    assert not {*house.pushed(house.page("bob's"))} & {*names(10)}
+
+
+def test_a_third_labeler_does_not_get_what_two_have_judged() -> None:
+    house = House(["q1"], labeling={"overlap": 1.0})
+    house.session.let_in({**LINKS, hashed("cyd's"): Link("cyd")}, house.now)
+    ada, bob = house.page("ada's"), house.page("bob's")
+    house.label(ada, "q1")
+    cyd = house.page("cyd's")
+    assert (house.pushed(bob), house.pushed(cyd)) == (["q1"], []), "bob holds it"
+    house.label(bob, "q1")
+    house.tick()
+    assert house.pushed(cyd) == []
+
+
+def test_second_opinions_leave_the_budget_for_pairs_that_wait() -> None:
+    house = House(names(8), labels=8, labeling={"overlap": 1.0})
+    ada, bob = house.page("ada's"), house.page("bob's")
+    while work(house, ada, 1) + work(house, bob, 1):
+        house.tick()
+    assert sorted(judges(house)) == names(8)
+    assert len(house.labels) == 8
+
+
+def test_the_first_labeler_may_change_the_answer_while_the_second_looks() -> None:
+    house = House(["q1"], labeling={"overlap": 1.0})
+    ada, bob = house.page("ada's"), house.page("bob's")
+    house.label(ada, "q1")
+    assert house.pushed(bob) == ["q1"]
+    house.label(ada, "q1", "undo")
+    house.tick()
+    house.label(ada, "q1", "equal")
+    house.tick()
+    assert house.withdrawn(bob) == []
+    house.label(bob, "q1")
+    assert [(label.labeler, label.answer.verdict.value) for label in house.labels] == [
+        ("ada", "prefer"),
+        ("ada", "undo"),
+        ("ada", "equal"),
+        ("bob", "prefer"),
+    ]
+
+
+def test_a_second_opinion_may_be_undone_and_given_anew() -> None:
+    house = House(["q1"], labeling={"overlap": 1.0})
+    ada, bob = house.page("ada's"), house.page("bob's")
+    house.label(ada, "q1")
+    house.label(bob, "q1")
+    house.label(bob, "q1", "undo")
+    house.tick()
+    assert (house.withdrawn(bob), house.pushed(bob)) == ([], ["q1"]), "it is on hand"
+    house.label(bob, "q1", "equal")
+    assert house.acked(bob) == ["label-2", "label-3", "label-4"]
+
+
+def test_a_second_opinion_left_lying_is_taken_back_and_given_to_who_comes_next() -> None:
+    house = House(["q1"], labeling={"overlap": 1.0})
+    ada, bob = house.page("ada's"), house.page("bob's")
+    house.label(ada, "q1")
+    for _ in range(20):
+        house.wait(LEASE / 2)
+    assert (house.pushed(bob), house.withdrawn(bob)) == (["q1"], ["q1"])
+    house.say(bob, type="here")
+    assert house.pushed(bob) == ["q1", "q1"]
+
+
+def test_a_page_that_says_that_somebody_is_there_keeps_its_pairs() -> None:
+    house = House(["q1", "q2", "q3"])
+    ada, bob = house.page("ada's"), house.page("bob's")
+    for _ in range(10):
+        house.wait(LEASE * 0.6)
+        house.say(ada, type="here")
+        house.say(bob, type="here")
+    assert house.all(Lease)[-1] == Lease(("q1", "q2", "q3"), "ada", LEASE)
+    assert (house.withdrawn(ada), house.pushed(bob)) == ([], [])
+
+
+def test_a_pair_that_is_asked_again_goes_to_who_answered_it_while_they_are_there() -> None:
+    house = House(["q1", "q2", "q3", "q4"])
+    house.wanted = {"q1": "bob"}
+    house.tick()
+    ada, bob = house.page("ada's"), house.page("bob's")
+    assert house.pushed(ada)[:1] == ["q1"], "bob was not there yet"
+    house.leave(ada)
+    assert "q1" in house.pushed(bob)
+    assert "q1" not in house.pushed(house.page("ada's"))
+
+
+def test_a_withdrawn_pair_is_sent_again_to_a_page_that_gets_it_again() -> None:
+    house = House(["q1", "q2", "q3"])
+    ada = house.page("ada's")
+    house.now += LEASE + 1
+    bob = house.page("bob's")
+    assert house.withdrawn(ada) == ["q1", "q2", "q3"]
+    house.leave(bob)
+    assert house.pushed(ada) == ["q1", "q2", "q3"] * 2
 
 
 # ------------------------------------------------------------------ withdrawn pairs

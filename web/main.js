@@ -9,10 +9,11 @@ import { HistoryPanel, shrink } from "./history.js";
 import { commandOf } from "./keys.js";
 import { Delivery, Outbox } from "./outbox.js";
 import { Player } from "./player.js";
+import { watchPresence } from "./presence.js";
 import { SettingsPanel, changesOf } from "./settings.js";
 import { initialState, mayAnswer, onScreen, ownerOf, rangeOf, reduce, stage, watching } from "./state.js";
 import { View } from "./view.js";
-import { settings } from "./wire.js";
+import { here, settings } from "./wire.js";
 
 /** Pairs decoded ahead of the one on screen, and answered pairs kept decoded for an undo. */
 const AHEAD = 3;
@@ -202,6 +203,8 @@ document.addEventListener("keydown", (event) => {
   command(name, event.timeStamp);
   if (name === "trim") requestAnimationFrame(() => view.focusGrip()); // by keyboard the grips are what is wanted next
 });
+
+watchPresence(() => connection.send(here()));
 
 // ---- frames
 

@@ -15,6 +15,7 @@ export const PROTOCOL = 2;
  *   trims: Record<string, Range>, strength?: Strength}} Label
  * @typedef {Record<string, boolean | number | null>} Changes
  * @typedef {{type: "settings", changes: Changes}} SettingsMessage
+ * @typedef {{type: "here"}} Here
  * @typedef {{type: "rules", allow_editing: boolean, allow_skipping: boolean, allow_ties: boolean,
  *   config_restricted: boolean, speed: number, frame_rate: number | null, queue_size: number}} Rules
  * @typedef {{type: "welcome", protocol: number, run: string, env: string, labeler: string, admin: boolean, mode: "label" | "watch",
@@ -82,6 +83,11 @@ export function label(labelId, queryId, verdict, preferred = null, trims = {}, s
 /** @param {Changes} changes @returns {SettingsMessage} */
 export function settings(changes) {
   return { type: "settings", changes };
+}
+
+/** Somebody is at the page. @returns {Here} */
+export function here() {
+  return { type: "here" };
 }
 
 /** @param {string} text @returns {any} */

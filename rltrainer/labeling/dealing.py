@@ -21,6 +21,7 @@ class Seat:
     admin:  whether it may do what only an admin may
     seen:   when somebody last did something there
     held:   the pairs leased to it, in the order in which they are to be judged, and when each lease ends
+    again:  those of them that another labeler has answered
     pushed: every pair whose clips went to it: it has them still
     """
 
@@ -29,6 +30,7 @@ class Seat:
     admin: bool
     seen: float
     held: dict[str, float] = field(default_factory=dict)
+    again: set[str] = field(default_factory=set)
     pushed: set[str] = field(default_factory=set)
 
 
@@ -42,6 +44,11 @@ class Dealer:
         """A page is gone: what it held is free."""
         seat = self.seats.pop(page, None)
         return [Release(tuple(seat.held))] if seat and seat.held else []
+
+    def answered(self, page: int, query_id: str) -> None:
+        """A page holds what it has answered no more."""
+        self.seats[page].held.pop(query_id, None)
+        self.seats[page].again.discard(query_id)
 
     def holder(self, query_id: str) -> int | None:
         return next((page for page, seat in self.seats.items() if query_id in seat.held), None)
@@ -74,38 +81,59 @@ class Dealer:
         seat = self.seats[page]
         taken = [query_id for query_id in query_ids if seat.held.pop(query_id, None) is not None]
         shown = [query_id for query_id in taken if query_id in seat.pushed]
+        seat.again.difference_update(taken)
+        seat.pushed.difference_update(taken)  # dealt to it once more, they are sent once more
         return [Send(page, Withdrawn(query_ids=shown))] if shown else []
 
-    def withdraw_everywhere(self, query_id: str) -> list[Effect]:
-        return [effect for page in self.seats for effect in self.withdraw(page, [query_id])]
+    def withdraw_everywhere(self, query_id: str, *, again: bool = True) -> list[Effect]:
+        """again: also from pages that hold it for a second opinion"""
+        pages = [page for page, seat in self.seats.items() if again or query_id not in seat.again]
+        return [effect for page in pages for effect in self.withdraw(page, [query_id])]
 
     def keep(self, query_ids: Iterable[str]) -> list[Effect]:
-        """Take every pair from the pages that is none of these."""
+        """Take every pair from the pages that is none of these, and is there for no second opinion."""
         kept = set(query_ids)
         return [
             effect
             for page, seat in self.seats.items()
-            for effect in self.withdraw(page, [query_id for query_id in seat.held if query_id not in kept])
+            for effect in self.withdraw(page, [name for name in seat.held if name not in kept and name not in seat.again])
         ]
 
-    def deal(self, pairs: Sequence[str], leased: Mapping[str, str], now: float, lease_seconds: float) -> list[Effect]:
+    def deal(
+        self,
+        pairs: Sequence[str],
+        leased: Mapping[str, str],
+        second: Callable[[str], str | None] | None,
+        now: float,
+        lease_seconds: float,
+    ) -> list[Effect]:
         """Give pages pairs until each holds AHEAD of them; those that hold least come first.
 
         pairs:  what may be dealt, the best first
         leased: labeler by query id, as another service or an earlier one noted it: only that labeler may have the pair
+        second: an answered pair for a labeler's second opinion, or None; a page where somebody is holds one at a time
         A pair that lay longer than its lease goes to another page, if somebody is there and nothing else is left.
         """
+        effects = [
+            effect
+            for page, seat in self.seats.items()
+            for effect in self.withdraw(page, [name for name in seat.again if seat.held[name] <= now])
+        ]
         ends = {query_id: end for seat in self.seats.values() for query_id, end in seat.held.items()}
         free = [query_id for query_id in pairs if query_id not in ends]
         lapsed = [query_id for query_id in pairs if ends.get(query_id, math.inf) <= now]
         hungry = {page for page, seat in self.seats.items() if len(seat.held) < AHEAD}
         dealt: dict[int, list[str]] = {}
-        effects: list[Effect] = []
-        while hungry and (free or lapsed):
+        while hungry and (free or lapsed or second):
             page = min(hungry, key=lambda page: (len(self.seats[page].held), page))
             seat = self.seats[page]
-            query_id = _take(free, lambda query_id: leased.get(query_id, seat.labeler) == seat.labeler)  # noqa: B023 - called at once
-            if query_id is None and now - seat.seen < lease_seconds:
+            present = now - seat.seen < lease_seconds
+            query_id = second(seat.labeler) if second and present and not seat.again else None
+            if query_id is not None:
+                seat.again.add(query_id)
+            else:
+                query_id = _take(free, lambda query_id: leased.get(query_id, seat.labeler) == seat.labeler)  # noqa: B023 - called at once
+            if query_id is None and present:
                 query_id = _take(lapsed, lambda query_id: query_id not in seat.held)  # noqa: B023 - called at once
                 holder = None if query_id is None else self.holder(query_id)
                 effects += self.withdraw(holder, [query_id]) if holder is not None and query_id is not None else []

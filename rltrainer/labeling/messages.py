@@ -61,8 +61,14 @@ class SettingsMessage(Message):
     changes: Annotated[dict[str, bool | int | float | None], Field(max_length=8)]
 
 
-Inbound = Annotated[Hello | LabelMessage | SettingsMessage, Field(discriminator="type")]
-_INBOUND: TypeAdapter[Hello | LabelMessage | SettingsMessage] = TypeAdapter(Inbound)
+class Here(Message):
+    """Somebody is at the page: what it holds stays there. Sent now and then while keys or the pointer move."""
+
+    type: Literal["here"] = "here"
+
+
+Inbound = Annotated[Hello | LabelMessage | SettingsMessage | Here, Field(discriminator="type")]
+_INBOUND: TypeAdapter[Hello | LabelMessage | SettingsMessage | Here] = TypeAdapter(Inbound)
 
 
 # ------------------------------------------------------------------ service → page
@@ -181,7 +187,7 @@ Outbound = Annotated[FromService, Field(discriminator="type")]
 _OUTBOUND: TypeAdapter[FromService] = TypeAdapter(Outbound)
 
 
-def read(text: str) -> Hello | LabelMessage | SettingsMessage:
+def read(text: str) -> Hello | LabelMessage | SettingsMessage | Here:
     """A message from a page. Raises ValueError with a sentence fit to send back."""
     try:
         return _INBOUND.validate_json(text)

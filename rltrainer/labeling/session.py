@@ -7,7 +7,7 @@ in the order in which the store said it. `now` is any clock that goes forward, i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from rltrainer.labeling.effects import (
     Snapshot,
 )
 from rltrainer.labeling.gate import hash_among
+from rltrainer.labeling.opinions import Opinions
 from rltrainer.labeling.rules import checked, objection, rules_of, watching
 from rltrainer.labeling.shelf import Shelf
 from rltrainer.labeling.watch import Watch
@@ -75,6 +76,7 @@ class Session:
         self._settings: Mapping[str, Any] = {}
         self._label_ids: set[str] = set()
         self._verdicts: dict[tuple[str, str], Verdict] = {}  # the newest, by (query, labeler)
+        self._opinions = Opinions()
         self._saving: dict[str, Saving] = {}
         self._status: wire.Status | None = None
         self._course = Course()
@@ -101,11 +103,15 @@ class Session:
             return self._greet(page, message, now) + self._settle(now)
         match message:
             case wire.LabelMessage():
-                return self._label(page, seat, message, now) + self._settle(now)
+                effects = self._label(page, seat, message, now)
             case wire.SettingsMessage():
-                return self._change(page, seat, message)
+                effects = self._change(page, seat, message)
+            case wire.Here():
+                seat.seen = now
+                effects = self._dealer.renew(page, now, self.config.labeling.lease_seconds)
             case wire.Hello():
-                return [_refused(page, "hello was said already")]
+                effects = [_refused(page, "hello was said already")]
+        return effects + self._settle(now)
 
     def elapsed(self, now: float) -> list[Effect]:
         """Time went by."""
@@ -139,9 +145,12 @@ class Session:
         effects: list[Effect] = [Send(page, wire.Ack(label_id=label.id)) for page in pages]
         if label.answer.verdict is not Verdict.UNDO:
             self._waiting.pop(label.query_id, None)
-            effects += self._dealer.withdraw_everywhere(label.query_id)
+            enough = len(self._opinions.labelers(label.query_id)) > 1
+            effects += self._dealer.withdraw_everywhere(label.query_id, again=enough)
         elif pages and self._dealer.holder(label.query_id) is None:
             effects += self._dealer.give(pages[0], [label.query_id], now, self.config.labeling.lease_seconds)
+            if self._opinions.labelers(label.query_id):
+                self._dealer.seats[pages[0]].again.add(label.query_id)
         return effects + self._settle(now)
 
     def not_saved(self, label_id: str, reason: str, now: float) -> list[Effect]:
@@ -237,7 +246,7 @@ class Session:
         if reason:
             return self._refuse(page, message, reason)
         if message.verdict is not Verdict.UNDO:
-            seat.held.pop(message.query_id, None)
+            self._dealer.answered(page, message.query_id)
         seat.seen = now
         trimmed = bool(message.trims) and not self._shelf.knows_length(message.query_id)
         awaits_clips = trimmed or bool(self._awaiting(message.query_id))  # an undo does not overtake its answer
@@ -292,6 +301,7 @@ class Session:
     def _note(self, label: Label) -> None:
         self._label_ids.add(label.id)
         self._verdicts[label.query_id, label.labeler] = label.answer.verdict
+        self._opinions.note(label)
         if label.answer.verdict is not Verdict.UNDO and not label.inherited:  # this env may not show another run's clips
             self._watch.newest = label
 
@@ -321,7 +331,8 @@ class Session:
         if watching(self.config):
             effects = self._watch.show(self._shelf, list(self._dealer.seats), now)
         else:
-            effects = self._dealer.deal(self._open(), self._leased, now, self.config.labeling.lease_seconds)
+            lease = self.config.labeling.lease_seconds
+            effects = self._dealer.deal(self._open(), self._kept_for(), self._second_opinions(), now, lease)
             effects += self._dealer.push(self._shelf.get)
         soon = [] if watching(self.config) else self._soon()
         self._shelf.forget(min(3 * self.config.labeling.queue_size, MOST_KEPT), soon)
@@ -339,6 +350,34 @@ class Session:
         answered = {s.message.query_id for s in self._saving.values() if s.message.verdict is not Verdict.UNDO}
         fit = [query_id for query_id in self._waiting if query_id not in answered and not self._shelf.hopeless(query_id)]
         return sorted(fit, key=lambda query_id: query_id not in self._shelf)
+
+    def _kept_for(self) -> Mapping[str, str]:
+        """Labeler by query id, where nobody else may have the pair: who is asked, while they are there, or has a lease."""
+        here = {seat.labeler for seat in self._dealer.seats.values()}
+        asked = {query.id: query.labeler for query in self._waiting.values() if query.labeler in here}
+        return {**self._leased, **asked}
+
+    def _second_opinions(self) -> Callable[[str], str | None] | None:
+        """Gives a labeler an answered pair of somebody else's, if there is one. None where no more are due."""
+        saving = {saving.message.query_id: saving.labeler for saving in self._saving.values()}
+        again = {query_id for seat in self._dealer.seats.values() for query_id in seat.again}
+        again |= {query_id for query_id, labeler in saving.items() if self._opinions.labelers(query_id) - {labeler}}
+        due = self._opinions.due(self.config.labeling.overlap, self.config.labels, len(self._waiting)) - len(again)
+        if due <= 0:
+            return None
+        taken = again | saving.keys()
+
+        def second(labeler: str) -> str | None:
+            nonlocal due
+            if due <= 0:
+                return None
+            chosen = self._opinions.newest(labeler, lambda name: name not in taken and not self._shelf.hopeless(name))
+            if chosen is not None:
+                due -= 1
+                taken.add(chosen)
+            return chosen
+
+        return second
 
     def _next_clips(self, soon: Sequence[str]) -> list[Effect]:
         """Ask for the most urgent clips, one pair at a time: a label may wait for them, then pages do, then nobody."""

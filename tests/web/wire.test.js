@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { WireError, hello, label, parse, settings, unpackPair } from "../../web/wire.js";
+import { WireError, hello, here, label, parse, settings, unpackPair } from "../../web/wire.js";
 
 /** The examples that the Python tests read, too. */
 const text = (name) => readFileSync(new URL(`../wire/${name}.json`, import.meta.url), "utf8");
@@ -30,6 +30,7 @@ for (const name of ["welcome", "rules", "ack", "refused", "withdrawn", "status",
 test("what the page sends is what the service reads", () => {
   const trims = { "seg-a": [5, 40] };
   assert.deepEqual(hello("s3cret"), example("hello"));
+  assert.deepEqual(here(), example("here"));
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c11", "q1", "prefer", "seg-a", trims), example("label"));
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c12", "q1", "equal"), example("label_equal"));
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c13", "q1", "undo"), example("label_undo"));
