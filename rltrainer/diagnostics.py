@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 
+from rltrainer.agreement import Judgement, consistency
 from rltrainer.core import Array, Comparison, FitReport, Learner, RewardFunction, Segment
 
 ROWS = 800
@@ -67,7 +67,7 @@ def diagnose(
     """
     hits, judged = held_out_hits(report.held_out, comparisons)
     low, high = wilson(hits, judged) if report.held_out_accuracy is not None else (None, None)
-    consistency, repeats = self_consistency(comparisons)
+    agreed, repeats = self_consistency(comparisons)
     few = recent[: max(LEAST_SEGMENTS, ROWS // len(recent[0]))] if recent else []
     steps = Steps.of(recent)
     reward = learner.snapshot()
@@ -81,7 +81,7 @@ def diagnose(
         accuracy_high=high,
         calibration_error=calibration_error(report.held_out, np.array([c.target for c in comparisons])),
         disagreement=disagreement(learner.member_returns(few)) if len(few) > 1 else None,
-        consistency=consistency,
+        consistency=agreed,
         repeats=repeats,
         step_correlation=pearson(rewards, steps.env_rewards) if steps else None,
         return_correlation=spearman(steps.returns(rewards), steps.env_returns) if steps else None,
@@ -138,16 +138,8 @@ def disagreement(returns: Array) -> float:
 
 
 def self_consistency(comparisons: Sequence[Comparison]) -> tuple[float | None, int]:
-    """(agreement, repeats) of answers that one labeler gave to the same two segments, whichever came first.
-
-    The same answer agrees by 1, the opposite one by 0, a tie and a preference by 0.5.
-    """
-    answers: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for c in comparisons:
-        one, two = c.first.id, c.second.id
-        answers[c.labeler, min(one, two), max(one, two)].append(c.target if one <= two else 1 - c.target)
-    agreements = [1 - abs(a - b) for given in answers.values() for a, b in pairwise(given)]
-    return (sum(agreements) / len(agreements) if agreements else None), len(agreements)
+    """(agreement, repeats) of answers that one labeler gave to the same two segments, whichever came first."""
+    return consistency(Judgement(c.labeler, c.first.id, c.second.id, c.target) for c in comparisons)
 
 
 # ------------------------------------------------------------------ recent segments

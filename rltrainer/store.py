@@ -303,6 +303,12 @@ class Store:
 
     # ------------------------------------------------------------------ reading
 
+    def settings_changed(self) -> list[dict[str, Any]]:
+        """What was changed since the start, oldest first: `changes` by dotted name, by which `labeler`, `at` what time."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(_settings.select().order_by(_settings.c.seq)).all()
+        return [{"at": row.created_at, "labeler": row.labeler, "changes": row.changes} for row in rows]
+
     def settings(self) -> dict[str, Any]:
         """Every setting changed since the start, newest value, by dotted name."""
         merged: dict[str, Any] = {}
@@ -336,6 +342,12 @@ class Store:
         with self._engine.begin() as connection:
             row = connection.execute(_queries.select().where(_queries.c.id == query_id)).one_or_none()
         return None if row is None else _query(row)
+
+    def judged(self) -> dict[str, Query]:
+        """Queries that somebody answered about, by id."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(_queries.select().where(_queries.c.id.in_(sa.select(_labels.c.query_id)))).all()
+        return {row.id: _query(row) for row in rows}
 
     def labels(self, since: int = 0) -> list[Label]:
         """Labels with seq > `since`, all revisions, in the store's order."""

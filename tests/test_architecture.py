@@ -17,6 +17,7 @@ HOUSE = Path(rltrainer.__file__).parent
 
 LADDER = [
     "core",
+    "agreement",
     "disk",
     "diagnostics",
     "seams",
