@@ -1,4 +1,4 @@
-"""`rltrainer train · label · invite · revoke · bot · evaluate · enjoy · fit · export · import · backup · bench · doctor`."""
+"""`rltrainer train · label · invite · revoke · bot`; `evaluate · enjoy · fit · report · export · import · backup · doctor`."""
 
 from __future__ import annotations
 
@@ -305,6 +305,22 @@ def fit(run: Path, out: Path | None, **flags: str | None) -> None:
     for name, value in table(found):
         print(f"{name:34}{value}")
     print(f"{'reward model':34}{file}")
+
+
+@group.command()
+@RUN
+@click.option("--json", "as_json", is_flag=True, help="print the same figures as one JSON object, and write no file")
+def report(run: Path, as_json: bool) -> None:
+    """Write how a run went and who labelled it into RUN/report.html, one file with its plots in it.
+
+    Also while the run goes on. An admin's page has a button that opens it.
+    """
+    from dataclasses import asdict
+
+    from rltrainer.report import gather, write
+
+    figures = gather(run)
+    print(json.dumps(asdict(figures)) if as_json else write(figures, run))
 
 
 @group.command()

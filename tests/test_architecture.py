@@ -37,6 +37,7 @@ LADDER = [
     "segment_files",
     "store",
     "backup",
+    "report",
     "sizes",
     "labels",
     "rewards",
