@@ -124,11 +124,13 @@ class StandIn:
             **welcome,
         }
         self.status: wire.Status | None = None
-        self.received: list[wire.Hello | wire.LabelMessage | wire.SettingsMessage | wire.Here] = []
+        self.received: list[wire.Hello | wire.LabelMessage | wire.SettingsMessage | wire.Here | wire.ReportMessage] = []
         self.stored: dict[str, wire.LabelMessage] = {}
         self.silent = False
         self.refuse: Callable[[wire.LabelMessage | wire.SettingsMessage], str | None] = lambda _: None
         self.port = 0
+        self.gate = Gate((), {})
+        self.report = "<!doctype html><title>Report</title><style>h1 { color: rgb(1, 2, 3) }</style><h1>Report</h1>"
         self._files = load_files(WEB)
         self._news = threading.Condition()
         self._pages: set[ServerConnection] = set()
@@ -189,6 +191,7 @@ class StandIn:
     async def _open(self) -> None:
         self._server = await serve(self._page, "127.0.0.1", self.port, process_request=self._file, compression=None)
         self.port = next(iter(self._server.sockets)).getsockname()[1]
+        self.gate = Gate(own_hosts("127.0.0.1", self.port), self._files)
 
     async def _shut(self) -> None:
         if self._server is not None:
@@ -204,7 +207,7 @@ class StandIn:
 
     def _file(self, _: ServerConnection, request: Request) -> Response | None:
         lists = [request.headers.get_all(name) for name in ("Host", "Origin", "Accept-Encoding")]
-        reply = Gate(own_hosts("127.0.0.1", self.port), self._files).reply(request.method, request.path, *lists)
+        reply = self.gate.reply(request.method, request.path, *lists)
         return reply and Response(reply.status.value, reply.status.phrase, Headers(reply.headers), reply.content)
 
     async def _page(self, page: ServerConnection) -> None:
@@ -234,6 +237,10 @@ class StandIn:
     async def _take(self, page: ServerConnection, message: wire.Message) -> None:
         if isinstance(message, wire.Hello | wire.Here) or self.silent:
             return
+        if isinstance(message, wire.ReportMessage):
+            path = self.gate.show_report(self.report.encode())
+            await page.send(wire.ReportReady(path=path, reason="").model_dump_json())
+            return
         assert isinstance(message, wire.LabelMessage | wire.SettingsMessage)
         label_id = message.label_id if isinstance(message, wire.LabelMessage) else None
         reason = self.refuse(message)
@@ -246,7 +253,7 @@ class StandIn:
             self.rules |= {name.rpartition(".")[2]: value for name, value in message.changes.items()}
             await self._broadcast(wire.Rules(**self.rules).model_dump_json())
 
-    def _note(self, text: str) -> wire.Hello | wire.LabelMessage | wire.SettingsMessage | wire.Here:
+    def _note(self, text: str) -> wire.Hello | wire.LabelMessage | wire.SettingsMessage | wire.Here | wire.ReportMessage:
         message = wire.read(text)
         with self._news:
             self.received.append(message)

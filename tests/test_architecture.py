@@ -62,7 +62,7 @@ LADDER = [
 
 LABELING = [
     "messages", "rules", "curves", "gate", "effects", "shelf", "dealing", "opinions", "watch", "session", "replay", "camera",
-    "drawing", "gl", "clips", "worker", "desk", "server", "process", "bot", "invitations",
+    "drawing", "gl", "clips", "worker", "desk", "reports", "server", "process", "bot", "invitations",
 ]  # fmt: skip
 """The same inside the label service."""
 

@@ -278,6 +278,32 @@ def test_a_refusal_does_not_repeat_what_was_sent() -> None:
         assert b"script" not in reply.content
 
 
+# ------------------------------------------------------------------ reports
+
+
+def test_a_report_is_had_at_its_own_path_until_it_is_hidden_and_nowhere_else() -> None:
+    gate_ = Gate((HOST,), FILES)
+
+    def at(path: str, method: str = "GET", hosts: tuple[str, ...] = (HOST,)) -> Reply | None:
+        return gate_.reply(method, path, hosts, ())
+
+    path, other = gate_.show_report(b"<h1>one</h1>"), gate_.show_report(b"<h1>two</h1>")
+    reply = at(path)
+    assert reply is not None
+    assert (reply.status, reply.content) == (HTTPStatus.OK, b"<h1>one</h1>")
+    headers = dict(reply.headers)
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
+    assert "script-src" not in headers["Content-Security-Policy"]
+    assert (headers["Cache-Control"], headers["Referrer-Policy"]) == ("no-store", "no-referrer")
+    for wrong in ("/report", "/report/", path[:-1], path + "/", path.upper(), path + "?x", hashed(path)):
+        assert status(at(wrong)) is HTTPStatus.NOT_FOUND
+    assert status(at(path, hosts=("evil.example",))) is HTTPStatus.FORBIDDEN
+    assert status(at(path, "POST")) is HTTPStatus.METHOD_NOT_ALLOWED
+    gate_.hide_report(path)
+    assert (status(at(path)), status(at(other))) == (HTTPStatus.NOT_FOUND, HTTPStatus.OK)
+    gate_.hide_report("")
+
+
 # ------------------------------------------------------------------ links
 
 

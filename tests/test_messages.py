@@ -25,13 +25,15 @@ KINDS: dict[str, type[wire.Message]] = {
     "pair_header": wire.PairHeader,
     "pair_header_watched": wire.PairHeader,
     "refused": wire.Refused,
+    "report": wire.ReportMessage,
+    "report_ready": wire.ReportReady,
     "rules": wire.Rules,
     "settings": wire.SettingsMessage,
     "status": wire.Status,
     "welcome": wire.Welcome,
     "withdrawn": wire.Withdrawn,
 }
-FROM_PAGES = [name for name in KINDS if name.startswith(("hello", "here", "label", "settings"))]
+FROM_PAGES = [name for name in KINDS if name.startswith(("hello", "here", "label", "settings")) or name == "report"]
 
 
 THREE_TRIMS = '{"a": [0, 1], "b": [0, 1], "c": [0, 1]}'

@@ -703,3 +703,22 @@ def test_the_page_weighs_little(service: StandIn, open_page: Open) -> None:
     files = page.evaluate("performance.getEntries().filter(entry => entry.transferSize).map(entry => entry.toJSON())")
     assert sum(file["decodedBodySize"] for file in files) > 100_000  # all of it was counted
     assert 20_000 < sum(file["transferSize"] for file in files) <= 60 * 1024  # over the wire, headers included
+
+
+# -------------------------------------------------------------------- admins
+
+
+def test_only_an_admins_page_has_settings_and_a_report_that_opens_beside_it(service: StandIn, open_page: Open) -> None:
+    page = open_page()
+    ready(page)
+    assert page.locator("#settings-open").is_visible()
+    with page.expect_popup() as opened:
+        page.click("#report")
+    report = opened.value
+    sync_api.expect(report.locator("h1")).to_have_text("Report")
+    assert report.evaluate("getComputedStyle(document.querySelector('h1')).color") == "rgb(1, 2, 3)"
+    report.close()
+    service.welcome["admin"] = False
+    page.reload()
+    seen(page)
+    assert [page.locator(name).is_visible() for name in ("#settings-open", "#report")] == [False, False]

@@ -435,6 +435,31 @@ def test_the_page_and_nothing_else_is_served(house: tuple[str, Store]) -> None:
         ask("POST", "/", body=b"x=1")
 
 
+def test_an_admins_page_gets_a_report_that_is_gone_with_the_page(house: tuple[str, Store]) -> None:
+    url, _ = house
+
+    def status(path: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(url.removeprefix("http://").partition("/")[0], timeout=PATIENCE)
+        try:
+            connection.request("GET", path)
+            reply = connection.getresponse()
+            return reply.status, reply.read()
+        finally:
+            connection.close()
+
+    async def look() -> str:
+        async with page(url) as owner:
+            await owner.send(type="report")
+            path = str((await owner.until("report_ready"))["path"])
+            found, content = await asyncio.to_thread(status, path)
+            assert found == 200
+            assert b"<title>run" in content
+            return path
+
+    path = asyncio.run(look())
+    wait_for(lambda: status(path)[0] == 404)
+
+
 @pytest.mark.parametrize("origin", [None, "http://evil.example", "null"])
 def test_a_socket_of_another_site_is_refused(house: tuple[str, Store], origin: Any) -> None:
     async def knock() -> None:

@@ -19,6 +19,7 @@ from rltrainer.labeling.effects import (
     Effect,
     Lease,
     MakeClips,
+    MakeReport,
     Pair,
     Release,
     SaveLabel,
@@ -1060,6 +1061,15 @@ def test_an_admin_changes_settings_and_a_labeler_never_does(restricted: bool) ->
     assert house.all(ChangeSettings) == []
     house.say(ada, type="settings", changes={"clips.speed": 2.0})
     assert house.all(ChangeSettings) == [ChangeSettings({"clips.speed": 2.0}, "ada")]
+
+
+def test_the_report_is_made_for_an_admin_and_for_nobody_else() -> None:
+    house = House()
+    ada, bob = house.page("ada's"), house.page("bob's")
+    house.say(bob, type="report")
+    assert house.refusals(bob) == ["only an admin may see the report, and yours is a labeler's link"]
+    house.say(ada, type="report")
+    assert house.all(MakeReport) == [MakeReport(ada)]
 
 
 # ------------------------------------------------------------------ links that come and go

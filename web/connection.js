@@ -73,7 +73,7 @@ export class Connection {
     return this.#welcomed && this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** @param {import("./wire.js").Label | import("./wire.js").SettingsMessage | import("./wire.js").Here} message @returns {boolean} whether it went out */
+  /** @param {import("./wire.js").Label | import("./wire.js").SettingsMessage | import("./wire.js").Here | import("./wire.js").ReportMessage} message @returns {boolean} whether it went out */
   send(message) {
     if (!this.ready) return false;
     this.#socket?.send(JSON.stringify(message));

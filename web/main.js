@@ -1,6 +1,7 @@
 // @ts-check
 /** The wiring: sockets, keys, disk and frames bring events; the state that comes of them is shown, stored and sent. */
 
+import { ReportButton } from "./admin.js";
 import { Shelf, decodeClip } from "./clips.js";
 import { Connection } from "./connection.js";
 import { part } from "./dom.js";
@@ -13,7 +14,7 @@ import { watchPresence } from "./presence.js";
 import { SettingsPanel, changesOf } from "./settings.js";
 import { initialState, mayAnswer, onScreen, ownerOf, rangeOf, reduce, stage, watching } from "./state.js";
 import { View } from "./view.js";
-import { here, settings } from "./wire.js";
+import { here, report, settings } from "./wire.js";
 
 /** Pairs decoded ahead of the one on screen, and answered pairs kept decoded for an undo. */
 const AHEAD = 3;
@@ -54,6 +55,10 @@ const past = new HistoryPanel(part(document, "#history", HTMLDialogElement), {
   revise: (queryId) => dispatch({ type: "undo", labelId: newId(), queryId }),
   thumbnails,
   still: calm,
+});
+const reports = new ReportButton(part(document, "#report", HTMLElement), {
+  ask: () => connection.send(report()),
+  say: (remark) => dispatch({ type: "remarked", remark }),
 });
 const player = new Player(view.cards);
 const shelf = new Shelf(wake, (queryId, error) => dispatch({ type: "unplayable", queryId, details: String(error) }));
@@ -120,6 +125,7 @@ function later(step) {
 
 /** @param {import("./wire.js").Inbound} message */
 async function take(message) {
+  if (message.type === "report_ready") return reports.ready(message);
   if (message.type !== "welcome") return dispatch({ type: message.type, message });
   const known = state.welcome !== null && ownerOf(state.welcome) === ownerOf(message);
   const stored = known ? [] : await outbox.load(ownerOf(message));
@@ -238,6 +244,7 @@ function frame(now) {
     panel.render(state);
     help.render(state);
     past.render(state);
+    reports.render(state);
   }
   const pair = onScreen(state);
   if (!pair || pair.queryId !== player.queryId) return;

@@ -252,6 +252,8 @@ const ON = {
     return { ...state, pairs };
   },
 
+  remarked: (state, { remark }) => ({ ...state, remark, spoken: remark }),
+
   read: (state, { remark }) => (state.remark === remark ? { ...state, remark: "" } : state),
 
   toggle: (state) => ({ ...state, playing: !state.playing, autoplay: state.autoplay || !state.playing }),

@@ -16,6 +16,8 @@ export const PROTOCOL = 2;
  * @typedef {Record<string, boolean | number | null>} Changes
  * @typedef {{type: "settings", changes: Changes}} SettingsMessage
  * @typedef {{type: "here"}} Here
+ * @typedef {{type: "report"}} ReportMessage
+ * @typedef {{type: "report_ready", path: string | null, reason: string}} ReportReady
  * @typedef {{type: "rules", allow_editing: boolean, allow_skipping: boolean, allow_ties: boolean,
  *   config_restricted: boolean, speed: number, frame_rate: number | null, queue_size: number}} Rules
  * @typedef {{type: "welcome", protocol: number, run: string, env: string, labeler: string, admin: boolean, mode: "label" | "watch",
@@ -32,14 +34,14 @@ export const PROTOCOL = 2;
  *   reward_version: number}} Status
  * @typedef {[number, number | null, number | null, number]} CurvePoint step, held-out accuracy, true return, reward version
  * @typedef {{type: "curves", points: CurvePoint[]}} Curves
- * @typedef {Welcome | Rules | Curves | Ack | Refused | Withdrawn | Status} Inbound
+ * @typedef {Welcome | Rules | Curves | Ack | Refused | Withdrawn | Status | ReportReady} Inbound
  */
 
 /** A message that this page cannot read. */
 export class WireError extends Error {}
 
 /** Types of text messages that a service sends. */
-const INBOUND = new Set(["welcome", "rules", "ack", "refused", "withdrawn", "status", "curves"]);
+const INBOUND = new Set(["welcome", "rules", "ack", "refused", "withdrawn", "status", "curves", "report_ready"]);
 
 /**
  * A text message from the service; null for a type that this page does not know (a newer service may say more).
@@ -88,6 +90,11 @@ export function settings(changes) {
 /** Somebody is at the page. @returns {Here} */
 export function here() {
   return { type: "here" };
+}
+
+/** The run's report is asked for. @returns {ReportMessage} */
+export function report() {
+  return { type: "report" };
 }
 
 /** @param {string} text @returns {any} */

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from rltrainer.core import Label, Link, Query, Segment
@@ -24,6 +25,11 @@ class StoreDesk:
         self._store = store
         self._thread = ThreadPoolExecutor(1, "store")
         self._seen = 0  # the newest label handed out
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run."""
+        return self._store.folder
 
     async def snapshot(self) -> Snapshot:
         """The store now, with the labels that came since the last snapshot."""

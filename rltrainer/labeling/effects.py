@@ -79,7 +79,14 @@ class MakeClips:
     clips: Clips
 
 
-Effect = Send | SendPair | Close | SaveLabel | Lease | Release | ChangeSettings | MakeClips
+@dataclass(frozen=True)
+class MakeReport:
+    """Make the run's report, and tell this page alone where it is."""
+
+    page: int
+
+
+Effect = MakeReport | Send | SendPair | Close | SaveLabel | Lease | Release | ChangeSettings | MakeClips
 
 # ------------------------------------------------------------------ what events carry
 

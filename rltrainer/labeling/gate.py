@@ -42,13 +42,18 @@ CONTENT_SECURITY_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+REPORT_PATH = "/report/"
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""A report brings its own looks, and runs nothing."""
+
 PACKED = ("text/", "application/json", "image/svg", "application/manifest")
 """Kinds of files that get smaller; the others are packed already."""
 
 VARIES = ("Vary", "Accept-Encoding")
 
 ALWAYS = (
-    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "no-referrer"),
@@ -204,6 +209,17 @@ class Gate:
         self._hosts = frozenset(hosts)
         self._origins = frozenset(f"http://{host}" for host in self._hosts)
         self._files = dict(files)
+        self._reports: dict[str, File] = {}  # by the hash of their path
+
+    def show_report(self, content: bytes) -> str:
+        """A path at which a report can be had, until it is hidden: whoever is told the path may see it, so tell nobody else."""
+        path = f"{REPORT_PATH}{new_token()}"
+        self._reports[hashed(path)] = _file(content, CONTENT_TYPES[".html"])
+        return path
+
+    def hide_report(self, path: str) -> None:
+        """A report that was shown there is not any more."""
+        self._reports.pop(hashed(path), None)
 
     def reply(
         self, method: str, path: str, hosts: Sequence[str], origins: Sequence[str], encodings: Sequence[str] = ()
@@ -222,16 +238,19 @@ class Gate:
             return sentence(HTTPStatus.FORBIDDEN, "Pages of other sites may not connect.")
         if path == SOCKET_PATH:
             return None if origins else sentence(HTTPStatus.FORBIDDEN, "A connection has to say its Origin.")
+        report = self._reports.get(hashed(path)) if path.startswith(REPORT_PATH) else None
+        if report is not None:
+            return _given(report, encodings, REPORT_POLICY)
         file = self._files.get(path)
         return sentence(HTTPStatus.NOT_FOUND, "There is no such page.") if file is None else _given(file, encodings)
 
 
-def _given(file: File, encodings: Sequence[str]) -> Reply:
+def _given(file: File, encodings: Sequence[str], policy: str = CONTENT_SECURITY_POLICY) -> Reply:
     if file.packed is None:
-        return _reply(HTTPStatus.OK, file.type, file.content)
+        return _reply(HTTPStatus.OK, file.type, file.content, policy=policy)
     if takes_gzip(encodings):
-        return _reply(HTTPStatus.OK, file.type, file.packed, VARIES, ("Content-Encoding", "gzip"))
-    return _reply(HTTPStatus.OK, file.type, file.content, VARIES)
+        return _reply(HTTPStatus.OK, file.type, file.packed, VARIES, ("Content-Encoding", "gzip"), policy=policy)
+    return _reply(HTTPStatus.OK, file.type, file.content, VARIES, policy=policy)
 
 
 def sentence(status: HTTPStatus, words: str, *headers: tuple[str, str]) -> Reply:
@@ -239,6 +258,8 @@ def sentence(status: HTTPStatus, words: str, *headers: tuple[str, str]) -> Reply
     return _reply(status, "text/plain; charset=utf-8", f"{words}\n".encode(), *headers)
 
 
-def _reply(status: HTTPStatus, content_type: str, content: bytes, *headers: tuple[str, str]) -> Reply:
-    about = (("Content-Type", content_type), ("Content-Length", str(len(content))))
+def _reply(
+    status: HTTPStatus, kind: str, content: bytes, *headers: tuple[str, str], policy: str = CONTENT_SECURITY_POLICY
+) -> Reply:
+    about = (("Content-Type", kind), ("Content-Length", str(len(content))), ("Content-Security-Policy", policy))
     return Reply(status, (*about, *ALWAYS, *headers), content)

@@ -67,8 +67,14 @@ class Here(Message):
     type: Literal["here"] = "here"
 
 
-Inbound = Annotated[Hello | LabelMessage | SettingsMessage | Here, Field(discriminator="type")]
-_INBOUND: TypeAdapter[Hello | LabelMessage | SettingsMessage | Here] = TypeAdapter(Inbound)
+class ReportMessage(Message):
+    """An admin's page asks for the run's report; `ReportReady` is the answer."""
+
+    type: Literal["report"] = "report"
+
+
+Inbound = Annotated[Hello | LabelMessage | SettingsMessage | Here | ReportMessage, Field(discriminator="type")]
+_INBOUND: TypeAdapter[Hello | LabelMessage | SettingsMessage | Here | ReportMessage] = TypeAdapter(Inbound)
 
 
 # ------------------------------------------------------------------ service → page
@@ -182,12 +188,20 @@ class Curves(Message):
     points: Annotated[list[CurvePoint], Field(max_length=MOST_POINTS)]
 
 
-FromService = Welcome | Rules | Status | Curves | Ack | Refused | Withdrawn
+class ReportReady(Message):
+    """Where the report is, for this page alone and while it is connected; or why there is none."""
+
+    type: Literal["report_ready"] = "report_ready"
+    path: str | None
+    reason: str
+
+
+FromService = Welcome | Rules | Status | Curves | Ack | Refused | Withdrawn | ReportReady
 Outbound = Annotated[FromService, Field(discriminator="type")]
 _OUTBOUND: TypeAdapter[FromService] = TypeAdapter(Outbound)
 
 
-def read(text: str) -> Hello | LabelMessage | SettingsMessage | Here:
+def read(text: str) -> Hello | LabelMessage | SettingsMessage | Here | ReportMessage:
     """A message from a page. Raises ValueError with a sentence fit to send back."""
     try:
         return _INBOUND.validate_json(text)

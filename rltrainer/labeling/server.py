@@ -29,6 +29,7 @@ from rltrainer.labeling.effects import (
     Effect,
     Lease,
     MakeClips,
+    MakeReport,
     Pair,
     Release,
     SaveLabel,
@@ -46,7 +47,8 @@ from rltrainer.labeling.gate import (
     sentence,
     web_folder,
 )
-from rltrainer.labeling.messages import INBOUND_LIMIT, pack_pair
+from rltrainer.labeling.messages import INBOUND_LIMIT, ReportReady, pack_pair
+from rltrainer.labeling.reports import make_report
 from rltrainer.labeling.session import Session
 from rltrainer.labeling.worker import ClipKeeper, Unshown
 from rltrainer.store import Store
@@ -181,6 +183,8 @@ class Service:
         self._lines: dict[int, Line] = {}
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._orders: asyncio.Queue[MakeClips] = asyncio.Queue()
+        self._asked: asyncio.Queue[int] = asyncio.Queue()  # pages that wait for a report
+        self._reports: dict[int, str] = {}  # the path of each page's own
         self._noticed = asyncio.Event()
         self._closing = False
 
@@ -194,7 +198,7 @@ class Service:
         server = await self._listen(address)
         keeper = ClipKeeper(self._env["id"], self._env.get("options", {}), self._config.clips)
         jobs = asyncio.create_task(self._do_jobs())
-        others = [self._make_clips(keeper), self._watch_clock(), _true(until), stop.wait()]
+        others = [self._make_clips(keeper), self._make_reports(), self._watch_clock(), _true(until), stop.wait()]
         tasks = [jobs, *(asyncio.create_task(work) for work in others)]
         try:
             announce(await self._open(server, address))
@@ -281,6 +285,7 @@ class Service:
             pass
         finally:
             del self._lines[page]
+            self._gate.hide_report(self._reports.pop(page, ""))
             sending.cancel()
             self._carry_out(self.session.disconnected(page, time.monotonic()))
 
@@ -297,6 +302,8 @@ class Service:
                     self._put(effect.page, effect)
                 case MakeClips():
                     self._orders.put_nowait(effect)
+                case MakeReport():
+                    self._asked.put_nowait(effect.page)
                 case SaveLabel() | Release():
                     self._jobs.put_nowait(effect)
                 case Lease() | ChangeSettings() if not self._closing:
@@ -372,6 +379,24 @@ class Service:
         except (LookupError, UserError) as error:
             raise Unshown(str(error), final=True) from None
         return await keeper.pair(query, first, second, order.clips)
+
+    # ------------------------------------------------------------------ reports
+
+    async def _make_reports(self) -> None:
+        """One after the other. A page's report is there until it has a newer one, or is gone."""
+        while True:
+            page = await self._asked.get()
+            if page not in self._lines:
+                continue
+            try:
+                content = await make_report(self._desk.run)
+            except (UserError, OSError) as error:
+                self._put(page, ReportReady(path=None, reason=str(error)).model_dump_json())
+                continue
+            if page in self._lines:
+                self._gate.hide_report(self._reports.pop(page, ""))
+                self._reports[page] = self._gate.show_report(content)
+                self._put(page, ReportReady(path=self._reports[page], reason="").model_dump_json())
 
 
 async def _true(until: Callable[[], bool]) -> None:

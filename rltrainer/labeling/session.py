@@ -23,6 +23,7 @@ from rltrainer.labeling.effects import (
     Close,
     Effect,
     MakeClips,
+    MakeReport,
     Pair,
     Release,
     SaveLabel,
@@ -109,6 +110,10 @@ class Session:
             case wire.Here():
                 seat.seen = now
                 effects = self._dealer.renew(page, now, self.config.labeling.lease_seconds)
+            case wire.ReportMessage() if not seat.admin:
+                effects = [_refused(page, "only an admin may see the report, and yours is a labeler's link")]
+            case wire.ReportMessage():
+                effects = [MakeReport(page)]
             case wire.Hello():
                 effects = [_refused(page, "hello was said already")]
         return effects + self._settle(now)

@@ -62,7 +62,8 @@ td small { color: var(--muted); white-space: nowrap; }
 .equal { background: color-mix(in srgb, var(--c1) 38%, var(--surface)); }
 .both_bad { background: color-mix(in srgb, var(--c5) 38%, var(--surface)); }
 .skip { background: var(--sunk); box-shadow: inset 0 0 0 1px var(--line); }
-.settings { overflow-wrap: break-word; }
+.settings th { min-width: 6.5rem; }
+.settings td { min-width: 4.5rem; }
 .settings th, .settings td { text-align: left; white-space: normal; padding: .35rem .75rem; }
 .settings th { font-weight: 500; padding-left: 0; }
 .settings .default, .settings .default th { color: var(--muted); font-weight: 400; }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { WireError, hello, here, label, parse, settings, unpackPair } from "../../web/wire.js";
+import { WireError, hello, here, label, parse, report, settings, unpackPair } from "../../web/wire.js";
 
 /** The examples that the Python tests read, too. */
 const text = (name) => readFileSync(new URL(`../wire/${name}.json`, import.meta.url), "utf8");
@@ -23,7 +23,7 @@ function small(name = "pair_header") {
   return header;
 }
 
-for (const name of ["welcome", "rules", "ack", "refused", "withdrawn", "status", "curves"]) {
+for (const name of ["welcome", "rules", "ack", "refused", "withdrawn", "status", "curves", "report_ready"]) {
   test(`the service's ${name} is understood as it stands`, () => assert.deepEqual(parse(text(name)), example(name)));
 }
 
@@ -31,6 +31,7 @@ test("what the page sends is what the service reads", () => {
   const trims = { "seg-a": [5, 40] };
   assert.deepEqual(hello("s3cret"), example("hello"));
   assert.deepEqual(here(), example("here"));
+  assert.deepEqual(report(), example("report"));
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c11", "q1", "prefer", "seg-a", trims), example("label"));
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c12", "q1", "equal"), example("label_equal"));
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c13", "q1", "undo"), example("label_undo"));
