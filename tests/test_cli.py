@@ -553,6 +553,17 @@ def test_a_guest_is_invited_by_a_link_alone_on_its_line_and_put_out_again(
     store.close()
 
 
+def test_a_report_is_a_file_and_the_same_figures_as_json(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
+    made = rltrainer("report", finished)
+    assert made.out == f"{finished / 'report.html'}\n"
+    assert (finished / "report.html").read_text().startswith("<!doctype html>")
+    figures = json.loads(rltrainer("report", finished, "--json").out)
+    assert [one["labeler"] for one in figures["labelers"]] == ["oracle"]
+    assert figures["labelers"][0]["labels"] == figures["counts"]["labels"] == 12
+    assert figures["given"]["oracle"][-1][1] == 12
+    refused(rltrainer("report", tmp_path), "is not a run folder")
+
+
 def test_a_bot_says_where_it_found_no_label_service(rltrainer: Command, finished: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

@@ -160,7 +160,7 @@ def _people(labelers: Sequence[Work]) -> str:
     head = "".join(f"<th scope='col'>{column}</th>" for column in columns)
     note = "Time at work is the time between answers less than a minute apart. A tie agrees with a preference by half."
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return _card("Labelers", f'<div class="scroll">{table}</div>', note)
+    return _card("Labelers", _scrolling("Labelers", table), note)
 
 
 def _agrees(one: Work) -> str:
@@ -182,7 +182,7 @@ def _agreement(labelers: Sequence[Work], agreements: Sequence[Agreement]) -> str
     )
     note = "Cohen’s κ on the pairs that both judged: 1 is the same answer every time, 0 no more than by chance."
     table = f'<table class="matrix"><thead><tr><td class="self"></td>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    return _card("Agreement", f'<div class="scroll">{table}</div>', note)
+    return _card("Agreement", _scrolling("Agreement", table), note)
 
 
 def _kappa(row: str, column: str, found: Mapping[frozenset[str], Agreement]) -> str:
@@ -258,6 +258,11 @@ def _setting_rows(settings: Mapping[str, Any], kind: str) -> str:
 def _card(title: str, content: str, note: str = "") -> str:
     under = f'<p class="note">{note}</p>' if note else ""
     return f'<section class="card"><div><h2>{title}</h2>{under}</div>{content}</section>'
+
+
+def _scrolling(name: str, table: str) -> str:
+    """A table that may be wider than a phone: it scrolls by itself, by keyboard, too."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">{table}</div>'
 
 
 def _value(value: Any) -> str:

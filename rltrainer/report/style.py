@@ -50,7 +50,7 @@ td small { color: var(--muted); white-space: nowrap; }
 .matrix thead th { text-align: center; white-space: normal; min-width: 6rem; }
 .matrix th { border: 0; }
 .matrix b, .matrix small { display: block; color: var(--ink); }
-.matrix th { vertical-align: middle; }
+.matrix th, .matrix td { vertical-align: middle; }
 .chips { display: flex; flex-wrap: wrap; gap: .35rem 1.1rem; list-style: none; font-size: .875rem; color: var(--muted); }
 .chips i { display: inline-block; width: .75rem; height: .75rem; border-radius: 4px; margin-right: .45rem; }
 .bars { display: grid; grid-template-columns: minmax(5rem, 28%) 1fr; gap: .6rem 1rem; align-items: center; }
@@ -74,7 +74,7 @@ summary::-webkit-details-marker { display: none; }
 summary::before { content: ""; width: .5rem; height: .5rem; border: solid var(--muted); border-width: 0 2px 2px 0;
   rotate: -45deg; }
 details[open] > summary::before { rotate: 45deg; }
-summary:focus-visible { outline: 3px solid var(--c0); outline-offset: 2px; border-radius: 8px; }
+summary:focus-visible, .scroll:focus-visible { outline: 3px solid var(--c0); outline-offset: 2px; border-radius: 8px; }
 @media (max-width: 620px) {
   .sheet { padding: 1.25rem .75rem 3rem; }
   .bars { grid-template-columns: 1fr; gap: .25rem; }
