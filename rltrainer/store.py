@@ -1,8 +1,8 @@
 """Runs, segments, queries, labels, events: where trainer and label service meet. The only module that knows SQL.
 
 One writer per table: the trainer writes meta, segments, queries and events; whoever answers (the label service, or an
-oracle inside the trainer) writes labels; the service writes leases, links and settings. Segment arrays lie in files named by
-their hash, fsynced before the row that names them.
+oracle inside the trainer) writes labels; the service writes leases, links, settings and pauses. Segment arrays lie in files
+named by their hash, fsynced before the row that names them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rltrainer.core import INHERITED, Answer, Label, Query, Range, Segment, Stre
 from rltrainer.disk import check_local, sync_folder
 from rltrainer.segment_files import remembered_segment, write_segment
 
-VERSION = 3
+VERSION = 4
 FILE = "store.db"
 BACKUPS = "backups"
 BUSY_SECONDS = 30
@@ -59,6 +59,7 @@ _labels = sa.Table(
     sa.Column("preferred", sa.ForeignKey("segments.id")),
     sa.Column("trims", sa.JSON, nullable=False),
     sa.Column("strength", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("source", sa.String, nullable=False),
     sa.UniqueConstraint("query_id", "labeler", "revision"),
@@ -90,6 +91,14 @@ _settings = sa.Table(
     _tables,
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("changes", sa.JSON, nullable=False),
+    sa.Column("labeler", sa.String, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+_pauses = sa.Table(
+    "pauses",
+    _tables,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("paused", sa.Boolean, nullable=False),
     sa.Column("labeler", sa.String, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
 )
@@ -288,6 +297,11 @@ class Store:
         with self._writer.begin() as connection:
             connection.execute(_settings.insert().values(changes=dict(changes), labeler=labeler, created_at=time.time()))
 
+    def pause(self, labeler: str, *, paused: bool) -> None:
+        """Ask the trainer to rest at its next rollout boundary, or to go on."""
+        with self._writer.begin() as connection:
+            connection.execute(_pauses.insert().values(paused=paused, labeler=labeler, created_at=time.time()))
+
     # ------------------------------------------------------------------ reading
 
     def settings(self) -> dict[str, Any]:
@@ -297,6 +311,12 @@ class Store:
             for changes in connection.scalars(sa.select(_settings.c.changes).order_by(_settings.c.seq)):
                 merged |= changes
         return merged
+
+    def paused(self) -> bool:
+        """Whether the trainer is asked to rest."""
+        newest = sa.select(_pauses.c.paused).order_by(_pauses.c.seq.desc()).limit(1)
+        with self._engine.begin() as connection:
+            return bool(connection.scalar(newest))
 
     def segment(self, segment_id: str) -> Segment:
         """The segment of that id, from its file. Raises UserError where the file is damaged."""
@@ -486,6 +506,7 @@ def _row(label: Label) -> dict[str, Any]:
         "preferred": label.answer.preferred,
         "trims": {segment: list(steps) for segment, steps in label.answer.trims.items()},
         "strength": label.answer.strength.value,
+        "reason": label.answer.reason,
         "created_at": label.created_at,
         "source": label.source,
     }
@@ -502,7 +523,7 @@ def _check_answer(answer: Answer, steps: Mapping[str, int]) -> None:
 
 def _label(row: Any) -> Label:
     trims = {segment: cast(Range, tuple(steps)) for segment, steps in row.trims.items()}
-    answer = Answer(Verdict(row.verdict), row.preferred, trims, Strength(row.strength))
+    answer = Answer(Verdict(row.verdict), row.preferred, trims, Strength(row.strength), row.reason)
     return Label(row.id, row.query_id, row.labeler, answer, row.revision, row.seq, row.created_at, row.source)
 
 

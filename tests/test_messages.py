@@ -18,9 +18,11 @@ KINDS: dict[str, type[wire.Message]] = {
     "curves": wire.Curves,
     "hello": wire.Hello,
     "label": wire.LabelMessage,
+    "label_both_bad": wire.LabelMessage,
     "label_equal": wire.LabelMessage,
     "label_much": wire.LabelMessage,
     "label_undo": wire.LabelMessage,
+    "pause": wire.PauseMessage,
     "pair_header": wire.PairHeader,
     "pair_header_watched": wire.PairHeader,
     "refused": wire.Refused,
@@ -30,7 +32,7 @@ KINDS: dict[str, type[wire.Message]] = {
     "welcome": wire.Welcome,
     "withdrawn": wire.Withdrawn,
 }
-FROM_PAGES = [name for name in KINDS if name.startswith(("hello", "label", "settings"))]
+FROM_PAGES = [name for name in KINDS if name.startswith(("hello", "label", "pause", "settings"))]
 
 
 THREE_TRIMS = '{"a": [0, 1], "b": [0, 1], "c": [0, 1]}'
@@ -96,6 +98,9 @@ def test_a_field_too_many_is_refused(name: str) -> None:
             '{"type": "label", "label_id": "l", "query_id": "q", "verdict": "skip", "trims": ' + THREE_TRIMS + "}",
             "trims",
         ),
+        (json.dumps({"type": "label", "label_id": "l", "query_id": "q", "verdict": "equal", "reason": "x" * 201}), "reason"),
+        ('{"type": "label", "label_id": "l", "query_id": "q", "verdict": "equal", "reason": "\\ud800"}', "message"),
+        ('{"type": "pause", "paused": "yes"}', "paused"),
         ('{"type": "settings", "changes": {"clips.speed": "fast"}}', "changes"),
         ('{"type": "settings", "changes": {"clips.speed": NaN}}', "changes|message"),
     ],

@@ -148,7 +148,7 @@ async def page(url: str, **options: Any) -> AsyncIterator[Page]:
     where = origin.replace("http://", "ws://") + "/ws"
     async with connect(where, origin=origin, compression=None, max_size=2**22, **options) as socket_:  # type: ignore[arg-type]
         opened = Page(socket_)
-        await opened.send(type="hello", protocol=1, token=token)
+        await opened.send(type="hello", protocol=wire.PROTOCOL, token=token)
         opened.welcome = wire.Welcome.model_validate_json(json_of(await opened.until("welcome")))
         yield opened
 
@@ -450,7 +450,7 @@ def test_a_socket_of_another_site_is_refused(house: tuple[str, Store], origin: A
 @pytest.mark.parametrize(
     ("message", "code"),
     [
-        (json_of({"type": "hello", "protocol": 1, "token": "guessed"}), NOT_ADMITTED),
+        (json_of({"type": "hello", "protocol": wire.PROTOCOL, "token": "guessed"}), NOT_ADMITTED),
         (json_of({"type": "label", "label_id": "l", "query_id": "q", "verdict": "equal"}), 1008),
         ("x" * (wire.INBOUND_LIMIT + 1), 1009),
         (b"\x00", 1003),

@@ -20,6 +20,7 @@ from rltrainer.labeling.effects import (
     Lease,
     MakeClips,
     Pair,
+    Pause,
     Release,
     SaveLabel,
     Send,
@@ -55,6 +56,7 @@ class House:
         self.asked = list(asked)
         self.labels: list[Label] = []
         self.settings: dict[str, Any] = {}
+        self.paused = False
         self.leased: dict[str, str] = {}
         self.saves, self.renders = saves, renders
         self.now = 1000.0
@@ -68,7 +70,7 @@ class House:
         """A page that was let in."""
         self._pages += 1
         self.session.connected(self._pages, self.now)
-        self.say(self._pages, type="hello", protocol=1, token=token)
+        self.say(self._pages, type="hello", protocol=wire.PROTOCOL, token=token)
         return self._pages
 
     def stranger(self) -> int:
@@ -101,7 +103,8 @@ class House:
         answered = {name for (name, _), verdict in standing.items() if verdict is not Verdict.UNDO}
         waiting = [query(name) for name in self.asked if name not in answered]
         new, self._told = self.labels[self._told :], len(self.labels)
-        self.carry_out(self.session.ticked(Snapshot(waiting, new, dict(self.leased), dict(self.settings)), self.now))
+        now = Snapshot(waiting, new, dict(self.leased), dict(self.settings), self.paused)
+        self.carry_out(self.session.ticked(now, self.now))
 
     def carry_out(self, effects: list[Effect]) -> None:
         self.done += effects
@@ -176,7 +179,7 @@ def test_a_token_that_is_not_known_is_turned_away() -> None:
 def test_a_page_of_another_protocol_is_told_to_reload() -> None:
     house = House()
     page = house.stranger()
-    house.say(page, type="hello", protocol=2, token="ada's")
+    house.say(page, type="hello", protocol=wire.PROTOCOL + 1, token="ada's")
     assert "reload" in house.refusals(page)[0]
     assert house.all(Close)[0].code == OTHER_PROTOCOL
 
@@ -220,7 +223,7 @@ def test_whatever_else_comes_first_closes_the_connection(text: str) -> None:
 def test_a_closed_page_is_not_heard_any_more() -> None:
     house = House(SIX)
     page = house.page("eve's")
-    house.say(page, type="hello", protocol=1, token="ada's")
+    house.say(page, type="hello", protocol=wire.PROTOCOL, token="ada's")
     house.label(page, "q1")
     assert house.said(page, wire.Welcome) == []
     assert house.labels == []
@@ -229,7 +232,7 @@ def test_a_closed_page_is_not_heard_any_more() -> None:
 def test_a_second_hello_is_refused_and_changes_nobody() -> None:
     house = House(SIX)
     page = house.page("ada's")
-    house.say(page, type="hello", protocol=1, token="bob's")
+    house.say(page, type="hello", protocol=wire.PROTOCOL, token="bob's")
     house.label(page, "q1")
     assert house.refusals(page) == ["hello was said already"]
     assert [label.labeler for label in house.labels] == ["ada"]
@@ -524,6 +527,8 @@ def test_a_pair_on_its_way_into_the_store_is_dealt_to_nobody() -> None:
     ("setting", "label", "name"),
     [
         ("allow_ties", {"verdict": "equal"}, "labeling.allow_ties"),
+        ("allow_ties", {"verdict": "both_bad"}, "labeling.allow_ties"),
+        ("allow_reasons", {"reason": "it falls"}, "labeling.allow_reasons"),
         ("allow_skipping", {"verdict": "skip"}, "labeling.allow_skipping"),
         ("allow_editing", {"trims": {"q1-a": [5, 20]}}, "labeling.allow_editing"),
     ],
@@ -1149,3 +1154,68 @@ def test_a_tie_of_some_strength_is_refused_in_a_sentence() -> None:
     house.label(page, "q1", "equal", strength="much")
     assert house.all(SaveLabel) == []
     assert [message.reason for message in house.said(page, wire.Refused)] == ["only 'prefer' has a strength"]
+
+
+# ------------------------------------------------------------------ reasons
+
+
+def test_a_reason_reaches_the_store_without_the_blanks_around_it() -> None:
+    house = House(SIX)
+    page = house.page()
+    house.label(page, "q1", "both_bad", reason="  <b>both</b> fall ")
+    (saved,) = house.all(SaveLabel)
+    assert saved.answer == Answer(Verdict.BOTH_BAD, reason="<b>both</b> fall")
+
+
+# ------------------------------------------------------------------ pausing
+
+
+def test_a_page_pauses_the_training_and_every_page_hears_of_it_once_it_is_on_record() -> None:
+    house = House(SIX)
+    ada, bob = house.page("ada's"), house.page("bob's")
+    house.carry_out(house.session.reported(COUNTS, PROGRESS))
+    house.say(bob, type="pause", paused=True)
+    assert house.all(Pause) == [Pause(paused=True, labeler="bob")]
+    assert [status.paused for status in house.said(ada, wire.Status)] == [False]
+    house.paused = True
+    house.tick()
+    house.tick()
+    assert [status.paused for status in house.said(ada, wire.Status)] == [False, True]
+    assert house.said(ada, wire.Status) == house.said(bob, wire.Status)
+    house.label(ada, "q1")
+    assert len(house.acked(ada)) == 1
+
+
+def test_a_restricted_page_pauses_nothing() -> None:
+    house = House(labeling={"config_restricted": True})
+    page = house.page()
+    house.say(page, type="pause", paused=True)
+    assert house.refusals(page) == ["the page may not pause the training of this run (labeling.config_restricted)"]
+    assert house.all(Pause) == []
+
+
+# ------------------------------------------------------------------ what pages are told of the run
+
+
+@pytest.mark.parametrize(
+    ("facts", "seconds"),
+    [
+        ({"next_pair_at": 6000, "step": 1000, "steps_per_second": 250.0}, 20.0),
+        ({"next_pair_at": 500, "step": 1000, "steps_per_second": 250.0}, 0.0),
+        ({"next_pair_at": 6000, "step": 1000, "steps_per_second": None}, None),
+        ({"next_pair_at": None, "step": 1000, "steps_per_second": 250.0}, None),
+    ],
+)
+def test_pages_hear_when_the_next_pair_may_come(facts: dict[str, Any], seconds: float | None) -> None:
+    house = House()
+    page = house.page()
+    house.carry_out(house.session.reported(COUNTS, facts))
+    assert house.said(page, wire.Status)[-1].next_pair_seconds == seconds
+
+
+@pytest.mark.parametrize(("method", "version"), [("ppo", 0), ("cpl", None)])
+def test_a_run_that_learns_no_reward_has_no_version_of_it(method: str, version: int | None) -> None:
+    house = House(method=method)
+    page = house.page()
+    house.carry_out(house.session.reported(COUNTS, {}))
+    assert house.said(page, wire.Status)[-1].reward_version == version

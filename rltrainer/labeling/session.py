@@ -24,12 +24,13 @@ from rltrainer.labeling.effects import (
     Effect,
     MakeClips,
     Pair,
+    Pause,
     Release,
     SaveLabel,
     Send,
     Snapshot,
 )
-from rltrainer.labeling.rules import checked, objection, rules_of, watching
+from rltrainer.labeling.rules import check_pause, checked, objection, rules_of, watching
 from rltrainer.labeling.shelf import Shelf
 from rltrainer.labeling.watch import Watch
 
@@ -74,6 +75,7 @@ class Session:
         self._label_ids: set[str] = set()
         self._verdicts: dict[tuple[str, str], Verdict] = {}  # the newest, by (query, labeler)
         self._saving: dict[str, Saving] = {}
+        self._paused = False
         self._status: wire.Status | None = None
         self._course = Course()
 
@@ -100,7 +102,7 @@ class Session:
         match message:
             case wire.LabelMessage():
                 return self._label(page, seat, message, now) + self._settle(now)
-            case wire.SettingsMessage():
+            case wire.SettingsMessage() | wire.PauseMessage():
                 return self._change(page, seat, message)
             case wire.Hello():
                 return [_refused(page, "hello was said already")]
@@ -115,7 +117,7 @@ class Session:
 
     def ticked(self, snapshot: Snapshot, now: float) -> list[Effect]:
         """The store was looked at."""
-        effects = self._apply_settings(snapshot.settings)
+        effects = self._apply_settings(snapshot.settings) + self._apply_pause(paused=snapshot.paused)
         self._leased = snapshot.leased
         self._waiting = {query.id: query for query in snapshot.waiting}
         for label in snapshot.labels:
@@ -256,7 +258,7 @@ class Session:
         except ValueError as error:
             return self._drop(saving, str(error))
         saving.awaits_clips = False
-        answer = Answer(message.verdict, message.preferred, trims, message.strength)
+        answer = Answer(message.verdict, message.preferred, trims, message.strength, message.reason.strip())
         return [SaveLabel(message.label_id, message.query_id, saving.labeler, answer)]
 
     def _drop(self, saving: Saving, reason: str) -> list[Effect]:
@@ -282,8 +284,11 @@ class Session:
 
     # ------------------------------------------------------------------ settings
 
-    def _change(self, page: int, seat: Seat, message: wire.SettingsMessage) -> list[Effect]:
+    def _change(self, page: int, seat: Seat, message: wire.SettingsMessage | wire.PauseMessage) -> list[Effect]:
         try:
+            if isinstance(message, wire.PauseMessage):
+                check_pause(self.config)
+                return [Pause(message.paused, seat.labeler)]
             return [ChangeSettings(checked(message.changes, self.config), seat.labeler)]
         except UserError as error:
             return [_refused(page, str(error))]
@@ -296,6 +301,15 @@ class Session:
         if self.config.clips != old.clips:  # what a page has keeps its frames: trims count them
             self._shelf.forget_but(query_id for seat in self._dealer.seats.values() for query_id in seat.pushed)
         return self._to_all(rules_of(self.config)) if rules_of(self.config) != rules_of(old) else []
+
+    def _apply_pause(self, *, paused: bool) -> list[Effect]:
+        if paused == self._paused:
+            return []
+        self._paused = paused
+        if self._status is None:
+            return []
+        self._status = self._status.model_copy(update={"paused": paused})
+        return self._to_all(self._status)
 
     # ------------------------------------------------------------------ what follows
 
@@ -338,20 +352,24 @@ class Session:
 
     def _status_of(self, counts: Mapping[str, int], progress: Mapping[str, Any]) -> wire.Status:
         trouble = self._shelf.trouble
+        step, pace = int(progress.get("step") or 0), finite(progress.get("steps_per_second"))
+        next_at = progress.get("next_pair_at")
         return wire.Status(
             phase=progress.get("phase") or "starting",
+            paused=self._paused,
             message=f"Pairs cannot be shown: {trouble}" if trouble else progress.get("message") or "",
             labels=counts["labels"],
             skipped=counts["skipped"],
             wanted=self.config.labels,
             waiting=counts["waiting"],
-            step=int(progress.get("step") or 0),
+            step=step,
             steps=int(progress.get("steps") or self.config.steps),
-            steps_per_second=finite(progress.get("steps_per_second")),
+            steps_per_second=pace,
             held_out_accuracy=finite(progress.get("held_out_accuracy")),
             verdict=(progress.get("diagnosis") or {}).get("verdict", ""),
             true_return=finite(progress.get("true_return")),
-            reward_version=int(progress.get("reward_version") or 0),
+            reward_version=int(progress.get("reward_version") or 0) if self.config.models_reward else None,
+            next_pair_seconds=max(0, next_at - step) / pace if next_at is not None and pace else None,
         )
 
 
