@@ -77,6 +77,7 @@ def training(**changes: Any) -> wire.Status:
     """How a run stands in the midst of its training."""
     stands = wire.Status(
         phase="training",
+        paused=False,
         message="The agent is learning.",
         labels=12,
         skipped=0,
@@ -89,6 +90,7 @@ def training(**changes: Any) -> wire.Status:
         verdict="",
         true_return=None,
         reward_version=4,
+        next_pair_seconds=None,
     )
     return stands.model_copy(update=changes)
 
@@ -106,6 +108,7 @@ class StandIn:
         self.pairs = list(pairs)
         self.rules: dict[str, Any] = {
             "allow_editing": True,
+            "allow_reasons": True,
             "allow_skipping": True,
             "allow_ties": True,
             "config_restricted": False,
@@ -123,10 +126,10 @@ class StandIn:
             **welcome,
         }
         self.status: wire.Status | None = None
-        self.received: list[wire.Hello | wire.LabelMessage | wire.SettingsMessage] = []
+        self.received: list[wire.FromPage] = []
         self.stored: dict[str, wire.LabelMessage] = {}
         self.silent = False
-        self.refuse: Callable[[wire.LabelMessage | wire.SettingsMessage], str | None] = lambda _: None
+        self.refuse: Callable[[wire.FromPage], str | None] = lambda _: None
         self.port = 0
         self._files = load_files(WEB)
         self._news = threading.Condition()
@@ -233,7 +236,6 @@ class StandIn:
     async def _take(self, page: ServerConnection, message: wire.Message) -> None:
         if isinstance(message, wire.Hello) or self.silent:
             return
-        assert isinstance(message, wire.LabelMessage | wire.SettingsMessage)
         label_id = message.label_id if isinstance(message, wire.LabelMessage) else None
         reason = self.refuse(message)
         if reason:
@@ -241,11 +243,15 @@ class StandIn:
         elif isinstance(message, wire.LabelMessage):
             self.stored.setdefault(message.label_id, message)
             await page.send(wire.Ack(label_id=message.label_id).model_dump_json())
-        else:
+        elif isinstance(message, wire.PauseMessage):
+            assert self.status
+            self.status = self.status.model_copy(update={"paused": message.paused})
+            await self._broadcast(self.status.model_dump_json())
+        elif isinstance(message, wire.SettingsMessage):
             self.rules |= {name.rpartition(".")[2]: value for name, value in message.changes.items()}
             await self._broadcast(wire.Rules(**self.rules).model_dump_json())
 
-    def _note(self, text: str) -> wire.Hello | wire.LabelMessage | wire.SettingsMessage:
+    def _note(self, text: str) -> wire.FromPage:
         message = wire.read(text)
         with self._news:
             self.received.append(message)
