@@ -181,7 +181,9 @@ class Run:
             callbacks.append(self.callback)
         with _stopped(self.dashboard):
             self.model.learn(self.config.steps, callback=CallbackList(callbacks))
-            self._finish("finished", f"See what was learned: rltrainer enjoy {self.folder.path}")
+            path = self.folder.path
+            take = f"Take its labels with you: rltrainer export {path} FILE.jsonl"
+            self._finish("finished", f"See what was learned: rltrainer enjoy {path} · {take}")
 
     def save(self) -> None:
         """Everything that was learned, to the run folder."""

@@ -182,7 +182,7 @@ test("each page has its stage", () => {
   assert.equal(stage(ready(status("stopped"), lost)), "stopped", "nobody learns from what is on hand");
   assert.equal(stage(ready({ type: "denied", reason: "x" })), "denied");
   assert.equal(stage(ready({ type: "trouble", sentence: "x", details: "y" })), "error");
-  assert.equal(stage(run(initialState(), welcome({ protocol: 2 }))), "error");
+  assert.equal(stage(run(initialState(), welcome({ protocol: 99 }))), "error");
 });
 
 test("a watched pair gives way to the next after a while, and old ones are dropped", () => {
