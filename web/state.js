@@ -174,6 +174,7 @@ const ON = {
       ...state,
       pairs,
       shown: pairs.length ? state.shown : null,
+      explaining: state.explaining && !hit,
       remark: hit ? "That pair is no longer needed." : state.remark,
     };
   },
