@@ -165,6 +165,7 @@ def _label_row(store: Store, label: Label) -> dict[str, Any]:
         "preferred": label.answer.preferred,
         "trims": {segment: list(steps) for segment, steps in label.answer.trims.items()},
         "strength": label.answer.strength.value,
+        "reason": label.answer.reason,
         "labeler": label.labeler,
         "source": label.source,
         "revision": label.revision,

@@ -156,6 +156,7 @@ class Labeling(Section):
     allow_editing: bool = Field(True, description="the labeler may trim each clip (allowEditing)")
     allow_skipping: bool = Field(True, description='the labeler may answer "can\'t tell" (allowSkipping)')
     allow_ties: bool = Field(True, description='the labeler may answer "equal" (allowTies)')
+    allow_reasons: bool = Field(True, description="the labeler may say in a few words why")
     config_restricted: bool = Field(False, description="the page has no panel that changes these settings (configRestricted)")
 
 
@@ -205,6 +206,11 @@ class Config(Section):
     def learns_reward(self) -> bool:
         """Whether the reward comes from preferences, rather than from the env."""
         return self.labeler != "none" or self.labels_from is not None
+
+    @property
+    def models_reward(self) -> bool:
+        """Whether a reward model is learned; CPL has a policy from the labels themselves."""
+        return self.learns_reward and self.method != "cpl"
 
     @field_validator("env_options")
     @classmethod

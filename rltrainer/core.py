@@ -23,15 +23,20 @@ INHERITED = "run:"
 """How the source of a label begins that another run's labeler gave; the run's name follows."""
 
 
+REASON_LENGTH = 200
+"""Most characters of a reason."""
+
+
 class UserError(Exception):
     """A mistake that the user can mend: one sentence with the setting, the value found and the way out."""
 
 
 class Verdict(StrEnum):
-    """What a labeler said of a query."""
+    """What a labeler said of a query. BOTH_BAD orders the two no more than EQUAL does, and teaches the same."""
 
     PREFER = "prefer"
     EQUAL = "equal"
+    BOTH_BAD = "both_bad"
     SKIP = "skip"
     UNDO = "undo"
 
@@ -119,12 +124,16 @@ class Query:
 
 @dataclass(frozen=True)
 class Answer:
-    """A judgement of one query. `preferred` names a segment, never a side; `strength` says how much better it is."""
+    """A judgement of one query. `preferred` names a segment, never a side; `strength` says how much better it is.
+
+    reason: the labeler's own words for whoever reads the labels; nothing is learned from it
+    """
 
     verdict: Verdict
     preferred: str | None = None
     trims: Mapping[str, Range] = field(default_factory=dict)
     strength: Strength = Strength.PLAIN
+    reason: str = ""
 
     def __post_init__(self) -> None:
         if (self.verdict is Verdict.PREFER) != (self.preferred is not None):
@@ -133,12 +142,14 @@ class Answer:
             )
         if self.verdict is not Verdict.PREFER and self.strength is not Strength.PLAIN:
             raise ValueError(f"an answer {self.verdict.value!r} with strength={self.strength.value!r}: only 'prefer' has one")
+        if len(self.reason) > REASON_LENGTH:
+            raise ValueError(f"a reason of {len(self.reason)} characters: at most {REASON_LENGTH}")
 
     def target(self, query: Query) -> float | None:
         """P(the first segment is better): 1, 0, or 0.5 for a tie; None where there is nothing to learn."""
         if self.verdict is Verdict.PREFER:
             return 1.0 if self.preferred == query.first else 0.0
-        return 0.5 if self.verdict is Verdict.EQUAL else None
+        return 0.5 if self.verdict in (Verdict.EQUAL, Verdict.BOTH_BAD) else None
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ class Line(BaseModel):
     label_id: Text
     query_id: Text
     segments: tuple[Text, Text]
-    verdict: Literal["prefer", "equal", "skip"]
+    verdict: Literal["prefer", "equal", "both_bad", "skip"]
     preferred: Text | None
     trims: dict[Text, Range]
     strength: Strength = Strength.PLAIN
+    reason: str = ""
     labeler: Text
     source: Text
     revision: Count
@@ -44,7 +45,7 @@ class Line(BaseModel):
     @property
     def label(self) -> Label:
         """What was answered. Raises ValueError where its parts contradict each other."""
-        answer = Answer(Verdict(self.verdict), self.preferred, self.trims, self.strength)
+        answer = Answer(Verdict(self.verdict), self.preferred, self.trims, self.strength, self.reason)
         return Label(
             self.label_id,
             self.query_id,

@@ -52,7 +52,10 @@ class Rewarded(Protocol):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, for whoever watches."""
+    """Where a run stands, for whoever watches.
+
+    next_pair_at: env step from which on another pair may be asked; None where that is known to nobody, or none will be
+    """
 
     phase: str
     message: str
@@ -65,6 +68,7 @@ class Progress:
     reward_version: int
     held_out_accuracy: float | None
     diagnosis: Diagnosis | None = None
+    next_pair_at: int | None = None
 
 
 class PreferenceLoop:
@@ -147,7 +151,13 @@ class PreferenceLoop:
         return True
 
     def update(self) -> FitReport | None:
-        """A rollout boundary: ask, take the answers that came, learn, publish. Never waits for a person."""
+        """A rollout boundary: ask, take the answers that came, learn, publish. Waits for a person only who paused the run."""
+        fitted = self.learn()
+        self.rest()
+        return fitted
+
+    def learn(self) -> FitReport | None:
+        """The first half of `update`, which never waits."""
         self._updated_at = self.steps
         self.phase, self._message = "training", "The agent is learning."
         self._read()
@@ -156,6 +166,20 @@ class PreferenceLoop:
         fitted = self._fit()
         self._watch(self.progress())
         return fitted
+
+    def rest(self) -> None:
+        """The second half of `update`: while a page has the training paused, labels are still read and learned from."""
+        while self.store.paused():
+            if self.phase != "paused":
+                self.phase, self._message, self._told_at = "paused", "Paused from the page.", 0.0
+            self._read()
+            if self.teacher is None:
+                self._ask()
+            self._fit()
+            self._watch_now_and_then()
+            time.sleep(POLL_SECONDS)
+        if self.phase == "paused":
+            self.phase, self._message = "training", "The agent is learning."
 
     def warm_up(self, env: Any = None, *, fit: bool = True) -> int:
         """Act at random, ask about it, and learn from the first answers, which a person is waited for. Gives the steps taken.
@@ -214,6 +238,7 @@ class PreferenceLoop:
             reward_version=fit.version if fit else 0,
             held_out_accuracy=fit.held_out_accuracy if fit else None,
             diagnosis=self.diagnosis,
+            next_pair_at=self.schedule.step_of(counts["labels"] + counts["waiting"] + 1) if self._asks else None,
         )
 
     @property

@@ -68,6 +68,6 @@ def words(facts: dict[str, Any]) -> str:
         f"labels {facts['labels']}{f'/{wanted}' if wanted else ''} (asked {facts['asked']})" if "labels" in facts else "",
         f"held-out accuracy {facts['held_out_accuracy']:.0%}" if facts.get("held_out_accuracy") is not None else "",
         f"true return {facts['true_return']:.1f}" if facts.get("true_return") is not None else "",
-        facts.get("message", "") if facts.get("phase") == "warmup" else "",
+        facts.get("message", "") if facts.get("phase") in ("warmup", "paused") else "",
     ]
     return " · ".join(part for part in parts if part)

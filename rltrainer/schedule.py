@@ -30,10 +30,26 @@ class Schedule:
         """How many pairs should have been asked by this env step."""
         if not self.labels:
             return math.inf
-        early = min(self.queries.warmup_share, self.warmup_labels / self.labels)
+        early = self._early
         passed = min(1.0, step / (LAST_QUERY * self.steps))
         late = math.log1p(passed / self.queries.decay) / math.log1p(1 / self.queries.decay)
         return max(self.warmup_labels, self.labels * (early + (1 - early) * late))
+
+    def step_of(self, count: int) -> int | None:
+        """The env step by which so many pairs should have been asked; None where they never are."""
+        if not self.labels or count <= self.warmup_labels:
+            return 0
+        if count > self.labels:
+            return None
+        early = self._early
+        late = (count / self.labels - early) / (1 - early)
+        passed = self.queries.decay * math.expm1(late * math.log1p(1 / self.queries.decay))
+        return math.ceil(passed * LAST_QUERY * self.steps)
+
+    @property
+    def _early(self) -> float:
+        """Share of the budget that is asked before training."""
+        return min(self.queries.warmup_share, self.warmup_labels / self.labels)
 
     @property
     def warmup_labels(self) -> int:

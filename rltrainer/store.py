@@ -1,8 +1,8 @@
 """Runs, segments, queries, labels, events: where trainer and label service meet. The only module that knows SQL.
 
 The trainer writes meta, segments, queries and its progress; whoever answers (the label service, or an oracle inside the
-trainer) writes labels; the service writes leases, settings and where it listens; it and the command line write links. Segment
-arrays lie in files named by their hash, fsynced before the row that names them.
+trainer) writes labels; the service writes leases, settings, pauses and where it listens; it and the command line write links.
+Segment arrays lie in files named by their hash, fsynced before the row that names them.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ _labels = sa.Table(
     sa.Column("preferred", sa.ForeignKey("segments.id")),
     sa.Column("trims", sa.JSON, nullable=False),
     sa.Column("strength", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("source", sa.String, nullable=False),
     sa.UniqueConstraint("query_id", "labeler", "revision"),
@@ -93,6 +94,14 @@ _settings = sa.Table(
     _tables,
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("changes", sa.JSON, nullable=False),
+    sa.Column("labeler", sa.String, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+_pauses = sa.Table(
+    "pauses",
+    _tables,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("paused", sa.Boolean, nullable=False),
     sa.Column("labeler", sa.String, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
 )
@@ -301,6 +310,11 @@ class Store:
         with self._writer.begin() as connection:
             connection.execute(_settings.insert().values(changes=dict(changes), labeler=labeler, created_at=time.time()))
 
+    def pause(self, labeler: str, *, paused: bool) -> None:
+        """Ask the trainer to rest at its next rollout boundary, or to go on."""
+        with self._writer.begin() as connection:
+            connection.execute(_pauses.insert().values(paused=paused, labeler=labeler, created_at=time.time()))
+
     # ------------------------------------------------------------------ reading
 
     def settings_changed(self) -> list[dict[str, Any]]:
@@ -316,6 +330,12 @@ class Store:
             for changes in connection.scalars(sa.select(_settings.c.changes).order_by(_settings.c.seq)):
                 merged |= changes
         return merged
+
+    def paused(self) -> bool:
+        """Whether the trainer is asked to rest."""
+        newest = sa.select(_pauses.c.paused).order_by(_pauses.c.seq.desc()).limit(1)
+        with self._engine.begin() as connection:
+            return bool(connection.scalar(newest))
 
     def segment(self, segment_id: str) -> Segment:
         """The segment of that id, from its file. Raises UserError where the file is damaged."""
@@ -511,6 +531,7 @@ def _row(label: Label) -> dict[str, Any]:
         "preferred": label.answer.preferred,
         "trims": {segment: list(steps) for segment, steps in label.answer.trims.items()},
         "strength": label.answer.strength.value,
+        "reason": label.answer.reason,
         "created_at": label.created_at,
         "source": label.source,
     }
@@ -527,7 +548,7 @@ def _check_answer(answer: Answer, steps: Mapping[str, int]) -> None:
 
 def _label(row: Any) -> Label:
     trims = {segment: cast(Range, tuple(steps)) for segment, steps in row.trims.items()}
-    answer = Answer(Verdict(row.verdict), row.preferred, trims, Strength(row.strength))
+    answer = Answer(Verdict(row.verdict), row.preferred, trims, Strength(row.strength), row.reason)
     return Label(row.id, row.query_id, row.labeler, answer, row.revision, row.seq, row.created_at, row.source)
 
 

@@ -147,6 +147,7 @@ class Run:
         self.loop: PreferenceLoop | None = None
         self.callback: PreferenceCallback | None = None
         self._told_at = 0.0
+        self._watcher: RolloutWatch | None = None
         seeds = Seeds.of(config.seed)
         venv = make_vec_env(config, number(seeds.envs), film=film, checked=not config.learns_reward)
         if config.learns_reward:
@@ -157,7 +158,7 @@ class Run:
                 run=folder.path,
                 watch=self._watch,
                 update_every=UPDATE_STEPS,
-                learn_reward=config.method != "cpl",
+                learn_reward=config.models_reward,
             )
         self.model: BaseAlgorithm = named(METHODS, config.method, "method")(
             normalised(venv, config), config, number(seeds.policy)
@@ -174,13 +175,15 @@ class Run:
 
     def learn(self) -> None:
         """The one `learn` of the run: schedules are never started twice."""
-        watcher = RolloutWatch(self._tell, self.service, self.interrupts)
-        callbacks: list[BaseCallback] = [watcher]
+        self._watcher = RolloutWatch(self._tell, self.service, self.interrupts)
+        callbacks: list[BaseCallback] = [self._watcher]
         if self.callback is not None:
             callbacks.append(self.callback)
         with _stopped(self.dashboard):
             self.model.learn(self.config.steps, callback=CallbackList(callbacks))
-            self._finish("finished", f"See what was learned: rltrainer enjoy {self.folder.path}")
+            path = self.folder.path
+            take = f"Take its labels with you: rltrainer export {path} FILE.jsonl"
+            self._finish("finished", f"See what was learned: rltrainer enjoy {path} · {take}")
 
     def save(self) -> None:
         """Everything that was learned, to the run folder."""
@@ -207,12 +210,12 @@ class Run:
             self._tell({"phase": phase, "message": message, "step": taken, "steps": self.config.steps}, at_once=True)
 
     def _watch(self, progress: Progress) -> None:
-        """The loop's news: while the warm-up acts and waits there are no rollouts that would tell."""
-        if progress.phase == "warmup":
+        """The loop's news: in the warm-up, and while a run is paused, there are no rollouts that would tell."""
+        if progress.phase in ("warmup", "paused"):
             self.interrupts.check()
             if self.service is not None:
                 self.service.ensure()
-            self._tell(asdict(progress))
+            self._tell(asdict(progress) | (self._watcher.rested() if self._watcher is not None else {}))
 
     def _tell(self, facts: dict[str, Any], *, at_once: bool = False) -> None:
         """To the terminal, and into the store for the page."""
@@ -233,6 +236,15 @@ class RolloutWatch(BaseCallback):
         self._tell, self._service, self._interrupts = tell, service, interrupts
         self._rollout_ends: deque[tuple[float, int]] = deque(maxlen=SPEED_ROLLOUTS)
 
+    def rested(self) -> dict[str, Any]:
+        """Time went by in which nothing was done: speed is counted anew. Gives what holds in the meantime."""
+        self._rollout_ends.clear()
+        return {"true_return": self._true_return()}
+
+    def _true_return(self) -> float | None:
+        episodes = self.model.ep_info_buffer or ()
+        return float(np.mean([episode["r"] for episode in episodes])) if episodes else None
+
     def _on_step(self) -> bool:
         self._interrupts.check()
         return True
@@ -240,8 +252,6 @@ class RolloutWatch(BaseCallback):
     def _on_rollout_end(self) -> None:
         self._rollout_ends.append((time.monotonic(), self.model.num_timesteps))
         seconds, steps = (np.array(self._rollout_ends[-1]) - self._rollout_ends[0]).tolist()
-        episodes = self.model.ep_info_buffer or ()
-        true_return = float(np.mean([episode["r"] for episode in episodes])) if episodes else None
         if self._service is not None:
             self._service.ensure()
         self._tell(
@@ -250,7 +260,7 @@ class RolloutWatch(BaseCallback):
                 "step": self.model.num_timesteps,
                 "steps": self.model._total_timesteps,
                 "steps_per_second": steps / seconds if steps else None,
-                "true_return": true_return,
+                "true_return": self._true_return(),
             }
         )
 

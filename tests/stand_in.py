@@ -77,6 +77,7 @@ def training(**changes: Any) -> wire.Status:
     """How a run stands in the midst of its training."""
     stands = wire.Status(
         phase="training",
+        paused=False,
         message="The agent is learning.",
         labels=12,
         skipped=0,
@@ -89,6 +90,7 @@ def training(**changes: Any) -> wire.Status:
         verdict="",
         true_return=None,
         reward_version=4,
+        next_pair_seconds=None,
     )
     return stands.model_copy(update=changes)
 
@@ -106,6 +108,7 @@ class StandIn:
         self.pairs = list(pairs)
         self.rules: dict[str, Any] = {
             "allow_editing": True,
+            "allow_reasons": True,
             "allow_skipping": True,
             "allow_ties": True,
             "config_restricted": False,
@@ -124,10 +127,10 @@ class StandIn:
             **welcome,
         }
         self.status: wire.Status | None = None
-        self.received: list[wire.Hello | wire.LabelMessage | wire.SettingsMessage | wire.Here | wire.ReportMessage] = []
+        self.received: list[wire.FromPage] = []
         self.stored: dict[str, wire.LabelMessage] = {}
         self.silent = False
-        self.refuse: Callable[[wire.LabelMessage | wire.SettingsMessage], str | None] = lambda _: None
+        self.refuse: Callable[[wire.FromPage], str | None] = lambda _: None
         self.port = 0
         self.gate = Gate((), {})
         self.report = "<!doctype html><title>Report</title><style>h1 { color: rgb(1, 2, 3) }</style><h1>Report</h1>"
@@ -241,7 +244,6 @@ class StandIn:
             path = self.gate.show_report(self.report.encode())
             await page.send(wire.ReportReady(path=path, reason="").model_dump_json())
             return
-        assert isinstance(message, wire.LabelMessage | wire.SettingsMessage)
         label_id = message.label_id if isinstance(message, wire.LabelMessage) else None
         reason = self.refuse(message)
         if reason:
@@ -249,11 +251,15 @@ class StandIn:
         elif isinstance(message, wire.LabelMessage):
             self.stored.setdefault(message.label_id, message)
             await page.send(wire.Ack(label_id=message.label_id).model_dump_json())
-        else:
+        elif isinstance(message, wire.PauseMessage):
+            assert self.status
+            self.status = self.status.model_copy(update={"paused": message.paused})
+            await self._broadcast(self.status.model_dump_json())
+        elif isinstance(message, wire.SettingsMessage):
             self.rules |= {name.rpartition(".")[2]: value for name, value in message.changes.items()}
             await self._broadcast(wire.Rules(**self.rules).model_dump_json())
 
-    def _note(self, text: str) -> wire.Hello | wire.LabelMessage | wire.SettingsMessage | wire.Here | wire.ReportMessage:
+    def _note(self, text: str) -> wire.FromPage:
         message = wire.read(text)
         with self._news:
             self.received.append(message)

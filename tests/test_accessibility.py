@@ -66,6 +66,23 @@ def reviewed(page: Any, _: StandIn) -> None:
     page.wait_for_selector(".past button")
 
 
+def explaining(page: Any, _: StandIn) -> None:
+    page.keyboard.press("r")
+    page.wait_for_selector("#why")
+
+
+def rebinding(page: Any, _: StandIn) -> None:
+    page.keyboard.press("?")
+    page.click("[aria-label^='←: left is better']")
+    page.keyboard.press("t")
+    page.wait_for_selector("#keys-error")
+
+
+def paused(service: StandIn) -> None:
+    service.pairs.clear()
+    service.status = STATUS.model_copy(update={"phase": "paused", "paused": True})
+
+
 def in_error(page: Any, _: StandIn) -> None:
     page.evaluate("dispatchEvent(new ErrorEvent('error', { message: 'a wheel came off' }))")
     page.click("#trouble summary")
@@ -74,6 +91,9 @@ def in_error(page: Any, _: StandIn) -> None:
 STATES: dict[str, tuple[Prepare | None, str, Act | None]] = {
     "waiting": (of_phase("warmup"), "#preview", None),
     "labeling": (None, "body[data-shown=q1]", None),
+    "explaining": (None, "body[data-shown=q1]", explaining),
+    "rebinding": (None, "body[data-shown=q1]", rebinding),
+    "paused": (paused, "text=Training is paused", None),
     "trimming": (None, "body[data-shown=q1]", trimmed),
     "enlarged": (None, "body[data-shown=q1]", press("e", " ")),
     "knowing": (None, "body[data-shown=q1]", informed),

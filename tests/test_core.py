@@ -24,22 +24,31 @@ def test_an_answer_names_a_segment_and_not_a_side() -> None:
     assert Answer(Verdict.PREFER, preferred="left-hand").target(turned) == 0.0
 
 
-def test_a_tie_is_one_half_and_a_skip_and_an_undo_teach_nothing() -> None:
+def test_a_tie_is_one_half_two_bad_ones_too_and_a_skip_and_an_undo_teach_nothing() -> None:
     assert Answer(Verdict.EQUAL).target(QUERY) == 0.5
+    assert Answer(Verdict.BOTH_BAD).target(QUERY) == 0.5
     assert Answer(Verdict.SKIP).target(QUERY) is None
     assert Answer(Verdict.UNDO).target(QUERY) is None
 
 
-@pytest.mark.parametrize(("verdict", "preferred"), [("prefer", None), ("equal", "a"), ("skip", "a"), ("undo", "a")])
+@pytest.mark.parametrize(
+    ("verdict", "preferred"), [("prefer", None), ("equal", "a"), ("both_bad", "a"), ("skip", "a"), ("undo", "a")]
+)
 def test_only_prefer_names_a_segment(verdict: str, preferred: str | None) -> None:
     with pytest.raises(ValueError, match="only 'prefer' names a segment"):
         Answer(Verdict(verdict), preferred)
 
 
-@pytest.mark.parametrize("verdict", [Verdict.EQUAL, Verdict.SKIP, Verdict.UNDO])
+@pytest.mark.parametrize("verdict", [Verdict.EQUAL, Verdict.BOTH_BAD, Verdict.SKIP, Verdict.UNDO])
 def test_only_a_preference_has_a_strength(verdict: Verdict) -> None:
     with pytest.raises(ValueError, match="strength='much': only 'prefer' has one"):
         Answer(verdict, strength=Strength.MUCH)
+
+
+def test_a_reason_is_short() -> None:
+    assert Answer(Verdict.EQUAL, reason="x" * 200).reason == "x" * 200
+    with pytest.raises(ValueError, match="a reason of 201 characters: at most 200"):
+        Answer(Verdict.EQUAL, reason="x" * 201)
 
 
 def test_a_comparison_knows_how_much_better_its_label_said() -> None:
@@ -52,7 +61,7 @@ def test_a_comparison_knows_how_much_better_its_label_said() -> None:
 
 
 def test_the_answers_words_are_those_of_the_wire() -> None:
-    assert [verdict.value for verdict in Verdict] == ["prefer", "equal", "skip", "undo"]
+    assert [verdict.value for verdict in Verdict] == ["prefer", "equal", "both_bad", "skip", "undo"]
     assert [strength.value for strength in Strength] == ["slightly", "plain", "much"]
 
 

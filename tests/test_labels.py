@@ -46,7 +46,9 @@ def labelled(store: Store) -> list[Query]:
     store.save_label("c", skipped.id, "ada", SKIP)
     store.save_label("d", undone.id, "ada", EQUAL)
     store.save_label("e", undone.id, "ada", UNDO)
-    store.save_label("f", shared.id, "ada", Answer(Verdict.PREFER, shared.second, {shared.first: (2, 7)}))
+    store.save_label(
+        "f", shared.id, "ada", Answer(Verdict.PREFER, shared.second, {shared.first: (2, 7)}, reason="\u201eruhig\u201c")
+    )
     store.save_label("g", shared.id, "bob", Answer(Verdict.PREFER, shared.first))
     store.save_label("h", changed.id, "ada", Answer(Verdict.PREFER, changed.second, strength=Strength.MUCH))
     return queries
@@ -171,6 +173,7 @@ BAD = {
     "a field that is none": (json.dumps(line(note="nice")), "line 2: note"),
     "one segment": (json.dumps(line(segments=["one"])), "line 2: segments"),
     "a strength that is none": (json.dumps(line(strength="hugely")), "line 2: strength"),
+    "a reason too long": (json.dumps(line(reason="x" * 201)), "a reason of 201 characters"),
     "a strong tie": (json.dumps(line(strength="much")), "only 'prefer' has one"),
     "a preference for nothing": (json.dumps(line(verdict="prefer")), "only 'prefer' names a segment"),
     "a preference for another segment": (json.dumps(line(verdict="prefer", preferred="three")), "is not in this query"),

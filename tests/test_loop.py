@@ -154,6 +154,18 @@ def test_one_number_makes_the_schedule_even_falling_or_nearly_all_early() -> Non
     assert late_share(decay=0.01) == pytest.approx(0.8519, abs=1e-4)
 
 
+@pytest.mark.parametrize("labels", [10, 300])
+def test_the_schedule_says_when_the_next_pair_is_due(labels: int) -> None:
+    schedule = Schedule(labels, 10_000, Queries(warmup_share=0.25))
+    for count in range(schedule.warmup_labels + 1, labels + 1):
+        step = schedule.step_of(count)
+        assert step is not None
+        assert schedule.asked_by(step - 1) < count <= schedule.asked_by(step) + 1e-6
+    assert schedule.step_of(schedule.warmup_labels) == 0
+    assert schedule.step_of(labels + 1) is None
+    assert Schedule(0, 10_000, Queries()).step_of(10**6) == 0
+
+
 def test_no_budget_is_no_limit() -> None:
     schedule = Schedule(0, 10_000, Queries(warmup_labels=7))
     assert schedule.asked_by(0) == float("inf")
@@ -486,6 +498,25 @@ def test_an_answer_to_a_pair_that_was_withdrawn_still_counts(people: Any) -> Non
     (comparison,) = rig.learner.fits[-1]
     assert comparison.query_id == query.id
     assert comparison.first.id == query.first  # read back from disk: memory has let go of it
+
+
+# ------------------------------------------------------------------ paused
+
+
+def test_a_paused_run_rests_at_a_boundary_and_learns_from_the_labels_that_come_meanwhile(
+    people: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Progress] = []
+    rig, person = people(watch=told.append)
+    monkeypatch.setattr("rltrainer.loop.time.sleep", lambda _: person.store.pause("ada", paused=person.answer_all() > 0))
+    rig.play()
+    person.store.pause("ada", paused=True)
+    rig.loop.update()
+    assert (rig.loop.steps, rig.venv.recorder.steps) == (128, 128), "nothing was stepped meanwhile"
+    (paused,) = [progress for progress in told if progress.phase == "paused"]
+    assert (paused.message, paused.labels, paused.waiting) == ("Paused from the page.", 0, 4)
+    assert [len(fit) for fit in rig.learner.fits] == [4, int(rig.loop.schedule.asked_by(128))], "the queue holds four"
+    assert rig.loop.phase == "training"
 
 
 # ------------------------------------------------------------------ the warm-up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
@@ -19,9 +20,11 @@ KINDS: dict[str, type[wire.Message]] = {
     "hello": wire.Hello,
     "here": wire.Here,
     "label": wire.LabelMessage,
+    "label_both_bad": wire.LabelMessage,
     "label_equal": wire.LabelMessage,
     "label_much": wire.LabelMessage,
     "label_undo": wire.LabelMessage,
+    "pause": wire.PauseMessage,
     "pair_header": wire.PairHeader,
     "pair_header_watched": wire.PairHeader,
     "refused": wire.Refused,
@@ -33,7 +36,7 @@ KINDS: dict[str, type[wire.Message]] = {
     "welcome": wire.Welcome,
     "withdrawn": wire.Withdrawn,
 }
-FROM_PAGES = [name for name in KINDS if name.startswith(("hello", "here", "label", "settings")) or name == "report"]
+FROM_PAGES = [name for name, kind in KINDS.items() if kind in get_args(wire.FromPage)]
 
 
 THREE_TRIMS = '{"a": [0, 1], "b": [0, 1], "c": [0, 1]}'
@@ -99,6 +102,9 @@ def test_a_field_too_many_is_refused(name: str) -> None:
             '{"type": "label", "label_id": "l", "query_id": "q", "verdict": "skip", "trims": ' + THREE_TRIMS + "}",
             "trims",
         ),
+        (json.dumps({"type": "label", "label_id": "l", "query_id": "q", "verdict": "equal", "reason": "x" * 201}), "reason"),
+        ('{"type": "label", "label_id": "l", "query_id": "q", "verdict": "equal", "reason": "\\ud800"}', "message"),
+        ('{"type": "pause", "paused": "yes"}', "paused"),
         ('{"type": "settings", "changes": {"clips.speed": "fast"}}', "changes"),
         ('{"type": "settings", "changes": {"clips.speed": NaN}}', "changes|message"),
     ],

@@ -294,6 +294,19 @@ def test_a_tie_is_refused_where_ties_are_off_and_settings_work_at_once(house: tu
     asyncio.run(judge())
 
 
+def test_a_pause_is_on_record_before_pages_hear_of_it(house: tuple[str, Store]) -> None:
+    url, store = house
+
+    async def rest() -> None:
+        async with page(url) as ada, page(url) as bob:
+            for paused in (True, False):
+                await bob.send(type="pause", paused=paused)
+                await ada.until("status", paused=paused)
+                assert store.paused() is paused
+
+    asyncio.run(rest())
+
+
 def test_a_label_of_another_run_is_refused(house: tuple[str, Store]) -> None:
     url, _ = house
 

@@ -21,6 +21,7 @@ from rltrainer.labeling.effects import (
     MakeClips,
     MakeReport,
     Pair,
+    Pause,
     Release,
     SaveLabel,
     Send,
@@ -66,6 +67,7 @@ class House:
         self.asked = list(asked)
         self.labels: list[Label] = []
         self.settings: dict[str, Any] = {}
+        self.paused = False
         self.leased: dict[str, str] = {}
         self.wanted: dict[str, str] = {}  # whom a pair is for
         self.saves, self.renders = saves, renders
@@ -113,7 +115,8 @@ class House:
         answered = {name for (name, _), verdict in standing.items() if verdict is not Verdict.UNDO}
         waiting = [query(name, self.wanted.get(name, "")) for name in self.asked if name not in answered]
         new, self._told = self.labels[self._told :], len(self.labels)
-        self.carry_out(self.session.ticked(Snapshot(waiting, new, dict(self.leased), dict(self.settings)), self.now))
+        now = Snapshot(waiting, new, dict(self.leased), dict(self.settings), self.paused)
+        self.carry_out(self.session.ticked(now, self.now))
 
     def carry_out(self, effects: list[Effect]) -> None:
         self.done += effects
@@ -189,7 +192,7 @@ def test_a_token_that_is_not_known_is_turned_away() -> None:
 def test_a_page_of_another_protocol_is_told_to_reload() -> None:
     house = House()
     page = house.stranger()
-    house.say(page, type="hello", protocol=wire.PROTOCOL - 1, token="ada's")
+    house.say(page, type="hello", protocol=wire.PROTOCOL + 1, token="ada's")
     assert "reload" in house.refusals(page)[0]
     assert house.all(Close)[0].code == OTHER_PROTOCOL
 
@@ -537,6 +540,8 @@ def test_a_pair_on_its_way_into_the_store_is_dealt_to_nobody() -> None:
     ("setting", "label", "name"),
     [
         ("allow_ties", {"verdict": "equal"}, "labeling.allow_ties"),
+        ("allow_ties", {"verdict": "both_bad"}, "labeling.allow_ties"),
+        ("allow_reasons", {"reason": "it falls"}, "labeling.allow_reasons"),
         ("allow_skipping", {"verdict": "skip"}, "labeling.allow_skipping"),
         ("allow_editing", {"trims": {"q1-a": [5, 20]}}, "labeling.allow_editing"),
     ],
@@ -1381,3 +1386,62 @@ def test_a_tie_of_some_strength_is_refused_in_a_sentence() -> None:
     house.label(page, "q1", "equal", strength="much")
     assert house.all(SaveLabel) == []
     assert [message.reason for message in house.said(page, wire.Refused)] == ["only 'prefer' has a strength"]
+
+
+# ------------------------------------------------------------------ reasons
+
+
+def test_a_reason_reaches_the_store_without_the_blanks_around_it() -> None:
+    house = House(SIX)
+    page = house.page()
+    house.label(page, "q1", "both_bad", reason="  <b>both</b> fall ")
+    (saved,) = house.all(SaveLabel)
+    assert saved.answer == Answer(Verdict.BOTH_BAD, reason="<b>both</b> fall")
+
+
+# ------------------------------------------------------------------ pausing
+
+
+def test_an_admins_page_pauses_the_training_and_every_page_hears_of_it_once_it_is_on_record() -> None:
+    house = House(SIX)
+    ada, bob = house.page("ada's"), house.page("bob's")
+    house.carry_out(house.session.reported(COUNTS, PROGRESS))
+    house.say(bob, type="pause", paused=True)
+    assert house.refusals(bob) == ["only an admin may pause training, and yours is a labeler's link"]
+    house.say(ada, type="pause", paused=True)
+    assert house.all(Pause) == [Pause(paused=True, labeler="ada")]
+    assert [status.paused for status in house.said(ada, wire.Status)] == [False]
+    house.paused = True
+    house.tick()
+    house.tick()
+    assert [status.paused for status in house.said(ada, wire.Status)] == [False, True]
+    assert house.said(ada, wire.Status) == house.said(bob, wire.Status)
+    house.label(ada, "q1")
+    assert len(house.acked(ada)) == 1
+
+
+# ------------------------------------------------------------------ what pages are told of the run
+
+
+@pytest.mark.parametrize(
+    ("facts", "seconds"),
+    [
+        ({"next_pair_at": 6000, "step": 1000, "steps_per_second": 250.0}, 20.0),
+        ({"next_pair_at": 500, "step": 1000, "steps_per_second": 250.0}, 0.0),
+        ({"next_pair_at": 6000, "step": 1000, "steps_per_second": None}, None),
+        ({"next_pair_at": None, "step": 1000, "steps_per_second": 250.0}, None),
+    ],
+)
+def test_pages_hear_when_the_next_pair_may_come(facts: dict[str, Any], seconds: float | None) -> None:
+    house = House()
+    page = house.page()
+    house.carry_out(house.session.reported(COUNTS, facts))
+    assert house.said(page, wire.Status)[-1].next_pair_seconds == seconds
+
+
+@pytest.mark.parametrize(("method", "version"), [("ppo", 0), ("cpl", None)])
+def test_a_run_that_learns_no_reward_has_no_version_of_it(method: str, version: int | None) -> None:
+    house = House(method=method)
+    page = house.page()
+    house.carry_out(house.session.reported(COUNTS, {}))
+    assert house.said(page, wire.Status)[-1].reward_version == version

@@ -285,6 +285,21 @@ def test_each_revision_says_how_much_better_its_segment_is(store: Store, queries
     assert store.standing_labels()[0].answer.strength is Strength.MUCH
 
 
+def test_a_reason_is_kept_as_it_was_written(store: Store, queries: list[Query]) -> None:
+    said = Answer(Verdict.BOTH_BAD, reason="beide fallen um: <b>\u201enein\u201c</b>\n\u0000'; DROP TABLE labels")
+    store.save_label("a", queries[0].id, "ada", said)
+    assert store.standing_labels()[0].answer == said
+    assert store.counts()["labels"] == 1
+
+
+def test_a_pause_holds_until_it_is_ended(store: Store) -> None:
+    found = [store.paused()]
+    for paused in (True, True, False, True):
+        store.pause("ada", paused=paused)
+        found.append(store.paused())
+    assert found == [False, True, True, False, True]
+
+
 def test_an_undo_takes_the_label_back_and_the_query_waits_again(store: Store, queries: list[Query]) -> None:
     query = queries[0]
     store.save_label("a", query.id, "ada", prefer(query.first))

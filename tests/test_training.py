@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,29 @@ def test_an_interrupt_ends_the_training_and_keeps_everything(tmp_path: Path) -> 
     assert last is not None
     assert last["phase"] == "stopped"
     assert last["step"] < 2000
+
+
+def test_an_interrupt_ends_a_paused_run_and_keeps_everything(tmp_path: Path) -> None:
+    screen, said = dashboard()
+    phases: list[str] = []
+
+    def show(facts: dict[str, Any]) -> None:
+        phases.append(facts["phase"])
+        if phases[-1] == "training" and facts["true_return"] is not None:
+            store = Store.open(tmp_path / "run")
+            store.pause("ada", paused=True)
+            store.close()
+        if phases[-1] == "paused":
+            assert "Paused from the page." in words(facts)
+            assert facts["true_return"] is not None
+            signal.raise_signal(signal.SIGINT)
+
+    screen.show = show  # type: ignore[method-assign]
+    folder = train(config(steps=50_000), tmp_path / "run", screen, announce=print)
+    assert "Stopping" in said.getvalue()
+    assert phases[-1] == "stopped"
+    assert phases.count("paused") <= 2
+    assert arrays(folder)
 
 
 def test_a_setting_that_cannot_be_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 /** One clip with its trim bar and its button. */
 
 import { byId, letGo, mark, part, press, write } from "./dom.js";
+import { titleOf } from "./hints.js";
+import { listenToFingers } from "./swipe.js";
 import { rangeOf, trimming, watching } from "./state.js";
 
 /** @typedef {"left" | "right"} Side */
 
 const NAMES = {
-  left: { wide: "Left", narrow: "Top", arrow: "←" },
-  right: { wide: "Right", narrow: "Bottom", arrow: "→" },
+  left: { wide: "Left", narrow: "Top" },
+  right: { wide: "Right", narrow: "Bottom" },
 };
 /** Where the clips are stacked (style.css). */
 const NARROW = window.matchMedia("(max-width: 600px)");
@@ -20,6 +22,7 @@ export class ClipCard {
     const root = part(/** @type {DocumentFragment} */ (copy), ".clip", HTMLElement);
     this.side = side;
     this.root = root;
+    this.screen = part(root, ".screen", HTMLElement);
     this.canvas = part(root, "canvas", HTMLCanvasElement);
     this.badge = part(root, ".badge", HTMLElement);
     this.range = part(root, ".range", HTMLElement);
@@ -35,23 +38,25 @@ export class ClipCard {
     this.#dress(NAMES[side]);
   }
 
-  /** @param {{wide: string, narrow: string, arrow: string}} names */
-  #dress({ wide, narrow, arrow }) {
+  /** @param {{wide: string, narrow: string}} names */
+  #dress({ wide, narrow }) {
     this.root.classList.add(this.side);
     this.choose.id = this.side;
-    write(part(this.choose, "kbd", HTMLElement), arrow);
+    part(this.choose, "kbd", HTMLElement).dataset.key = this.side;
     write(part(this.choose, ".wide", HTMLElement), `${wide} is better`);
     write(part(this.choose, ".narrow", HTMLElement), `${narrow} is better`);
     this.much.id = `much-${this.side}`;
-    write(part(this.much, "kbd", HTMLElement), `⇧${arrow}`);
+    part(this.much, "kbd", HTMLElement).dataset.key = this.much.id;
     this.root.addEventListener("animationend", () => this.root.classList.remove("chosen"));
   }
 
   /**
    * @param {(which: "first" | "end" | "reset", frame: number) => void} trim
    * @param {() => void} enlarge
+   * @param {(gesture: "swipe" | "tap", at: number) => void} touched
    */
-  listen(trim, enlarge) {
+  listen(trim, enlarge, touched) {
+    listenToFingers(this.screen, touched);
     press(this.enlarge, enlarge);
     press(this.reset, () => trim("reset", 0));
     for (const which of /** @type {const} */ (["first", "end"])) {
@@ -88,7 +93,7 @@ export class ClipCard {
     this.answers.hidden = watching(state);
     this.root.hidden = state.enlarged !== null && state.enlarged !== index;
     mark(this.enlarge, "aria-label", state.enlarged === index ? "Show both clips" : `Enlarge: ${name}`);
-    this.enlarge.title = state.enlarged === index ? "Both clips (Esc)" : "Enlarge (E)";
+    this.enlarge.title = state.enlarged === index ? "Both clips (Esc)" : titleOf("Enlarge", state.keys, "enlarge");
     mark(this.much, "aria-label", `${side} is much better`);
   }
 

@@ -1,6 +1,7 @@
 // @ts-check
 /** The last answers as small looping clips; a click takes one back, to be answered anew. */
 
+import { CHOICES } from "./choices.js";
 import { closable, part, press, write } from "./dom.js";
 
 /** @typedef {import("./state.js").Pair} Pair */
@@ -8,16 +9,6 @@ import { closable, part, press, write } from "./dom.js";
 
 /** Pictures of a thumbnail in a second. */
 const RATE = 8;
-
-/** What was said of a pair. @type {Record<import("./state.js").Choice, string>} */
-const SAID = {
-  left: "Left is better",
-  right: "Right is better",
-  "much-left": "Left is much better",
-  "much-right": "Right is much better",
-  equal: "Equal",
-  skip: "Can’t tell",
-};
 
 export class HistoryPanel {
   /** @type {Map<string, {root: HTMLElement, pictures: ImageBitmap[][], brushes: CanvasRenderingContext2D[]}>} */ #items = new Map();
@@ -59,12 +50,12 @@ export class HistoryPanel {
   }
 
   /** @param {Pair} pair */
-  #add({ queryId, clips, said }) {
+  #add({ queryId, clips, said, reason }) {
     const root = document.createElement("button");
     const canvases = clips.map(({ width, height }) => Object.assign(document.createElement("canvas"), { width: 112, height: Math.round((112 * height) / width) }));
     const words = document.createElement("span");
-    write(words, said ? SAID[said] : "");
-    for (const [side, canvas] of canvases.entries()) canvas.classList.toggle("better", said === ["left", "right"][side] || said === ["much-left", "much-right"][side]);
+    write(words, [said && CHOICES[said].said, reason].filter(Boolean).join(" · "));
+    for (const [side, canvas] of canvases.entries()) canvas.classList.toggle("better", !!said && CHOICES[said].side === side);
     root.append(...canvases, words);
     press(root, () => this.on.revise(queryId));
     this.grid.append(root);

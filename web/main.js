@@ -7,14 +7,16 @@ import { Connection } from "./connection.js";
 import { part } from "./dom.js";
 import { HelpPanel } from "./help.js";
 import { HistoryPanel, shrink } from "./history.js";
-import { commandOf } from "./keys.js";
+import { commandOf, recalledKeys } from "./keys.js";
 import { Delivery, Outbox } from "./outbox.js";
 import { Player } from "./player.js";
 import { watchPresence } from "./presence.js";
+import { recalled } from "./reasons.js";
 import { SettingsPanel, changesOf } from "./settings.js";
 import { initialState, mayAnswer, onScreen, ownerOf, rangeOf, reduce, stage, watching } from "./state.js";
 import { View } from "./view.js";
-import { here, report, settings } from "./wire.js";
+import { WhyField } from "./why.js";
+import { here, pause, report, settings } from "./wire.js";
 
 /** Pairs decoded ahead of the one on screen, and answered pairs kept decoded for an undo. */
 const AHEAD = 3;
@@ -43,13 +45,22 @@ const view = new View({
   seek: (tick) => held(() => player.seek(tick)),
   enlarge: (side) => dispatch({ type: "enlarge", side }),
   retry: () => (stage(state) === "error" ? location.reload() : stage(state) === "denied" ? connect() : connection.retryNow()),
+  rest: () => connection.send(pause(!state.status?.paused)),
   openSettings: () => dispatch({ type: "settingsOpened" }),
 });
 const panel = new SettingsPanel(part(document, "#settings", HTMLDialogElement), {
   apply: applySettings,
   close: () => dispatch({ type: "settingsClosed" }),
+  keys() {
+    dispatch({ type: "settingsClosed" });
+    dispatch({ type: "helpOpened" });
+  },
 });
-const help = new HelpPanel(part(document, "#help", HTMLDialogElement), () => dispatch({ type: "helpClosed" }));
+const help = new HelpPanel(part(document, "#help", HTMLDialogElement), { close: () => dispatch({ type: "helpClosed" }), keys: dispatch });
+const why = new WhyField({
+  write: (text) => dispatch({ type: "reason", queryId: onScreen(state)?.queryId, text }),
+  close: () => dispatch({ type: "explained" }),
+});
 const past = new HistoryPanel(part(document, "#history", HTMLDialogElement), {
   close: () => dispatch({ type: "reviewClosed" }),
   revise: (queryId) => dispatch({ type: "undo", labelId: newId(), queryId }),
@@ -86,9 +97,17 @@ function dispatch(event) {
   if (state === before) return;
   delivery.follow(state.outbox);
   if (state.speed !== before.speed) remember("speed", String(state.speed));
+  if (event.type !== "welcome" && event.type !== "recalled") keep(before);
   if (state.remark && state.remark !== before.remark) setTimeout(dispatch, REMARK_MS, { type: "read", remark: state.remark });
   if (state.pairs !== before.pairs || state.history !== before.history || state.shown !== before.shown) settleShelf();
   wake();
+}
+
+/** What a labeler chose outlives the page. @param {import("./state.js").State} before */
+function keep(before) {
+  const of = state.welcome?.labeler ?? "";
+  if (state.keys !== before.keys) remember(`keys.${of}`, JSON.stringify(state.keys));
+  if (state.reasons !== before.reasons) remember(`reasons.${of}`, JSON.stringify(state.reasons));
 }
 
 /** Pairs whose pictures are worth their memory: to answer, on screen, the next; then some ahead and behind. */
@@ -132,6 +151,8 @@ async function take(message) {
   if (!known) delivery.adopt(ownerOf(message), stored);
   delivery.connected();
   dispatch({ type: "welcome", message, outbox: stored });
+  const of = message.labeler;
+  if (!known) dispatch({ type: "recalled", keys: recalledKeys(recall(`keys.${of}`)), reasons: recalled(recall(`reasons.${of}`)) });
   if (!outbox.durable) dispatch({ type: "forgetful" });
 }
 
@@ -159,6 +180,7 @@ const DEEDS = {
   enlarge: () => dispatch({ type: "enlarge" }),
   back: () => dispatch({ type: "back" }),
   trim: () => dispatch({ type: "trimming" }),
+  reason: () => dispatch({ type: "explaining" }),
   review: () => dispatch({ type: "reviewOpened" }),
   help: () => dispatch({ type: "helpOpened" }),
 };
@@ -202,7 +224,7 @@ function applySettings(filled) {
 }
 
 document.addEventListener("keydown", (event) => {
-  const name = state.settings.open || state.help || state.reviewing ? null : commandOf(/** @type {any} */ (event));
+  const name = state.settings.open || state.help || state.reviewing ? null : commandOf(/** @type {any} */ (event), state.keys);
   if (!name) return;
   event.preventDefault(); // a held arrow neither answers nor scrolls
   if (event.repeat) return;
@@ -243,6 +265,7 @@ function frame(now) {
     view.render(state);
     panel.render(state);
     help.render(state);
+    why.render(state);
     past.render(state);
     reports.render(state);
   }

@@ -10,6 +10,7 @@ const NAMES = {
   allow_ties: "labeling.allow_ties",
   allow_skipping: "labeling.allow_skipping",
   allow_editing: "labeling.allow_editing",
+  allow_reasons: "labeling.allow_reasons",
   speed: "clips.speed",
   frame_rate: "clips.frame_rate",
   queue_size: "labeling.queue_size",
@@ -35,7 +36,7 @@ export function changesOf(rules, filled) {
 export class SettingsPanel {
   /**
    * @param {HTMLDialogElement} dialog
-   * @param {{apply: (filled: Filled) => void, close: () => void}} on
+   * @param {{apply: (filled: Filled) => void, close: () => void, keys: () => void}} on keys: to change them
    */
   constructor(dialog, on) {
     this.dialog = dialog;
@@ -47,6 +48,7 @@ export class SettingsPanel {
       on.apply(Object.fromEntries(fields));
     });
     press(part(dialog, "#settings-cancel", HTMLElement), on.close);
+    press(part(dialog, "#settings-keys", HTMLElement), on.keys);
     closable(dialog, on.close);
   }
 

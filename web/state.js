@@ -4,6 +4,10 @@
  * the network, the clock or chance; events bring times, ids and the toss for the sides with them.
  */
 
+import { CHOICES, allowed } from "./choices.js";
+import { withPoint } from "./curves.js";
+import { AS_USUAL, KEY_EVENTS } from "./keys.js";
+import { REASON_EVENTS, reasonFor, withReason } from "./reasons.js";
 import { PROTOCOL, label } from "./wire.js";
 
 /** Nobody answers a pair unseen: keys are deaf for this long after a pair came on screen. */
@@ -16,42 +20,29 @@ export const WATCH_MS = 2500;
 export const WATCH_QUEUE = 4;
 /** How fast clips play, as a multiple of the run's own speed. */
 export const SPEEDS = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 2];
-/** Points of the run's curves that are kept; where there are more, every second one goes. */
-export const POINTS = 200;
 /** Answers by which the pace is told, and the longest time between two that is no break. */
 const PACED = 20;
 const BREAK_MS = 60_000;
 /** The settings panel at rest. */
 const CLOSED = { open: false, pending: false, error: "" };
-/**
- * What each choice says, and of which side.
- * @type {Record<Choice, {verdict: import("./wire.js").Verdict, side?: 0 | 1, strength?: import("./wire.js").Strength, spoken: string}>}
- */
-export const CHOICES = {
-  left: { verdict: "prefer", side: 0, spoken: "Chosen" },
-  right: { verdict: "prefer", side: 1, spoken: "Chosen" },
-  "much-left": { verdict: "prefer", side: 0, strength: "much", spoken: "Chosen as much better" },
-  "much-right": { verdict: "prefer", side: 1, strength: "much", spoken: "Chosen as much better" },
-  equal: { verdict: "equal", spoken: "Equal" },
-  skip: { verdict: "skip", spoken: "Skipped" },
-};
 /** Ids of answered pairs kept: one sent twice is not shown twice. */
 const ANSWERED = 500;
 
 /**
  * @typedef {import("./wire.js").Label} Label
  * @typedef {import("./wire.js").Range} Range
- * @typedef {"left" | "right" | "much-left" | "much-right" | "equal" | "skip"} Choice
+ * @typedef {import("./choices.js").Choice} Choice
  * @typedef {{queryId: string, clips: import("./wire.js").PairHeader["clips"],
- *   answer: import("./wire.js").AnswerHeader | null, trims: Record<string, Range>, said?: Choice}} Pair clips as shown: left,
- *   right; said: what the labeler answered
+ *   answer: import("./wire.js").AnswerHeader | null, trims: Record<string, Range>, reason: string, said?: Choice}} Pair clips
+ *   as shown: left, right; reason: why, as far as it is written; said: what the labeler answered
  * @typedef {{phase: "connecting" | "open" | "waiting" | "denied", retryAt: number, reason: string}} Link
  * @typedef {{open: boolean, pending: boolean, error: string}} Settings
  * @typedef {{link: Link, welcome: import("./wire.js").Welcome | null, rules: import("./wire.js").Rules | null,
  *   status: import("./wire.js").Status | null, curves: import("./wire.js").CurvePoint[], pairs: Pair[], history: Pair[], shown: {queryId: string, at: number} | null,
  *   answered: string[], times: number[], outbox: Label[], saved: number, playing: boolean, autoplay: boolean, speed: number,
  *   enlarged: 0 | 1 | null, trimming: boolean, help: boolean, reviewing: boolean, settings: Settings,
- *   remark: string, spoken: string, trouble: {sentence: string, details: string, passing: boolean} | null, now: number}} State
+ *   explaining: boolean, reasons: string[], keys: import("./keys.js").Keys, rebinding: import("./keys.js").Remappable | null,
+ *   keysError: string, remark: string, spoken: string, trouble: {sentence: string, details: string, passing: boolean} | null, now: number}} State
  * @typedef {{type: string, [field: string]: any}} Event
  */
 
@@ -81,6 +72,11 @@ export function initialState({ playing = true, speed = 1 } = {}) {
     help: false,
     reviewing: false,
     settings: CLOSED,
+    explaining: false,
+    reasons: [],
+    keys: AS_USUAL,
+    rebinding: null,
+    keysError: "",
     remark: "",
     spoken: "",
     trouble: null,
@@ -130,6 +126,9 @@ const ON = {
     };
   },
 
+  /** What the browser kept of this labeler. */
+  recalled: (state, { keys, reasons }) => ({ ...state, keys, reasons }),
+
   tick(state, { now }) {
     const due = watching(state) && state.pairs.length > 1 && state.shown?.queryId === state.pairs[0].queryId;
     const next = due && state.shown && now - state.shown.at >= WATCH_MS ? state.pairs.slice(1) : state.pairs;
@@ -157,7 +156,7 @@ const ON = {
     const [one, two] = header.clips;
     // a toss, alike for the same two clips: asked again swapped, they are seen swapped
     const flip = (one.segment_id + two.segment_id).split(/[8-f]/).length % 2 === 0;
-    const pair = { queryId, clips: flip ? [two, one] : header.clips, answer: header.answer, trims: {} };
+    const pair = { queryId, clips: flip ? [two, one] : header.clips, answer: header.answer, trims: {}, reason: "" };
     // trims count frames: a clip made anew, at another rate, takes the place of the old one
     if (held) {
       const shown = state.shown?.queryId === queryId ? null : state.shown;
@@ -175,6 +174,7 @@ const ON = {
       ...state,
       pairs,
       shown: pairs.length ? state.shown : null,
+      explaining: state.explaining && !hit,
       remark: hit ? "That pair is no longer needed." : state.remark,
     };
   },
@@ -191,7 +191,8 @@ const ON = {
 
   refused(state, { message }) {
     const found = state.outbox.find((entry) => entry.label_id === message.label_id);
-    if (!found) return state.settings.pending ? ON.settingsFailed(state, { error: sentence(message.reason) }) : state;
+    if (!found && state.settings.pending) return ON.settingsFailed(state, { error: sentence(message.reason) });
+    if (!found) return message.label_id ? state : { ...state, remark: sentence(message.reason) };
     const remark = `An answer was not taken: ${sentence(message.reason)}`;
     const superseded = state.outbox.some((entry) => entry !== found && entry.query_id === found.query_id);
     return {
@@ -211,7 +212,8 @@ const ON = {
     const [pair, ...pairs] = state.pairs;
     const { verdict, side, strength, spoken } = CHOICES[choice];
     const preferred = side === undefined ? null : pair.clips[side].segment_id;
-    const sent = label(labelId, pair.queryId, verdict, preferred, state.rules?.allow_editing ? pair.trims : {}, strength);
+    const [trims, reason] = [state.rules?.allow_editing ? pair.trims : {}, reasonFor(state, pair)];
+    const sent = label(labelId, pair.queryId, verdict, preferred, trims, strength, reason);
     return {
       ...state,
       pairs,
@@ -219,6 +221,8 @@ const ON = {
       history: [...state.history, { ...pair, said: choice }].slice(-HISTORY),
       answered: withAnswer(state.answered, sent),
       times: [...state.times, at].slice(-PACED),
+      explaining: false,
+      reasons: withReason(state.reasons, reason),
       outbox: [...state.outbox, sent],
       playing: state.autoplay,
       enlarged: null,
@@ -237,6 +241,7 @@ const ON = {
       pairs: [pair, ...state.pairs],
       history: state.history.filter((one) => one !== pair),
       reviewing: false,
+      explaining: false,
       answered: withAnswer(state.answered, sent),
       times: state.times.slice(0, -1),
       outbox: [...state.outbox, sent],
@@ -282,10 +287,12 @@ const ON = {
   reviewClosed: (state) => (state.reviewing ? { ...state, reviewing: false } : state),
 
   helpOpened: (state) => ({ ...state, help: true }),
-  helpClosed: (state) => (state.help ? { ...state, help: false } : state),
+  helpClosed: (state) => (state.help ? { ...state, help: false, rebinding: null, keysError: "" } : state),
+  ...KEY_EVENTS,
+  ...REASON_EVENTS,
 
   settingsOpened: (state) =>
-    state.rules?.config_restricted === false ? { ...state, settings: { open: true, pending: false, error: "" } } : state,
+    state.welcome?.admin && state.rules?.config_restricted === false ? { ...state, settings: { open: true, pending: false, error: "" } } : state,
   settingsClosed: (state) => ({ ...state, settings: CLOSED }),
   settingsSent: (state) => ({ ...state, settings: { open: true, pending: true, error: "" } }),
   settingsFailed: (state, { error }) => ({ ...state, settings: { open: true, pending: false, error } }),
@@ -334,7 +341,12 @@ export function ownerOf(welcome) {
 export function mayAnswer(state, choice, at) {
   const seen = state.shown !== null && state.shown.queryId === state.pairs[0]?.queryId && at - state.shown.at >= LOCK_MS;
   if (!seen || watching(state) || state.trouble) return false;
-  return choice === "equal" ? !!state.rules?.allow_ties : choice === "skip" ? !!state.rules?.allow_skipping : true;
+  return allowed(state.rules, choice);
+}
+
+/** Whether this page may pause the training, or have it go on. @param {State} state */
+export function mayPause({ welcome, rules, status, link }) {
+  return !!welcome?.admin && rules?.config_restricted === false && link.phase === "open" && ["training", "paused"].includes(status?.phase ?? "");
 }
 
 /** The pair whose pictures are on screen. @param {State} state @returns {Pair | null} */
@@ -371,7 +383,7 @@ export function stage(state) {
   if (over && !open) return over; // the service went, too
   if (state.pairs.length) return state.shown ? "clips" : state.history.length ? "empty" : "loading";
   if (!open) return "offline";
-  return over ?? (phase === "training" ? "empty" : "waiting");
+  return over ?? (phase === "training" || phase === "paused" ? "empty" : "waiting");
 }
 
 // ---- small steps
@@ -384,18 +396,6 @@ export function stage(state) {
 export function sameClips(some, others) {
   const name = (/** @type {Headers[0]} */ clip) => [clip.segment_id, clip.frames, clip.frame_rate].join();
   return String(some.map(name).sort()) === String(others.map(name).sort());
-}
-
-/**
- * A status that tells something new is a point of the curves; a run that went back to a checkpoint goes on from there.
- * @param {import("./wire.js").CurvePoint[]} curves @param {import("./wire.js").Status} status
- */
-function withPoint(curves, { step, held_out_accuracy: accuracy, true_return: own, reward_version: version }) {
-  const last = curves.at(-1);
-  if (last && last[1] === accuracy && last[2] === own && last[3] === version) return curves;
-  /** @type {import("./wire.js").CurvePoint[]} */
-  const points = [...curves.filter(([earlier]) => earlier < step), [step, accuracy, own, version]];
-  return points.length > POINTS ? points.filter((_, index) => index % 2 === 0) : points;
 }
 
 /** @param {string[]} answered @param {Label} entry */

@@ -2,23 +2,19 @@
 /** The state on screen. */
 
 import { ClipCard } from "./card.js";
+import { CHOICES } from "./choices.js";
 import { byId, list, mark, part, press, say, sayOrHide, show } from "./dom.js";
+import { renderHints } from "./hints.js";
 import { partsOf, writeMarkdown } from "./markdown.js";
-import { CHOICES, SPEEDS, mayReview, onScreen, stage, trimming, watching } from "./state.js";
+import { SPEEDS, mayPause, mayReview, onScreen, stage, trimming, watching } from "./state.js";
 import { Transport } from "./transport.js";
 import * as words from "./words.js";
 
 /** @typedef {import("./state.js").State} State */
 
-/** What flashes over a clip that is chosen, and over both where none is. @type {Record<import("./state.js").Choice, string>} */
-const MARKS = {
-  left: "✓ Chosen",
-  right: "✓ Chosen",
-  "much-left": "✓✓ Much better",
-  "much-right": "✓✓ Much better",
-  equal: "= Equal",
-  skip: "Can’t tell",
-};
+/** Buttons by the name of what they do. */
+const ANSWERS = /** @type {const} */ (["left", "right", "much-left", "much-right", "equal", "both-bad", "skip", "undo", "reason", "trim", "review"]);
+const SIDES = /** @type {const} */ (["left", "right"]);
 /** Stages in which something is on its way. */
 const BUSY = ["connecting", "loading", "waiting", "empty"];
 /** A longer task is set smaller. */
@@ -31,10 +27,13 @@ const LONG_TASK = 60;
  * @property {(tick: number) => void} seek
  * @property {(side: 0 | 1) => void} enlarge
  * @property {() => void} retry
+ * @property {() => void} rest
  * @property {() => void} openSettings
  */
 
 export class View {
+  /** @type {import("./keys.js").Keys | null} */ #keys = null;
+
   /** @param {Actions} actions */
   constructor(actions) {
     this.cards = /** @type {[ClipCard, ClipCard]} */ ([new ClipCard("left"), new ClipCard("right")]);
@@ -46,8 +45,8 @@ export class View {
 
   /** Mark what was chosen, at once: the one thing that does not wait for a frame. @param {import("./state.js").Choice} choice */
   mark(choice) {
-    const { side } = CHOICES[choice];
-    for (const [index, card] of this.cards.entries()) if (side === undefined || side === index) card.flash(MARKS[choice]);
+    const { side, mark: badge } = CHOICES[choice];
+    for (const [index, card] of this.cards.entries()) if (side === undefined || side === index) card.flash(badge);
   }
 
   /** @param {State} state */
@@ -55,11 +54,12 @@ export class View {
     const now = stage(state);
     document.body.dataset.stage = now;
     document.body.dataset.shown = state.shown?.queryId ?? "";
-    document.body.dataset.mood = BUSY.includes(now) ? "busy" : now === "finished" ? "done" : "off";
+    document.body.dataset.mood = BUSY.includes(now) && !state.status?.paused ? "busy" : now === "finished" ? "done" : "off";
     document.body.classList.toggle("enlarged", now === "clips" && state.enlarged !== null);
     document.body.dataset.mode = state.welcome?.mode ?? "label";
     show("stage-clips", now === "clips");
     show("stage-words", now !== "clips");
+    if (this.#keys !== state.keys) renderHints((this.#keys = state.keys));
     this.#around(state);
     if (now === "clips") this.#clips(state);
     else this.#words(state, now);
@@ -85,6 +85,9 @@ export class View {
     byId("saved").classList.toggle("unsent", state.outbox.length > 0 && link.phase !== "open");
     sayOrHide("ready", words.readyWords(state));
     sayOrHide("who", words.whoWords(state));
+    sayOrHide("resting", words.pauseWords(state));
+    say("rest", words.restWords(state));
+    show("rest", mayPause(state));
     say("live", state.spoken);
     show("insight", welcome && status);
     say("insight-words", words.insightWords(state));
@@ -102,6 +105,7 @@ export class View {
     show("undo", !watched);
     part(document, "#undo", HTMLButtonElement).disabled = !state.history.length;
     show("equal", !watched && state.rules?.allow_ties);
+    show("both-bad", !watched && state.rules?.allow_ties);
     show("skip", !watched && state.rules?.allow_skipping);
     show("trim", !watched && state.rules?.allow_editing);
     mark(byId("trim"), "aria-pressed", String(trimming(state)));
@@ -128,7 +132,10 @@ export class View {
     writeMarkdown(byId("preview-more"), instructions);
     show("preview-more", instructions);
     show("legend-equal", state.rules?.allow_ties);
+    show("legend-bad", state.rules?.allow_ties);
     show("legend-skip", state.rules?.allow_skipping);
+    show("review-here", now === "empty" && mayReview(state));
+    show("resume", now === "empty" && state.status?.paused && mayPause(state));
     show("undo-last", state.history.length && !["denied", "error", "connecting"].includes(now));
     show("totals", now === "finished" || now === "stopped");
     list(byId("totals"), words.totals(state));
@@ -137,9 +144,11 @@ export class View {
   }
 
   /** @param {Actions} actions */
-  #listen({ command, trim, enlarge, retry, openSettings }) {
-    for (const name of /** @type {const} */ (["left", "right", "much-left", "much-right", "equal", "skip", "undo", "trim", "review"])) press(byId(name), (at) => command(name, at));
+  #listen({ command, trim, enlarge, retry, rest, openSettings }) {
+    for (const name of ANSWERS) press(byId(name), (at) => command(name, at));
     press(byId("undo-last"), (at) => command("undo", at));
+    press(byId("review-here"), (at) => command("review", at));
+    for (const name of ["rest", "resume"]) press(byId(name), rest);
     press(byId("help-open"), (at) => command("help", at));
     press(byId("retry"), retry);
     press(byId("settings-open"), openSettings);
@@ -149,7 +158,8 @@ export class View {
       say("trouble-copy", "Copied");
     });
     for (const side of /** @type {const} */ ([0, 1])) {
-      this.cards[side].listen((which, frame) => trim(side, which, frame), () => enlarge(side));
+      const touched = (/** @type {string} */ gesture, /** @type {number} */ at) => command(gesture === "tap" ? "toggle" : SIDES[side], at);
+      this.cards[side].listen((which, frame) => trim(side, which, frame), () => enlarge(side), touched);
     }
   }
 

@@ -7,18 +7,19 @@
 export const PROTOCOL = 2;
 
 /**
- * @typedef {"prefer" | "equal" | "skip" | "undo"} Verdict
+ * @typedef {"prefer" | "equal" | "both_bad" | "skip" | "undo"} Verdict
  * @typedef {"slightly" | "much"} Strength how much better the preferred clip is; a label without one leaves it open
  * @typedef {[number, number]} Range frames [first, end)
  * @typedef {{type: "hello", protocol: number, token: string}} Hello
  * @typedef {{type: "label", label_id: string, query_id: string, verdict: Verdict, preferred: string | null,
- *   trims: Record<string, Range>, strength?: Strength}} Label
+ *   trims: Record<string, Range>, strength?: Strength, reason?: string}} Label
  * @typedef {Record<string, boolean | number | null>} Changes
  * @typedef {{type: "settings", changes: Changes}} SettingsMessage
+ * @typedef {{type: "pause", paused: boolean}} PauseMessage
  * @typedef {{type: "here"}} Here
  * @typedef {{type: "report"}} ReportMessage
  * @typedef {{type: "report_ready", path: string | null, reason: string}} ReportReady
- * @typedef {{type: "rules", allow_editing: boolean, allow_skipping: boolean, allow_ties: boolean,
+ * @typedef {{type: "rules", allow_editing: boolean, allow_reasons: boolean, allow_skipping: boolean, allow_ties: boolean,
  *   config_restricted: boolean, speed: number, frame_rate: number | null, queue_size: number}} Rules
  * @typedef {{type: "welcome", protocol: number, run: string, env: string, labeler: string, admin: boolean, mode: "label" | "watch",
  *   task: string, notice: string | null, rules: Rules}} Welcome
@@ -28,10 +29,10 @@ export const PROTOCOL = 2;
  * @typedef {{type: "ack", label_id: string}} Ack
  * @typedef {{type: "refused", label_id: string | null, reason: string}} Refused
  * @typedef {{type: "withdrawn", query_ids: string[]}} Withdrawn
- * @typedef {{type: "status", phase: "starting" | "warmup" | "training" | "finished" | "stopped", message: string,
+ * @typedef {{type: "status", phase: "starting" | "warmup" | "training" | "paused" | "finished" | "stopped", paused: boolean, message: string,
  *   labels: number, skipped: number, wanted: number, waiting: number, step: number, steps: number,
  *   steps_per_second: number | null, held_out_accuracy: number | null, verdict: string, true_return: number | null,
- *   reward_version: number}} Status
+ *   reward_version: number | null, next_pair_seconds: number | null}} Status paused: asked for; the phase says whether it is
  * @typedef {[number, number | null, number | null, number]} CurvePoint step, held-out accuracy, true return, reward version
  * @typedef {{type: "curves", points: CurvePoint[]}} Curves
  * @typedef {Welcome | Rules | Curves | Ack | Refused | Withdrawn | Status | ReportReady} Inbound
@@ -76,10 +77,15 @@ export function hello(token) {
 
 /**
  * @param {string} labelId @param {string} queryId @param {Verdict} verdict @param {string | null} preferred
- * @param {Record<string, Range>} trims @param {Strength} [strength] @returns {Label}
+ * @param {Record<string, Range>} trims @param {Strength} [strength] @param {string} [reason] @returns {Label}
  */
-export function label(labelId, queryId, verdict, preferred = null, trims = {}, strength) {
-  return { type: "label", label_id: labelId, query_id: queryId, verdict, preferred, trims, ...(strength && { strength }) };
+export function label(labelId, queryId, verdict, preferred = null, trims = {}, strength, reason) {
+  return { type: "label", label_id: labelId, query_id: queryId, verdict, preferred, trims, ...(strength && { strength }), ...(reason && { reason }) };
+}
+
+/** @param {boolean} paused @returns {PauseMessage} */
+export function pause(paused) {
+  return { type: "pause", paused };
 }
 
 /** @param {Changes} changes @returns {SettingsMessage} */

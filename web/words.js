@@ -1,6 +1,7 @@
 // @ts-check
 /** The page's state in words. */
 
+import { CHOICES } from "./choices.js";
 import { paceOf, stage, watching } from "./state.js";
 
 /** @typedef {import("./state.js").State} State */
@@ -50,6 +51,24 @@ export function budgetWords({ status }) {
   return status.wanted ? `${whole.format(status.labels)} of ${counted(status.wanted, "label")}` : counted(status.labels, "label");
 }
 
+/** Whether training rests. @type {Words} */
+export function pauseWords({ status }) {
+  if (!status?.paused) return "";
+  return status.phase === "paused" ? "Training is paused" : "Training pauses in a moment";
+}
+
+/** What the button in the panel does. @type {Words} */
+export function restWords({ status }) {
+  return status?.paused ? "Resume training" : "Pause training";
+}
+
+/** When the next pair may come. @param {number | null} seconds */
+export function soonWords(seconds) {
+  if (seconds === null) return "by itself";
+  if (seconds < 8) return "in a few seconds";
+  return seconds < 90 ? `in about ${5 * Math.ceil(seconds / 5)} s` : `in about ${whole.format(Math.round(seconds / 60))} min`;
+}
+
 /** The line over the page while the service is away. @type {Words} */
 export function bannerWords(state) {
   if (stage(state) !== "clips" || state.link.phase === "open") return "";
@@ -74,16 +93,25 @@ export function insights(state) {
   const { status } = state;
   if (!status) return [];
   const number = (/** @type {number} */ value) => (Math.abs(value) < 100 ? tenth : whole).format(value);
-  const { step, steps, held_out_accuracy: accuracy } = status;
+  const { step, steps } = status;
   const rate = status.steps_per_second === null ? "" : ` · ${whole.format(status.steps_per_second)} a second`;
   const list = [
     { name: `Training steps${rate}`, value: `${whole.format(step)} of ${whole.format(steps)}`, share: step / steps },
     ...budget(state),
-    { name: "Right on unseen answers", value: accuracy === null ? "not known yet" : percent.format(accuracy), spark: spark(state, 1, percent.format) },
     ...(status.true_return === null ? [] : [{ name: "Environment’s own return", value: number(status.true_return), spark: spark(state, 2, number) }]),
-    { name: "Reward learned", value: status.reward_version ? `version ${whole.format(status.reward_version)}` : "not yet", spark: spark(state, 3, whole.format) },
+    ...reward(state),
   ];
   return list;
+}
+
+/** How the reward does; without one the policy has the answers themselves to learn from. @param {State} state @returns {Insight[]} */
+function reward(state) {
+  const { held_out_accuracy: accuracy = null, reward_version: version = null } = state.status ?? {};
+  if (version === null) return [{ name: "Learned from", value: "each answer, with no reward between" }];
+  return [
+    { name: "Right on unseen answers", value: accuracy === null ? "not known yet" : percent.format(accuracy), spark: spark(state, 1, percent.format) },
+    { name: "Reward learned", value: version ? `version ${whole.format(version)}` : "not yet", spark: spark(state, 3, whole.format) },
+  ];
 }
 
 /** Budget used, and the pace of this page. @param {State} state @returns {Insight[]} */
@@ -131,7 +159,10 @@ export function watchWords({ pairs }) {
  * @returns {[string, string]} the badge of the left clip and of the right one, "" for none
  */
 export function verdictWords({ answer, clips }) {
-  if (answer?.verdict !== "prefer") return answer?.verdict === "equal" ? ["= Equal", "= Equal"] : ["Can’t tell", "Can’t tell"];
+  if (answer?.verdict !== "prefer") {
+    const { mark } = CHOICES[answer?.verdict === "equal" ? "equal" : answer?.verdict === "both_bad" ? "both-bad" : "skip"];
+    return [mark, mark];
+  }
   return answer.preferred === clips[0].segment_id ? ["✓ Chosen", ""] : ["", "✓ Chosen"];
 }
 
@@ -157,11 +188,13 @@ const WORDS = {
   }),
   empty: (state) => {
     const { status } = state;
-    if (watching(state)) return { title: "Watching the oracle", text: "Training goes on; the next pair comes by itself." };
-    if (status?.wanted && status.labels >= status.wanted) {
+    const soon = `the next pair comes ${soonWords(status?.next_pair_seconds ?? null)}.`;
+    if (!watching(state) && status?.wanted && status.labels >= status.wanted) {
       return { title: `All ${counted(status.wanted, "label")} are in`, text: "Thank you. Training goes on with what you taught it." };
     }
-    return { title: "You are up to date", text: "Training goes on; the next pair comes by itself." };
+    if (status?.paused) return { title: "Training is paused", text: "New pairs come when it goes on." };
+    if (watching(state)) return { title: "Watching the oracle", text: `Training goes on; ${soon}` };
+    return { title: "You are up to date", text: `Training goes on; ${soon}` };
   },
   offline: (state) => ({ title: "Connection lost", text: `${unsent(state)}${linkWords(state)}.`, retry: "Try now" }),
   finished: (state) => ({ title: "Training has finished", text: `${unsent(state)}${state.status?.message || "Thank you."}` }),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from rltrainer.core import Label, Link, Query, Segment
-from rltrainer.labeling.effects import ChangeSettings, Lease, Release, SaveLabel, Snapshot
+from rltrainer.labeling.effects import ChangeSettings, Lease, Pause, Release, SaveLabel, Snapshot
 from rltrainer.store import Store
 
 P = ParamSpec("P")
@@ -56,7 +56,7 @@ class StoreDesk:
         """Returns once the label is durable. Raises LookupError or ValueError where it does not fit the run."""
         return await self._in_thread(self._store.save_label, label.label_id, label.query_id, label.labeler, label.answer)
 
-    async def note(self, change: Lease | Release | ChangeSettings) -> None:
+    async def note(self, change: Lease | Release | ChangeSettings | Pause) -> None:
         match change:
             case Lease(query_ids, labeler, seconds):
                 await self._in_thread(self._store.lease, query_ids, labeler, time.time() + seconds)
@@ -64,6 +64,8 @@ class StoreDesk:
                 await self._in_thread(self._store.release, query_ids)
             case ChangeSettings(changes, labeler):
                 await self._in_thread(self._store.change_settings, changes, labeler)
+            case Pause(paused, labeler):
+                await self._in_thread(self._store.pause, labeler, paused=paused)
 
     async def pair(self, query_id: str) -> tuple[Query, Segment, Segment]:
         """A query and its segments. Raises LookupError where there is no such query, UserError for a damaged file."""
@@ -76,7 +78,8 @@ class StoreDesk:
     def _snapshot(self) -> Snapshot:
         labels = self._store.labels(self._seen)
         self._seen = labels[-1].seq if labels else self._seen
-        return Snapshot(self._store.waiting(), labels, self._store.leased(time.time()), self._store.settings())
+        store = self._store
+        return Snapshot(store.waiting(), labels, store.leased(time.time()), store.settings(), store.paused())
 
     def _pair(self, query_id: str) -> tuple[Query, Segment, Segment]:
         query = self._store.query(query_id)

@@ -72,6 +72,14 @@ class ChangeSettings:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """Ask the trainer to rest, or to go on."""
+
+    paused: bool
+    labeler: str
+
+
+@dataclass(frozen=True)
 class MakeClips:
     """Render one pair; then `Session.clips_ready`, or `Session.clips_failed`. There is one of these at a time."""
 
@@ -86,7 +94,7 @@ class MakeReport:
     page: int
 
 
-Effect = MakeReport | Send | SendPair | Close | SaveLabel | Lease | Release | ChangeSettings | MakeClips
+Effect = Send | SendPair | Close | SaveLabel | Lease | Release | ChangeSettings | Pause | MakeClips | MakeReport
 
 # ------------------------------------------------------------------ what events carry
 
@@ -112,9 +120,11 @@ class Snapshot:
     labels:   what came since the last snapshot, in the store's order
     leased:   labeler by query id
     settings: changed while the run goes on, by dotted name
+    paused:   whether the trainer is asked to rest
     """
 
     waiting: Sequence[Query] = ()
     labels: Sequence[Label] = ()
     leased: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    paused: bool = False

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from rltrainer.core import Strength, Verdict
+from rltrainer.core import REASON_LENGTH, Strength, Verdict
 
 PROTOCOL = 2
 INBOUND_LIMIT = 16 * 1024
@@ -52,6 +52,7 @@ class LabelMessage(Message):
     preferred: Id | None = None
     trims: Annotated[dict[Id, Annotated[FrameRange, Field(strict=False)]], Field(max_length=2)] = Field(default_factory=dict)
     strength: Annotated[Strength, Field(strict=False)] = Strength.PLAIN
+    reason: Annotated[str, Field(max_length=REASON_LENGTH)] = ""
 
 
 class SettingsMessage(Message):
@@ -73,8 +74,16 @@ class ReportMessage(Message):
     type: Literal["report"] = "report"
 
 
-Inbound = Annotated[Hello | LabelMessage | SettingsMessage | Here | ReportMessage, Field(discriminator="type")]
-_INBOUND: TypeAdapter[Hello | LabelMessage | SettingsMessage | Here | ReportMessage] = TypeAdapter(Inbound)
+class PauseMessage(Message):
+    """Training is to rest at its next boundary, or to go on."""
+
+    type: Literal["pause"] = "pause"
+    paused: bool
+
+
+FromPage = Hello | LabelMessage | SettingsMessage | PauseMessage | Here | ReportMessage
+Inbound = Annotated[FromPage, Field(discriminator="type")]
+_INBOUND: TypeAdapter[FromPage] = TypeAdapter(Inbound)
 
 
 # ------------------------------------------------------------------ service → page
@@ -85,6 +94,7 @@ class Rules(Message):
 
     type: Literal["rules"] = "rules"
     allow_editing: bool
+    allow_reasons: bool
     allow_skipping: bool
     allow_ties: bool
     config_restricted: bool
@@ -159,10 +169,16 @@ class Withdrawn(Message):
 
 
 class Status(Message):
-    """What the run is doing and what the labels do, once a second while it changes."""
+    """What the run is doing and what the labels do, once a second while it changes.
+
+    paused: what a page asked for; the phase is "paused" once training rests
+    reward_version: None where no reward is learned
+    next_pair_seconds: until another pair may be asked, at the pace of now; None where nobody knows
+    """
 
     type: Literal["status"] = "status"
-    phase: Literal["starting", "warmup", "training", "finished", "stopped"]
+    phase: Literal["starting", "warmup", "training", "paused", "finished", "stopped"]
+    paused: bool
     message: str
     labels: int
     skipped: int
@@ -174,7 +190,8 @@ class Status(Message):
     held_out_accuracy: float | None
     verdict: str
     true_return: float | None
-    reward_version: int
+    reward_version: int | None
+    next_pair_seconds: float | None
 
 
 CurvePoint = tuple[int, float | None, float | None, int]
@@ -201,7 +218,7 @@ Outbound = Annotated[FromService, Field(discriminator="type")]
 _OUTBOUND: TypeAdapter[FromService] = TypeAdapter(Outbound)
 
 
-def read(text: str) -> Hello | LabelMessage | SettingsMessage | Here | ReportMessage:
+def read(text: str) -> FromPage:
     """A message from a page. Raises ValueError with a sentence fit to send back."""
     try:
         return _INBOUND.validate_json(text)

@@ -13,11 +13,14 @@ CHANGEABLE = (
     "labeling.allow_ties",
     "labeling.allow_skipping",
     "labeling.allow_editing",
+    "labeling.allow_reasons",
     "labeling.queue_size",
     "clips.speed",
     "clips.frame_rate",
 )
 """Settings that an unrestricted page may change while the run goes on."""
+
+TIES = (Verdict.EQUAL, Verdict.BOTH_BAD)
 
 
 def watching(config: Config) -> bool:
@@ -30,6 +33,7 @@ def rules_of(config: Config) -> Rules:
     labeling, clips = config.labeling, config.clips
     return Rules(
         allow_editing=labeling.allow_editing,
+        allow_reasons=labeling.allow_reasons,
         allow_skipping=labeling.allow_skipping,
         allow_ties=labeling.allow_ties,
         config_restricted=labeling.config_restricted,
@@ -45,10 +49,11 @@ def objection(message: LabelMessage, config: Config) -> str | None:
     names_one = message.preferred is not None
     broken = {
         "an oracle answers in this run, pages only watch (labeler)": watching(config),
-        "ties are off in this run (labeling.allow_ties)": verdict is Verdict.EQUAL and not labeling.allow_ties,
+        "ties are off in this run (labeling.allow_ties)": verdict in TIES and not labeling.allow_ties,
         "skipping is off in this run (labeling.allow_skipping)": verdict is Verdict.SKIP and not labeling.allow_skipping,
         "trimming is off in this run (labeling.allow_editing)": message.trims and not labeling.allow_editing,
-        "an undo has no trims": message.trims and verdict is Verdict.UNDO,
+        "reasons are off in this run (labeling.allow_reasons)": message.reason and not labeling.allow_reasons,
+        "an undo has no trims and no reason": (message.trims or message.reason) and verdict is Verdict.UNDO,
         "'prefer' names a segment, and nothing else does": (verdict is Verdict.PREFER) != names_one,
         "only 'prefer' has a strength": verdict is not Verdict.PREFER and message.strength is not Strength.PLAIN,
     }

@@ -31,6 +31,7 @@ from rltrainer.labeling.effects import (
     MakeClips,
     MakeReport,
     Pair,
+    Pause,
     Release,
     SaveLabel,
     Send,
@@ -70,7 +71,7 @@ log = logging.getLogger(__name__)
 Look = Literal["snapshot", "report"]
 LOOKS: dict[Look, float] = {"snapshot": POLL_SECONDS, "report": REPORT_SECONDS}
 """How the store is looked at, and how often, in seconds."""
-Job = SaveLabel | Lease | Release | ChangeSettings | Look
+Job = SaveLabel | Lease | Release | ChangeSettings | Pause | Look
 
 
 def serve(
@@ -306,7 +307,7 @@ class Service:
                     self._asked.put_nowait(effect.page)
                 case SaveLabel() | Release():
                     self._jobs.put_nowait(effect)
-                case Lease() | ChangeSettings() if not self._closing:
+                case Lease() | ChangeSettings() | Pause() if not self._closing:
                     self._jobs.put_nowait(effect)
 
     def _put(self, page: int, item: str | bytes | Close) -> None:
@@ -337,7 +338,7 @@ class Service:
                 return self.session.saved(label, time.monotonic())
             case _:
                 await self._desk.note(job)
-                return await self._do("snapshot") if isinstance(job, ChangeSettings) else []
+                return await self._do("snapshot") if isinstance(job, ChangeSettings | Pause) else []
 
     async def _watch_clock(self) -> None:
         """Time goes by, and the store is looked at again and again, less often while it has enough to do."""

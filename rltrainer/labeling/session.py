@@ -25,6 +25,7 @@ from rltrainer.labeling.effects import (
     MakeClips,
     MakeReport,
     Pair,
+    Pause,
     Release,
     SaveLabel,
     Send,
@@ -79,6 +80,7 @@ class Session:
         self._verdicts: dict[tuple[str, str], Verdict] = {}  # the newest, by (query, labeler)
         self._opinions = Opinions()
         self._saving: dict[str, Saving] = {}
+        self._paused = False
         self._status: wire.Status | None = None
         self._course = Course()
 
@@ -105,7 +107,7 @@ class Session:
         match message:
             case wire.LabelMessage():
                 effects = self._label(page, seat, message, now)
-            case wire.SettingsMessage():
+            case wire.SettingsMessage() | wire.PauseMessage():
                 effects = self._change(page, seat, message)
             case wire.Here():
                 seat.seen = now
@@ -128,7 +130,7 @@ class Session:
 
     def ticked(self, snapshot: Snapshot, now: float) -> list[Effect]:
         """The store was looked at."""
-        effects = self._apply_settings(snapshot.settings)
+        effects = self._apply_settings(snapshot.settings) + self._apply_pause(paused=snapshot.paused)
         self._leased = snapshot.leased
         self._waiting = {query.id: query for query in snapshot.waiting}
         for label in snapshot.labels:
@@ -285,7 +287,7 @@ class Session:
         except ValueError as error:
             return self._drop(saving, str(error))
         saving.awaits_clips = False
-        answer = Answer(message.verdict, message.preferred, trims, message.strength)
+        answer = Answer(message.verdict, message.preferred, trims, message.strength, message.reason.strip())
         return [SaveLabel(message.label_id, message.query_id, saving.labeler, answer)]
 
     def _drop(self, saving: Saving, reason: str) -> list[Effect]:
@@ -312,10 +314,13 @@ class Session:
 
     # ------------------------------------------------------------------ settings
 
-    def _change(self, page: int, seat: Seat, message: wire.SettingsMessage) -> list[Effect]:
+    def _change(self, page: int, seat: Seat, message: wire.SettingsMessage | wire.PauseMessage) -> list[Effect]:
         if not seat.admin:
-            return [_refused(page, "only an admin may change settings, and yours is a labeler's link")]
+            what = "pause training" if isinstance(message, wire.PauseMessage) else "change settings"
+            return [_refused(page, f"only an admin may {what}, and yours is a labeler's link")]
         try:
+            if isinstance(message, wire.PauseMessage):
+                return [Pause(message.paused, seat.labeler)]
             return [ChangeSettings(checked(message.changes, self.config), seat.labeler)]
         except UserError as error:
             return [_refused(page, str(error))]
@@ -328,6 +333,15 @@ class Session:
         if self.config.clips != old.clips:  # what a page has keeps its frames: trims count them
             self._shelf.forget_but(query_id for seat in self._dealer.seats.values() for query_id in seat.pushed)
         return self._to_all(rules_of(self.config)) if rules_of(self.config) != rules_of(old) else []
+
+    def _apply_pause(self, *, paused: bool) -> list[Effect]:
+        if paused == self._paused:
+            return []
+        self._paused = paused
+        if self._status is None:
+            return []
+        self._status = self._status.model_copy(update={"paused": paused})
+        return self._to_all(self._status)
 
     # ------------------------------------------------------------------ what follows
 
@@ -399,20 +413,24 @@ class Session:
 
     def _status_of(self, counts: Mapping[str, int], progress: Mapping[str, Any]) -> wire.Status:
         trouble = self._shelf.trouble
+        step, pace = int(progress.get("step") or 0), finite(progress.get("steps_per_second"))
+        next_at = progress.get("next_pair_at")
         return wire.Status(
             phase=progress.get("phase") or "starting",
+            paused=self._paused,
             message=f"Pairs cannot be shown: {trouble}" if trouble else progress.get("message") or "",
             labels=counts["labels"],
             skipped=counts["skipped"],
             wanted=self.config.labels,
             waiting=counts["waiting"],
-            step=int(progress.get("step") or 0),
+            step=step,
             steps=int(progress.get("steps") or self.config.steps),
-            steps_per_second=finite(progress.get("steps_per_second")),
+            steps_per_second=pace,
             held_out_accuracy=finite(progress.get("held_out_accuracy")),
             verdict=(progress.get("diagnosis") or {}).get("verdict", ""),
             true_return=finite(progress.get("true_return")),
-            reward_version=int(progress.get("reward_version") or 0),
+            reward_version=int(progress.get("reward_version") or 0) if self.config.models_reward else None,
+            next_pair_seconds=max(0, next_at - step) / pace if next_at is not None and pace else None,
         )
 
 

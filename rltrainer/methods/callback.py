@@ -48,9 +48,10 @@ class PreferenceCallback(BaseCallback):
         self.model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
 
     def _on_rollout_start(self) -> None:
-        """From here on the reward stays as it is: no rollout sees two."""
+        """From here on the reward stays as it is: no rollout sees two. A paused run rests before it."""
         assert self._beside is not None  # since the training began
         self._beside.wait()
+        self.loop.rest()
 
     def _on_step(self) -> bool:
         if self.locals["dones"].any():
@@ -61,7 +62,7 @@ class PreferenceCallback(BaseCallback):
         self._record()
         self.loop.steps = self.model.num_timesteps
         assert self._beside is not None  # since the training began
-        self._beside.give(self.loop.update)
+        self._beside.give(self.loop.learn)
 
     def _on_training_end(self) -> None:
         self.close()

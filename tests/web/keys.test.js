@@ -1,15 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { HELP, KEYS, commandOf } from "../../web/keys.js";
+import { AS_USUAL, HELP, USUAL, commandOf, keyOf, labelOf, recalledKeys, shortOf } from "../../web/keys.js";
+import { initialState, reduce } from "../../web/state.js";
 
 const key = (name, more = {}) => ({ key: name, ctrlKey: false, altKey: false, metaKey: false, shiftKey: false, target: null, ...more });
 const inside = (...selectors) => ({ closest: (list) => selectors.find((selector) => list.split(", ").includes(selector)) });
+const press = (name) => (name.startsWith("Shift+") ? key(name.slice(6), { shiftKey: true }) : key(name));
+const rebound = (command, pressed, from = initialState()) => reduce(reduce(from, { type: "rebind", command }), { type: "rebound", key: pressed });
 
 test("each key has its command, and with a modifier none", () => {
-  for (const [name, command] of Object.entries(KEYS)) assert.equal(commandOf(key(name)), command);
+  for (const [command, { keys }] of Object.entries(USUAL)) for (const name of keys) assert.equal(commandOf(press(name)), command);
   for (const modifier of ["ctrlKey", "altKey", "metaKey"]) assert.equal(commandOf(key("ArrowLeft", { [modifier]: true })), null);
   assert.equal(commandOf(key("toString")), null);
+  assert.equal(commandOf(key("Escape")), "back");
 });
 
 test("shift makes an arrow say much better, and nothing of the other named keys", () => {
@@ -25,14 +29,8 @@ test("a character counts as it is typed, with its shift or without", () => {
   assert.equal(commandOf(key("E")), "enlarge", "caps lock");
 });
 
-test("the help lists every key", () => {
-  const names = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", " ": "Space", "-": "−", Escape: "Esc" };
-  const shown = (name) => names[name] ?? (name.length === 1 ? name.toUpperCase() : name);
-  const listed = new Set(HELP.flatMap(({ keys }) => keys));
-  for (const name of Object.keys(KEYS)) {
-    if (name === "=") continue; // + without its shift
-    assert.ok(listed.has(name.startsWith("Shift+") ? `Shift ${shown(name.slice(6))}` : shown(name)), name);
-  }
+test("the help lists every command", () => {
+  assert.deepEqual(HELP.flatMap(({ commands }) => commands).sort(), Object.keys(USUAL).sort());
 });
 
 test("fields and sliders keep their keys; a button gives up the arrows, not space", () => {
@@ -40,4 +38,47 @@ test("fields and sliders keep their keys; a button gives up the arrows, not spac
   assert.equal(commandOf(key("Backspace", { target: inside("dialog[open]") })), null);
   assert.equal(commandOf(key("ArrowLeft", { target: inside("button") })), "left");
   assert.equal(commandOf(key(" ", { target: inside("button") })), null);
+});
+
+test("a key of one's own takes the place of the usual ones", () => {
+  const { keys, rebinding } = rebound("left", "a");
+  assert.equal(rebinding, null);
+  assert.equal(commandOf(key("a"), keys), "left");
+  assert.equal(commandOf(key("ArrowLeft"), keys), null, "free for another command");
+  assert.equal(keyOf(keys, "left"), "a");
+  assert.deepEqual(rebound("left", "ArrowLeft", { ...initialState(), keys }).keys, AS_USUAL);
+  const faster = rebound("faster", "f").keys;
+  assert.deepEqual(["+", "=", "f"].map((name) => commandOf(key(name), faster)), [null, null, "faster"]);
+});
+
+test("a key that is taken is refused in a sentence, and another may follow", () => {
+  const refused = rebound("left", "t");
+  assert.deepEqual([refused.keysError, refused.keys, refused.rebinding], ["T is taken: trim handles. Choose another key.", AS_USUAL, "left"]);
+  assert.equal(rebound("left", "Tab").keysError, "Tab works the page itself. Choose another key.");
+  assert.equal(rebound("left", "Shift+Enter").keysError, "Shift Enter works the page itself. Choose another key.");
+  assert.equal(rebound("left", "=").keysError, "= is taken: faster. Choose another key.");
+  assert.equal(rebound("left", "Shift+Shift").rebinding, "left", "a modifier alone is no key yet");
+  const then = reduce(refused, { type: "rebound", key: "a" });
+  assert.deepEqual([then.keysError, then.keys.own], ["", { left: "a" }]);
+});
+
+test("keys can be switched off, Escape stays", () => {
+  const { keys } = reduce(initialState(), { type: "keysSwitched", on: false });
+  assert.deepEqual(["ArrowLeft", "b", "?", "Escape"].map((name) => commandOf(key(name), keys)), [null, null, null, "back"]);
+});
+
+test("what the browser kept is taken as far as it is sound", () => {
+  const keys = { on: false, own: { left: "a", equal: "w" } };
+  assert.deepEqual(recalledKeys(JSON.stringify(keys)), keys);
+  for (const text of [null, "", "null", "[1", "7"]) assert.deepEqual(recalledKeys(text), AS_USUAL);
+  for (const own of [{ left: "a", right: "a" }, { left: "t" }, { left: "=" }, { left: "Tab" }, { left: 7 }, { fly: "a" }, { left: "x".repeat(99) }]) {
+    assert.deepEqual(recalledKeys(JSON.stringify({ on: true, own })), AS_USUAL, JSON.stringify(own));
+  }
+  const swapped = { left: "ArrowRight", right: "ArrowLeft" };
+  assert.deepEqual(recalledKeys(JSON.stringify({ on: true, own: swapped })).own, swapped);
+});
+
+test("keys are written as they stand on keyboards", () => {
+  assert.deepEqual(["ArrowLeft", "Shift+ArrowLeft", " ", "a", "-", "Backspace", "PageUp"].map(labelOf), ["←", "Shift ←", "Space", "A", "−", "Backspace", "PageUp"]);
+  assert.deepEqual(["Shift+ArrowLeft", "Backspace", "b"].map(shortOf), ["⇧←", "⌫", "B"]);
 });

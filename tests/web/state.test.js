@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { HISTORY, LOCK_MS, POINTS, SPEEDS, WATCH_MS, WATCH_QUEUE, initialState, mayAnswer, onScreen, paceOf, rangeOf, reduce, stage, trimming } from "../../web/state.js";
+import { POINTS } from "../../web/curves.js";
+import { HISTORY, LOCK_MS, SPEEDS, WATCH_MS, WATCH_QUEUE, initialState, mayAnswer, mayPause, onScreen, paceOf, rangeOf, reduce, stage, trimming } from "../../web/state.js";
 import { label } from "../../web/wire.js";
 
 const example = (name) => JSON.parse(readFileSync(new URL(`../wire/${name}.json`, import.meta.url), "utf8"));
@@ -61,7 +62,8 @@ test("nobody answers a pair unseen", () => {
 
 test("what the rules forbid is no answer", () => {
   const off = { type: "rules", message: { ...RULES, allow_ties: false, allow_skipping: false } };
-  assert.deepEqual(ready(off, answer("equal"), answer("skip")).outbox, []);
+  assert.deepEqual(ready(off, answer("equal"), answer("both-bad"), answer("skip")).outbox, []);
+  assert.deepEqual(ready(answer("both-bad")).outbox, [label("l1", "q1", "both_bad")]);
   assert.equal(ready(answer("skip")).outbox[0].verdict, "skip");
 });
 
@@ -180,7 +182,7 @@ test("each page has its stage", () => {
   assert.equal(stage(ready(status("stopped"), lost)), "stopped", "nobody learns from what is on hand");
   assert.equal(stage(ready({ type: "denied", reason: "x" })), "denied");
   assert.equal(stage(ready({ type: "trouble", sentence: "x", details: "y" })), "error");
-  assert.equal(stage(run(initialState(), welcome({ protocol: 0 }))), "error");
+  assert.equal(stage(run(initialState(), welcome({ protocol: 99 }))), "error");
 });
 
 test("a watched pair gives way to the next after a while, and old ones are dropped", () => {
@@ -289,4 +291,28 @@ test("the same two clips asked about again with their sides swapped are shown wi
     }
   }
   assert.equal(tosses.size, 2);
+});
+
+const reason = (text, queryId = "q1") => ({ type: "reason", queryId, text });
+
+test("a reason goes with the next answer only, comes back with an undo, and is kept to be given again", () => {
+  const state = ready({ type: "explaining" }, reason("  it falls "), answer("both-bad"), shown("q2", 1100), answer("left", "l2", 2000));
+  assert.deepEqual(state.outbox.map((sent) => sent.reason), ["it falls", undefined]);
+  assert.deepEqual([state.explaining, state.reasons], [false, ["it falls"]]);
+  assert.equal(run(state, { type: "undo", labelId: "u", queryId: "q1" }).pairs[0].reason, "  it falls ");
+});
+
+test("a reason is short, and none is sent where they are off", () => {
+  assert.equal(ready(reason("x".repeat(300))).pairs[0].reason.length, 200);
+  const off = { type: "rules", message: { ...RULES, allow_reasons: false } };
+  assert.equal("reason" in ready(reason("it falls"), off, answer("left")).outbox[0], false);
+  assert.equal(ready(off, { type: "explaining" }).explaining, false);
+});
+
+test("training may be paused from an admin's unrestricted page while it trains", () => {
+  const status = (phase) => ({ type: "status", message: { ...example("status"), phase } });
+  assert.deepEqual(["starting", "warmup", "training", "paused", "finished"].map((phase) => mayPause(ready(status(phase)))), [false, false, true, true, false]);
+  assert.equal(mayPause(ready(welcome({ admin: false }), status("training"))), false);
+  assert.equal(mayPause(ready(status("training"), { type: "rules", message: { ...RULES, config_restricted: true } })), false);
+  assert.equal(ready({ type: "refused", message: { label_id: null, reason: "not from here" } }).remark, "Not from here.");
 });

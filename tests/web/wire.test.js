@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { WireError, hello, here, label, parse, report, settings, unpackPair } from "../../web/wire.js";
+import { WireError, hello, here, label, parse, pause, report, settings, unpackPair } from "../../web/wire.js";
 
 /** The examples that the Python tests read, too. */
 const text = (name) => readFileSync(new URL(`../wire/${name}.json`, import.meta.url), "utf8");
@@ -36,6 +36,8 @@ test("what the page sends is what the service reads", () => {
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c12", "q1", "equal"), example("label_equal"));
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c13", "q1", "undo"), example("label_undo"));
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c14", "q1", "prefer", "seg-a", {}, "much"), example("label_much"));
+  assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c15", "q1", "both_bad", null, {}, undefined, "both fall at once"), example("label_both_bad"));
+  assert.deepEqual(pause(true), example("pause"));
   assert.deepEqual(settings({ "labeling.allow_ties": true, "clips.speed": 1.5 }), example("settings"));
 });
 

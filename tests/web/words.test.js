@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { initialState } from "../../web/state.js";
 import { label } from "../../web/wire.js";
-import { bannerWords, insightWords, insights, linkWords, savedWords, stageWords, verdictWords } from "../../web/words.js";
+import { bannerWords, insightWords, insights, linkWords, pauseWords, savedWords, soonWords, stageWords, verdictWords } from "../../web/words.js";
 
 const one = label("l1", "q1", "prefer", "s1");
 const two = label("l2", "q1", "undo");
@@ -45,5 +45,22 @@ test("the strip has budget, pace, and a curve where there are two points of it",
 test("a watched answer is marked on the clip it names, whatever its side", () => {
   const pair = (answer) => ({ queryId: "q", clips: [{ segment_id: "a" }, { segment_id: "b" }], answer, trims: {} });
   assert.deepEqual(verdictWords(pair({ verdict: "prefer", preferred: "b", labeler: "oracle" })), ["", "✓ Chosen"]);
+  assert.deepEqual(verdictWords(pair({ verdict: "both_bad", preferred: null, labeler: "ada" })), ["✕ Bad", "✕ Bad"]);
   assert.deepEqual(verdictWords(pair({ verdict: "equal", preferred: null, labeler: "oracle" })), ["= Equal", "= Equal"]);
+});
+
+test("when the next pair comes is said roughly", () => {
+  assert.deepEqual([null, 0, 7, 12, 61, 89, 100, 800].map(soonWords), ["by itself", "in a few seconds", "in a few seconds", "in about 15 s", "in about 65 s", "in about 90 s", "in about 2 min", "in about 13 min"]);
+});
+
+test("a pause is said when it is asked for and when it is there", () => {
+  const said = (paused, phase) => pauseWords({ ...initialState(), status: { paused, phase } });
+  assert.deepEqual([said(false, "training"), said(true, "training"), said(true, "paused"), said(false, "paused")], ["", "Training pauses in a moment", "Training is paused", ""]);
+});
+
+test("a run without a reward does not promise one", () => {
+  const status = { labels: 12, wanted: 100, step: 500, steps: 1000, steps_per_second: null, held_out_accuracy: null, true_return: null, reward_version: null };
+  const rows = insights({ ...initialState(), status }).map(({ name, value }) => `${name}: ${value}`);
+  assert.equal(rows.at(-1), "Learned from: each answer, with no reward between");
+  assert.equal(rows.some((row) => /Reward|unseen/.test(row)), false);
 });
