@@ -117,6 +117,7 @@ class Dealer:
         effects = [
             effect
             for page, seat in self.seats.items()
+            if seat.again
             for effect in self.withdraw(page, [name for name in seat.again if seat.held[name] <= now])
         ]
         ends = {query_id: end for seat in self.seats.values() for query_id, end in seat.held.items()}
