@@ -18,6 +18,8 @@ from benchmarks.rows import DONE, FAILED, RowFile, key, key_of, newest, read
 from benchmarks.runs import Runner, Stopped, run_all
 from rltrainer.core import UserError
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 TINY = ["--envs", "Pendulum-v1", "--seeds", "1", "--steps", "2000", "--labels", "4", "--jobs", "2"]
 

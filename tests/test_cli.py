@@ -596,6 +596,7 @@ def test_an_env_that_cannot_be_filmed_is_one_sentence(rltrainer: Command, finish
 
 
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.long
 def test_a_signal_ends_a_run_cleanly_and_keeps_everything(tmp_path: Path, asked: signal.Signals) -> None:
     run = tmp_path / "run"
     command = [

@@ -194,6 +194,18 @@ def test_a_choice_is_marked_on_its_side_for_a_moment(open_page: Open) -> None:
     until(page, "window.ended === 'chosen' && document.querySelector('.chosen') === null")
 
 
+def test_a_pair_that_had_to_be_waited_for_comes_without_the_mark_of_the_one_before(
+    service: StandIn, open_page: Open, pair: MakePair
+) -> None:
+    page = open_page()
+    for query_id in ("q1", "q2", "q3"):
+        choose(page, "ArrowRight", query_id)
+    page.wait_for_selector("body[data-stage=waiting]")
+    service.push(pair("q4"))
+    seen(page, "q4")
+    assert page.evaluate("document.querySelector('.chosen')") is None
+
+
 def test_nobody_answers_a_pair_unseen_and_a_held_key_answers_once(service: StandIn, open_page: Open) -> None:
     page = open_page()
     ready(page)

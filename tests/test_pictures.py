@@ -229,11 +229,13 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     return folder, found
 
 
+@pytest.mark.long
 def test_where_a_bright_patch_is_becomes_a_reward(watched: tuple[Path, float]) -> None:
     """The further right it is the better; it is 16 of 576 pixels."""
     assert watched[1] > 0.7
 
 
+@pytest.mark.long
 def test_a_reward_of_pictures_is_fitted_from_the_store_alone(watched: tuple[Path, float]) -> None:
     store = Store.open(watched[0])
     assert Sizes.stored(store) == Sizes(576, (), 5, 0, (24, 24, 1))
@@ -244,6 +246,7 @@ def test_a_reward_of_pictures_is_fitted_from_the_store_alone(watched: tuple[Path
     assert correlation(learner) > 0.7
 
 
+@pytest.mark.long
 def test_labels_on_pictures_are_learned_from_in_another_run(watched: tuple[Path, float], tmp_path: Path) -> None:
     loop = loop_of(tmp_path / "heir", labels_from=str(watched[0]), **{"reward.members": 1})
     assert loop.inherited == 80
@@ -256,6 +259,7 @@ def test_labels_on_pictures_are_learned_from_in_another_run(watched: tuple[Path,
         loop_of(tmp_path / "turned", lambda: toys.spot(channels_first=True), labels_from=str(watched[0]))
 
 
+@pytest.mark.long
 def test_a_run_whose_store_does_not_say_that_it_saw_pictures_still_opens(watched: tuple[Path, float], tmp_path: Path) -> None:
     """It is fitted as it was then, from a row of pixels, and its labels teach about pictures."""
     folder = tmp_path / "old"

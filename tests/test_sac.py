@@ -421,6 +421,7 @@ def random_return(episodes: int = 20) -> float:
 
 
 @pytest.mark.parametrize("labeler", ["oracle", "none"])
+@pytest.mark.long
 def test_the_command_trains_a_policy_that_beats_random_actions(
     labeler: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ from rltrainer.config import Config
 from rltrainer.core import Label, Link, Segment, UserError, Verdict
 from rltrainer.envs import make_env
 from rltrainer.labeling import messages as wire
+from rltrainer.labeling.dealing import AHEAD
 from rltrainer.labeling.server import run_service, serve
 from rltrainer.labeling.session import NOT_ADMITTED
 from rltrainer.store import Store
@@ -408,11 +409,10 @@ def test_a_page_hears_how_the_run_stands(house: tuple[str, Store]) -> None:
 @needs_proc
 def test_a_worker_that_dies_is_replaced(process_and_house: tuple[subprocess.Popen[str], tuple[str, Store]]) -> None:
     process, (url, _) = process_and_house
-    prepared = Config().labeling.queue_size
 
     async def judge() -> None:
         async with page(url) as ada:
-            for number in range(prepared + 3):
+            for number in range(AHEAD + 3):
                 header, _videos = await ada.pair()
                 if number == 0:
                     for pid in children(process.pid):

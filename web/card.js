@@ -47,7 +47,7 @@ export class ClipCard {
     write(part(this.choose, ".narrow", HTMLElement), `${narrow} is better`);
     this.much.id = `much-${this.side}`;
     part(this.much, "kbd", HTMLElement).dataset.key = this.much.id;
-    this.root.addEventListener("animationend", () => this.root.classList.remove("chosen"));
+    this.root.addEventListener("animationend", () => this.unmark());
   }
 
   /**
@@ -110,6 +110,11 @@ export class ClipCard {
     this.root.classList.remove("chosen");
     void this.root.offsetWidth; // taken off and put on in one go, a class would not animate again
     this.root.classList.add("chosen");
+  }
+
+  /** Take the fading mark away: while a card is hidden it does not fade, and would be there again with the next pair. */
+  unmark() {
+    this.root.classList.remove("chosen");
   }
 
   /** A mark that stays: what somebody else chose. @param {string} badge "" for none */

@@ -122,6 +122,7 @@ export class View {
 
   /** @param {State} state @param {ReturnType<typeof stage>} now */
   #words(state, now) {
+    for (const card of this.cards) card.unmark();
     const { title, text, retry } = words.stageWords(state);
     say("words-title", title);
     say("words-text", text);
