@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from itertools import islice
 from multiprocessing import parent_process
@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 
 from rltrainer.capture import Filmed, filming_cost
 from rltrainer.checkpoint import RunFolder, check_free
+from rltrainer.checkpoints import Checkpoints
 from rltrainer.config import Config
 from rltrainer.core import UserError
 from rltrainer.envs import check_spaces, episode_limit, frames_per_second, image_shape, make_env, make_shown_env, shows_pictures
@@ -37,8 +38,9 @@ from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
 from rltrainer.labeling.replay import replays_exactly
 from rltrainer.labels import check_heritage
+from rltrainer.lock import RunLock
 from rltrainer.loop import PreferenceLoop, Progress, segment_steps
-from rltrainer.methods import METHODS, DirectCallback, PreferenceCallback, RelabellingCallback
+from rltrainer.methods import METHODS, Barrier, DirectCallback, PreferenceCallback, RelabellingCallback
 from rltrainer.methods.cpl import CPL, check_cpl
 from rltrainer.methods.ppo import rollout_steps
 from rltrainer.methods.sac import check_sac
@@ -66,21 +68,32 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     announce: told the labeler's URL
     Raises UserError for what the user can mend, before anything is written where that is possible.
     """
-    torch.set_num_threads(1)  # 5 to 15 times quicker on nets as small as these, and so for NumPy
-    threadpool_limits(1)
     config = resolved(config, path)
-    unrepeatable = None
-    if config.learns_reward and shows_page(config):
-        unrepeatable = replays_exactly(config.env, config.env_options, REPLAYED_STEPS, config.seed)
-    if unrepeatable is not None:
-        dashboard.say(f"{unrepeatable}. {_cost_of_filming(config)}")
+    film = must_film(config, dashboard)
     folder = RunFolder.create(path, config)
     dashboard.say(f"Run folder: {path}")
-    with Interrupts() as interrupts:
-        run = Run(config, folder, dashboard, interrupts, film=unrepeatable is not None)
+    _train(folder, dashboard, announce, film=film)
+    return folder
+
+
+def resume(path: Path, dashboard: Dashboard, announce: Callable[[str], None]) -> RunFolder:
+    """Go on with a run from its newest checkpoint, as if it had never ended. Raises UserError."""
+    folder = RunFolder.open(path)
+    config = folder.config
+    if shows_page(config):
+        check_address(config.labeling.host, config.labeling.port)
+    _train(folder, dashboard, announce, film=must_film(config, dashboard))
+    return folder
+
+
+def _train(folder: RunFolder, dashboard: Dashboard, announce: Callable[[str], None], *, film: bool) -> None:
+    """From the run's newest checkpoint, or from its start where there is none yet, to its end."""
+    torch.set_num_threads(1)  # 5 to 15 times quicker on nets as small as these, and so for NumPy
+    threadpool_limits(1)
+    config, path = folder.config, folder.path
+    with RunLock(path), Interrupts() as interrupts, closing(Run(config, folder, dashboard, interrupts, film=film)) as run:
+        run.take_up()
         try:
-            if config.labels_from is not None and run.loop is not None:
-                dashboard.say(f"Learns first from the labels of {run.loop.inherited} pairs in {config.labels_from}")
             if shows_page(config):
                 run.open_page(announce)
             run.learn()
@@ -88,7 +101,16 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
             raise EnvFault(f"{fault}; all that was learned before is saved in {path}") from fault
         finally:
             run.save()
-    return folder
+
+
+def must_film(config: Config, dashboard: Dashboard) -> bool:
+    """Whether an env must be filmed as it steps, because clips cannot be made afterwards. Says what that costs."""
+    if not config.learns_reward or not shows_page(config):
+        return False
+    unrepeatable = replays_exactly(config.env, config.env_options, REPLAYED_STEPS, config.seed)
+    if unrepeatable is not None:
+        dashboard.say(f"{unrepeatable}. {_cost_of_filming(config)}")
+    return unrepeatable is not None
 
 
 def resolved(config: Config, path: Path) -> Config:
@@ -165,6 +187,21 @@ class Run:
         if self.loop is not None:
             self.callback = callback_for(self.model)(self.loop)
         self.model.set_logger(configure(str(folder.logs), ["tensorboard"]))
+        self.checkpoints = Checkpoints(folder.path)
+        self.barrier = Barrier(
+            self.model, self.callback, self.checkpoints, seeds.barriers, quickest_step(config, self.model), dashboard.say
+        )
+
+    def take_up(self) -> None:
+        """Go on from the newest checkpoint, where there is one."""
+        checkpoint = self.checkpoints.newest(self.dashboard.say)
+        self.barrier.take_up(checkpoint)
+        if checkpoint is not None:
+            self.dashboard.say(
+                f"Goes on from checkpoint {checkpoint.number}, at step {self.model.num_timesteps:,} of {self.config.steps:,}"
+            )
+        elif self.config.labels_from is not None and self.loop is not None:
+            self.dashboard.say(f"Learns first from the labels of {self.loop.inherited} pairs in {self.config.labels_from}")
 
     def open_page(self, announce: Callable[[str], None]) -> None:
         """Start the label service and say where it is."""
@@ -178,8 +215,10 @@ class Run:
         callbacks: list[BaseCallback] = [watcher]
         if self.callback is not None:
             callbacks.append(self.callback)
+        callbacks.append(self.barrier)
+        left, begun = self.config.steps - self.model.num_timesteps, self.model.num_timesteps > 0
         with _stopped(self.dashboard):
-            self.model.learn(self.config.steps, callback=CallbackList(callbacks))
+            self.model.learn(left, callback=CallbackList(callbacks), reset_num_timesteps=not begun)
             self._finish("finished", f"See what was learned: rltrainer enjoy {self.folder.path}")
 
     def save(self) -> None:
@@ -189,10 +228,16 @@ class Run:
         self.folder.save_policy(self.model)
         if self.loop is not None:
             if self.loop.phase != "finished":
-                self._finish("stopped", f"What was learned is kept in {self.folder.path}")
+                self._finish("stopped", f"What was learned is kept; go on with rltrainer train --resume {self.folder.path}")
             if self.loop.learns_reward:
                 self.folder.save_reward(self.loop.learner.state())
             self.folder.export_labels(self.loop.store)
+
+    def close(self) -> None:
+        """Leave nothing behind that runs."""
+        if self.callback is not None:
+            self.callback.close()
+        if self.loop is not None:
             self.loop.close()
         self.model.logger.close()
         env_of(self.model).close()
@@ -253,6 +298,14 @@ class RolloutWatch(BaseCallback):
                 "true_return": true_return,
             }
         )
+
+
+def quickest_step(config: Config, model: BaseAlgorithm) -> float:
+    """Seconds that an env step takes at least, what is learned from it included: the speed of a run decides nothing in it."""
+    if is_black_box_id(config.env):
+        return 1e-2
+    pictures = isinstance(model.observation_space, gym.spaces.Box) and is_image_space(model.observation_space)
+    return 1e-3 if pictures or isinstance(model, OffPolicyAlgorithm) else 1e-4
 
 
 def callback_for(model: BaseAlgorithm) -> type[PreferenceCallback]:

@@ -18,6 +18,10 @@ HOUSE = Path(rltrainer.__file__).parent
 LADDER = [
     "core",
     "disk",
+    "lock",
+    "memory",
+    "optimizers",
+    "checkpoints",
     "diagnostics",
     "seams",
     "seeds",
@@ -36,6 +40,7 @@ LADDER = [
     "segment_files",
     "store",
     "backup",
+    "taken",
     "sizes",
     "labels",
     "rewards",
