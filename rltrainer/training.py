@@ -24,7 +24,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
 
-from rltrainer.capture import Filmed, filming_cost
+from rltrainer.capture import Filmed, must_film
 from rltrainer.checkpoint import RunFolder, check_free
 from rltrainer.checkpoints import Checkpoints
 from rltrainer.config import Config
@@ -36,7 +36,6 @@ from rltrainer.interrupts import Interrupts, ignore_in_subprocess
 from rltrainer.labeling.gate import check_address
 from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
-from rltrainer.labeling.replay import replays_exactly
 from rltrainer.labels import check_heritage
 from rltrainer.lock import RunLock
 from rltrainer.loop import PreferenceLoop, Progress, segment_steps
@@ -54,8 +53,6 @@ from rltrainer.terse import Terse
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
 EVENT_SECONDS = 1.0
-REPLAYED_STEPS = 200
-"""How much of an episode the self-test at the start shows again."""
 UPDATE_STEPS = 512
 """Env steps between two updates of the loop where a method's own rollouts are too short to end with one."""
 SPEED_ROLLOUTS = 20
@@ -69,7 +66,7 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     Raises UserError for what the user can mend, before anything is written where that is possible.
     """
     config = resolved(config, path)
-    film = must_film(config, dashboard)
+    film = _films(config, dashboard)
     folder = RunFolder.create(path, config)
     dashboard.say(f"Run folder: {path}")
     _train(folder, dashboard, announce, film=film)
@@ -82,7 +79,7 @@ def resume(path: Path, dashboard: Dashboard, announce: Callable[[str], None]) ->
     config = folder.config
     if shows_page(config):
         check_address(config.labeling.host, config.labeling.port)
-    _train(folder, dashboard, announce, film=must_film(config, dashboard))
+    _train(folder, dashboard, announce, film=_films(config, dashboard))
     return folder
 
 
@@ -103,14 +100,9 @@ def _train(folder: RunFolder, dashboard: Dashboard, announce: Callable[[str], No
             run.save()
 
 
-def must_film(config: Config, dashboard: Dashboard) -> bool:
-    """Whether an env must be filmed as it steps, because clips cannot be made afterwards. Says what that costs."""
-    if not config.learns_reward or not shows_page(config):
-        return False
-    unrepeatable = replays_exactly(config.env, config.env_options, REPLAYED_STEPS, config.seed)
-    if unrepeatable is not None:
-        dashboard.say(f"{unrepeatable}. {_cost_of_filming(config)}")
-    return unrepeatable is not None
+def _films(config: Config, dashboard: Dashboard) -> bool:
+    """Whether an env is filmed as it steps, because clips are wanted and cannot be made afterwards."""
+    return config.learns_reward and shows_page(config) and must_film(config, dashboard.say)
 
 
 def resolved(config: Config, path: Path) -> Config:
@@ -355,20 +347,6 @@ class EnvMaker:
             return Monitor(Terse(make_env(self._env, self._options)))
         use_gl()
         return Monitor(Terse(Filmed(make_shown_env(self._env, self._options, self._filmed_at), self._filmed_at)))
-
-
-def _cost_of_filming(config: Config) -> str:
-    """What it costs to film, measured, in a sentence."""
-    use_gl()
-    env = Filmed(make_shown_env(config.env, config.env_options, config.clips.size), config.clips.size)
-    try:
-        stepping, filming = filming_cost(env)
-    finally:
-        env.close()
-    return (
-        f"So one of the {config.n_envs} envs is filmed as it steps, and clips are cut from that one only: "
-        f"filming adds {filming:.1f} ms to a step of {stepping:.2f} ms"
-    )
 
 
 def normalised(venv: VecEnv, config: Config, *, training: bool = True) -> VecNormalize:
