@@ -13,6 +13,8 @@ from stand_in import StandIn, encode, make_pair, shapes, training
 from rltrainer.core import Verdict
 from rltrainer.labeling import messages as wire
 
+pytestmark = pytest.mark.long
+
 RULES = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "resultTypes": ["violations"],
