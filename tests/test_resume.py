@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,28 @@ OFTEN = 4.0
 """Share of a run's time: a checkpoint every hundred steps or so."""
 
 
-@pytest.fixture(autouse=True)
-def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(barrier, "SHARE", OFTEN)
+@pytest.fixture(autouse=True, scope="module")
+def _often() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(barrier, "SHARE", OFTEN)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody stopped."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train(Config().but(SMALL), run, dashboard()[0], announce=print)
+    return run
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same run, stopped at two thirds."""
+    with monkeypatch.context() as patch:
+        stop_at(700, patch)
+        train(Config().but(SMALL), tmp_path / "stopped", dashboard()[0], announce=print)
+    return tmp_path / "stopped"
 
 
 def dashboard() -> tuple[Dashboard, io.StringIO]:
@@ -93,73 +112,65 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
         {"labeler": "none"},
-        {"method": "cpl"},
+        pytest.param({"method": "cpl"}, marks=pytest.mark.long),
         pytest.param({"method": "sac", "sac.exploration_steps": 100}, marks=pytest.mark.long),
         pytest.param({"reward.learner": "surf", "queries.strategy": "information_gain"}, marks=pytest.mark.long),
         pytest.param({"reward.learner": "robust", "teacher.mistake": 0.2}, marks=pytest.mark.long),
         pytest.param({"env": "toys:dict_env", "segments.steps": 4}, marks=pytest.mark.long),
     ],
-    ids=lambda changes: " ".join(map(str, changes.values())) or "ppo",
+    ids=lambda changes: " ".join(map(str, changes.values())),
 )
-def test_a_run_that_was_stopped_and_resumed_is_the_one_that_was_not(
+def test_runs_of_every_kind_go_on_as_if_they_had_not_been_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     config = Config().but(SMALL | changes)
-    screen, said = dashboard()
-    train(config, tmp_path / "whole", screen, announce=print)
-    assert "Stopping" not in said.getvalue()
-    with monkeypatch.context() as patch:
-        stop_at(700, patch)
-        train(config, tmp_path / "stopped", dashboard()[0], announce=print)
-    with pytest.raises(AssertionError):
-        assert_same(tmp_path / "whole", tmp_path / "stopped")
-    screen, said = dashboard()
-    resume(tmp_path / "stopped", screen, announce=print)
-    assert "Goes on from checkpoint" in said.getvalue()
-    assert_same(tmp_path / "whole", tmp_path / "stopped")
-    if config.learns_reward:
-        counts = []
-        for name in ("whole", "stopped"):
-            store = Store.open(tmp_path / name)
-            counts.append(store.counts())
-            store.close()
-        assert counts[0] == counts[1]
-
-
-def test_a_run_that_was_stopped_in_its_warm_up_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = Config().but(SMALL)
     train(config, tmp_path / "whole", dashboard()[0], announce=print)
     with monkeypatch.context() as patch:
-        patch.setattr(barrier.Barrier, "_write", lambda self, checkpoint: None)
         stop_at(700, patch)
         train(config, tmp_path / "stopped", dashboard()[0], announce=print)
     resume(tmp_path / "stopped", dashboard()[0], announce=print)
     assert_same(tmp_path / "whole", tmp_path / "stopped")
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = Config().but(SMALL)
-    train(config, tmp_path / "whole", dashboard()[0], announce=print)
-    with monkeypatch.context() as patch:
-        stop_at(700, patch)
-        train(config, tmp_path / "stopped", dashboard()[0], announce=print)
-    kept = Checkpoints(tmp_path / "stopped")
+def test_a_run_that_was_stopped_and_resumed_is_the_one_that_was_not(whole: Path, stopped: Path) -> None:
+    with pytest.raises(AssertionError):
+        assert_same(whole, stopped)
+    screen, said = dashboard()
+    resume(stopped, screen, announce=print)
+    assert f"Goes on from checkpoint {Checkpoints(whole).numbers()[-1] - 3}, at step" in said.getvalue()
+    assert_same(whole, stopped)
+    counts = []
+    for run in (whole, stopped):
+        store = Store.open(run)
+        counts.append(store.counts())
+        store.close()
+    assert counts[0] == counts[1]
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_again(whole: Path, stopped: Path) -> None:
+    for file in (stopped / "checkpoints").iterdir():
+        file.unlink()
+    resume(stopped, dashboard()[0], announce=print)
+    assert_same(whole, stopped)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(whole: Path, stopped: Path) -> None:
+    kept = Checkpoints(stopped)
     *_, before, newest = kept.numbers()
     spoil(kept.folder / f"{newest}.safetensors")
     screen, said = dashboard()
-    resume(tmp_path / "stopped", screen, announce=print)
+    resume(stopped, screen, announce=print)
     assert f"Checkpoint {newest} is damaged: its arrays are not those that its manifest names." in said.getvalue()
     assert f"Goes on from checkpoint {before}," in said.getvalue()
-    assert_same(tmp_path / "whole", tmp_path / "stopped")
+    assert_same(whole, stopped)
 
 
 def test_on_a_full_disk_training_goes_on_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    config, (screen, said) = Config().but(SMALL), dashboard()
+    config, (screen, said) = Config().but(SMALL | {"steps": 400, "labels": 4}), dashboard()
     monkeypatch.setattr("rltrainer.checkpoints.write_whole", full)
     train(config, tmp_path / "run", screen, announce=print)
     assert "could not be written (No space left on device). Training goes on" in said.getvalue()
@@ -337,7 +348,7 @@ from rltrainer.cli import main
 barrier.SHARE = {OFTEN}
 main()
 """
-KILLED = SMALL | {"steps": 12_000, "labels": 60}
+KILLED = SMALL | {"steps": 5000, "labels": 40}
 
 
 def start(*words: str) -> subprocess.Popen[str]:
@@ -362,7 +373,7 @@ def await_checkpoint(process: subprocess.Popen[str], run: Path, number: int) -> 
 @pytest.mark.long
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"subprocesses": "on"}, {"method": "sac", "sac.exploration_steps": 100, "steps": 2500}],
+    [{}, {"subprocesses": "on"}, {"method": "sac", "sac.exploration_steps": 100, "steps": 1200}],
     ids=["ppo, DummyVecEnv", "ppo, SubprocVecEnv", "sac"],
 )
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -371,7 +382,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path:
     train(Config().but(settings), tmp_path / "whole", dashboard()[0], announce=print)
     last, rng = max(Checkpoints(tmp_path / "whole").numbers()), random.Random(0)
     process = start(*words, "--run", str(tmp_path / "killed"))
-    for number in sorted(rng.sample(range(last), 3)):
+    for number in sorted(rng.sample(range(last), 2)):
         await_checkpoint(process, tmp_path / "killed", number)
         time.sleep(rng.uniform(0, 0.05))
         os.killpg(process.pid, signal.SIGKILL)
