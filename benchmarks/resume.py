@@ -1,7 +1,7 @@
 """Runs killed by SIGKILL at random and resumed: whether they end as one that was never killed, and what checkpoints cost.
 
 Each kill is of a run of its own, by turns of each method: `rltrainer train` in a process group of its own, killed at a moment
-drawn over the time that a whole run takes, then `rltrainer train --resume`. All of what was learned, of policy and reward, is
+drawn over the whole run, then `rltrainer train --resume`. All of what was learned, of policy and reward, is
 compared bit by bit with a run of the same settings that nobody killed. These runs are short, so checkpoints come oftener than
 by default. The cost is measured at the default, on HalfCheetah: the time between two rollouts that goes into a checkpoint and
 into resetting the envs, as a share of the whole run.
@@ -31,11 +31,14 @@ from rltrainer.training import train
 
 OFTEN = 0.5
 """Share of a run's time that checkpoints may cost in the runs that are killed."""
-COMMON = {"env": "Pendulum-v1", "labeler": "oracle", "labels": 40, "steps": 16_000, "n_envs": 2, "labeling.page": "off"}
+START_SECONDS = 4.0
+GAP_SECONDS = 0.3
+"""About what passes until the first checkpoint, and from one to the next."""
+COMMON = {"env": "Pendulum-v1", "labeler": "oracle", "labels": 40, "steps": 12_000, "n_envs": 2, "labeling.page": "off"}
 ARMS: dict[str, dict[str, Any]] = {
     "PPO, DummyVecEnv": {"n_envs": 4},
     "PPO, SubprocVecEnv": {"subprocesses": "on"},
-    "SAC": {"method": "sac", "steps": 3000, "sac.exploration_steps": 500},
+    "SAC": {"method": "sac", "steps": 2000, "sac.exploration_steps": 300},
     "CPL": {"method": "cpl"},
 }
 
@@ -44,7 +47,7 @@ def main() -> None:
     """The command."""
     options = reporting.flags(__doc__)
     options.add_argument("--kills", type=int, default=20)
-    options.add_argument("--steps", type=int, default=400_000, help="of the run in which checkpoints are timed")
+    options.add_argument("--steps", type=int, default=300_000, help="of the run in which checkpoints are timed")
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
     kills, steps = (4, 30_000) if chosen.quick else (chosen.kills, chosen.steps)
@@ -67,36 +70,39 @@ def main() -> None:
 
 def kill(kills: int, folder: Path, rng: np.random.Generator) -> list[dict[str, Any]]:
     """What became of so many runs that were killed once each."""
-    whole: dict[str, tuple[float, dict[str, bytes]]] = {}
+    whole: dict[str, tuple[int, dict[str, bytes]]] = {}
     found = []
     for number in range(kills):
         arm = list(ARMS)[number % len(ARMS)]
         if arm not in whole:
-            began = time.monotonic()
             finish(start(words(arm), folder / arm))
-            whole[arm] = time.monotonic() - began, learned(folder / arm)
-        lasted, wanted = whole[arm]
-        run, moment = folder / str(number), float(rng.uniform(0, lasted))
-        process = start(words(arm), run)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(moment)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        begun = (run / "config.yaml").exists()
-        resumed_at = max(Checkpoints(run).numbers(), default=None)
-        finish(start(["--resume", str(run)]) if begun else start(words(arm), run))
-        one = {
-            "run": arm,
-            "killed_after_seconds": round(moment, 2),
-            "of_seconds": round(lasted, 2),
-            "was_killed": process.returncode == -signal.SIGKILL,
-            "resumed_at": resumed_at,
-            "identical": learned(run) == wanted,
-        }
-        print(one, flush=True)
-        found.append(one)
+            whole[arm] = max(Checkpoints(folder / arm).numbers()), learned(folder / arm)
+        last, wanted = whole[arm]
+        found.append({"run": arm, "checkpoints": last, **kill_one(arm, folder / str(number), rng.uniform(-1, last), wanted)})
+        print(found[-1], flush=True)
     return found
+
+
+def kill_one(arm: str, run: Path, moment: float, wanted: dict[str, bytes]) -> dict[str, Any]:
+    """moment: in checkpoints, and below 0 before there is one"""
+    process, began = start(words(arm), run), time.monotonic()
+    while process.poll() is None and max(Checkpoints(run).numbers(), default=-1) < int(np.floor(moment)):
+        time.sleep(0.002)
+    time.sleep((moment - np.floor(moment)) * (START_SECONDS if moment < 0 else GAP_SECONDS))
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    lasted = time.monotonic() - began
+    if process.wait() != -signal.SIGKILL:
+        raise RuntimeError(f"{process.args!r} ended before it was killed: make it longer")
+    begun = (run / "config.yaml").exists()
+    reached = max(Checkpoints(run).numbers(), default=None)
+    finish(start(["--resume", str(run)]) if begun else start(words(arm), run))
+    return {
+        "moment": round(moment, 2),
+        "killed_after_seconds": round(lasted, 2),
+        "resumed_at": reached,
+        "identical": learned(run) == wanted,
+    }
 
 
 def words(arm: str) -> list[str]:

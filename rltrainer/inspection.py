@@ -136,7 +136,7 @@ def checkpoints(run: Path, store: Store | None) -> Check:
         except Damaged as damage:
             bad.append(f"{number} is damaged: {damage}")
     if not numbers:
-        return Check("checkpoints", "warn", "none there: a run writes the first when its warm-up is over")
+        return Check("checkpoints", "ok", "not there yet: the first is written when the warm-up is over")
     if not whole:
         return Check("checkpoints", "fail", "; ".join(bad), f"rltrainer train --labels-from {run}")
     unlike = None if store is None else _unlike(whole[-1], store)
