@@ -69,7 +69,8 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     film = _films(config, dashboard)
     folder = RunFolder.create(path, config)
     dashboard.say(f"Run folder: {path}")
-    _train(folder, dashboard, announce, film=film)
+    with RunLock(path):
+        _train(folder, dashboard, announce, film=film)
     return folder
 
 
@@ -77,9 +78,10 @@ def resume(path: Path, dashboard: Dashboard, announce: Callable[[str], None]) ->
     """Go on with a run from its newest checkpoint, as if it had never ended. Raises UserError."""
     folder = RunFolder.open(path)
     config = folder.config
-    if shows_page(config):
-        check_address(config.labeling.host, config.labeling.port)
-    _train(folder, dashboard, announce, film=_films(config, dashboard))
+    with RunLock(path):
+        if shows_page(config):
+            check_address(config.labeling.host, config.labeling.port)
+        _train(folder, dashboard, announce, film=_films(config, dashboard))
     return folder
 
 
@@ -88,7 +90,7 @@ def _train(folder: RunFolder, dashboard: Dashboard, announce: Callable[[str], No
     torch.set_num_threads(1)  # 5 to 15 times quicker on nets as small as these, and so for NumPy
     threadpool_limits(1)
     config, path = folder.config, folder.path
-    with RunLock(path), Interrupts() as interrupts, closing(Run(config, folder, dashboard, interrupts, film=film)) as run:
+    with Interrupts() as interrupts, closing(Run(config, folder, dashboard, interrupts, film=film)) as run:
         run.take_up()
         try:
             if shows_page(config):

@@ -155,6 +155,18 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_again(whole: 
     assert_same(whole, stopped)
 
 
+def test_what_people_answered_while_nothing_trained_is_learned_from(stopped: Path) -> None:
+    store = Store.open(stopped)
+    query_id = store.labels()[0].query_id
+    store.save_label("person", query_id, "ann", Answer(Verdict.EQUAL))
+    resume(stopped, dashboard()[0], announce=print)
+    kept = Checkpoints(stopped)
+    taken = kept.read(kept.numbers()[-1]).memory.facts["loop"]["taken"]
+    assert "person" in {label.id for label in store.labels() if label.seq <= taken["cursor"]}
+    assert taken["labels"] == len(store.labels(since=0)) - len(store.labels(since=taken["cursor"]))
+    store.close()
+
+
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(whole: Path, stopped: Path) -> None:
     kept = Checkpoints(stopped)
     *_, before, newest = kept.numbers()
