@@ -114,7 +114,6 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         {"labeler": "none"},
         pytest.param({"method": "cpl"}, marks=pytest.mark.long),
-        pytest.param({"method": "sac", "sac.exploration_steps": 100}, marks=pytest.mark.long),
         pytest.param({"reward.learner": "surf", "queries.strategy": "information_gain"}, marks=pytest.mark.long),
         pytest.param({"reward.learner": "robust", "teacher.mistake": 0.2}, marks=pytest.mark.long),
         pytest.param({"env": "toys:dict_env", "segments.steps": 4}, marks=pytest.mark.long),
