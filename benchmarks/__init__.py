@@ -9,6 +9,7 @@ BENCHMARKS = {
     "overhead": "training speed with a learned reward, over plain PPO's",
     "labeler": "keypress to next pair, and what labelling costs training",
     "faults": "labels lost when service and trainer are killed",
+    "resume": "runs killed and resumed: whether they end the same, and the cost",
     "clips": "time and size of a pair of clips",
 }
 """What there is, with a line each for `rltrainer bench --help`."""

@@ -1,7 +1,7 @@
 """Labels lost by SIGKILL: a labeler streams labels in while the label service and the trainer's side are killed at random.
 
 The service is `rltrainer label`. The trainer's side is a stand-in that writes to the store as the trainer does (segments,
-pairs, events), in a process of its own: a run cannot be resumed yet, and to start one takes long. The labeler speaks the
+pairs, events), in a process of its own: to start a run takes long, and benchmarks.resume kills those. The labeler speaks the
 page's protocol, has up to 32 labels under way, and after each kill resends what was not acked, as the page does. A reader
 follows the labels by cursor, as the loop does. The labeler answers whatever waits, whether or not it was shown.
 

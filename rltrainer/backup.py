@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from rltrainer.checkpoints import Checkpoints
 from rltrainer.core import UserError
 from rltrainer.disk import sync_folder, write_beside
 from rltrainer.segment_files import read_segment
@@ -34,7 +36,7 @@ class Backup:
 
 
 def back_up(run: Path, to: Path | None = None) -> Backup:
-    """Copy a run's store, the segments that it names, and what was learned; logs and older backups stay behind.
+    """Copy a run's store, the segments that it names, what was learned and the newest checkpoint; logs stay behind.
 
     to: a new folder; without one, RUN/backups/TIME, which messages about a damaged store name
 
@@ -67,7 +69,11 @@ def _names(folder: Path) -> Iterator[Path]:
 
 
 def _fill(folder: Path, store: Store, place: Path) -> Backup:
-    """The store first: segments are on disk before a row names them. Raises UserError where the copy is not sound."""
+    """The checkpoint before the store, whose labels it counts, and that before the segments, which its rows name.
+
+    Raises UserError where the copy is not sound.
+    """
+    _copy_checkpoint(store.folder, folder)
     store.copy(folder / FILE)
     copy = Store(folder)
     try:
@@ -83,6 +89,14 @@ def _fill(folder: Path, store: Store, place: Path) -> Backup:
         for file in store.folder.glob(pattern):
             write_beside(folder / file.name, file.read_bytes())
     return Backup(place, labels, len(names) - len(damaged), damaged)
+
+
+def _copy_checkpoint(here: Path, there: Path) -> None:
+    """The newest one that is whole, if there is any."""
+    with contextlib.suppress(UserError):
+        checkpoint = Checkpoints(here).newest(lambda damaged: None)
+        if checkpoint is not None:
+            Checkpoints(there).write(checkpoint)
 
 
 def _copy_segment(name: str, here: Path, there: Path) -> bool:

@@ -176,7 +176,7 @@ def _label_row(store: Store, label: Label) -> dict[str, Any]:
 
 
 def _contiguous(arrays: Mapping[str, Any]) -> dict[str, Array]:
-    return {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    return {name: np.asarray(value, order="C") for name, value in arrays.items()}
 
 
 def _normaliser(env: VecEnv | None) -> VecNormalize | None:

@@ -114,19 +114,27 @@ def _metavar(word: str, default: Any) -> str:
 @group.command(cls=SettingsCommand)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it")
 @click.option("--run", "run", type=click.Path(path_type=Path), help="folder for the run; must not exist  [runs/ENV-TIME]")
+@click.option("--resume", "resumed", type=click.Path(path_type=Path), help="go on with that run, as if it had never ended")
 @click.option("--no-open", is_flag=True, help="don't open the page in a browser")
-def train(config_file: Path | None, run: Path | None, no_open: bool, **flags: str | None) -> None:
+def train(config_file: Path | None, run: Path | None, resumed: Path | None, no_open: bool, **flags: str | None) -> None:
     """Train a policy from preferences, with people or an oracle answering.
 
     With --labeler browser (the default) a page opens with two clips; choose the better one with the arrow keys. Training
     goes on while you look. With --labeler oracle the env's own reward answers, and with --labeler none it is the reward: the
-    baseline of every comparison. Ctrl-C ends the run and keeps everything in its folder.
+    baseline of every comparison. Ctrl-C ends the run and keeps everything in its folder; --resume goes on with it, also after
+    a crash.
     """
+    from rltrainer.checkpoint import RunFolder
     from rltrainer.progress import Dashboard
+    from rltrainer.training import resume
     from rltrainer.training import train as run_training
 
-    config = changed(Config.read(config_file) if config_file is not None else Config(), flags)
-    path = run or Path("runs") / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', config.env)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if resumed is None:
+        config = changed(Config.read(config_file) if config_file is not None else Config(), flags)
+        path = run or Path("runs") / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', config.env)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    else:
+        _refuse_settings(resumed, {"config": config_file, "run": run, **flags})
+        config, path = RunFolder.open(resumed).config, resumed
     dashboard = Dashboard(config.steps)
 
     def announce(url: str) -> None:
@@ -135,10 +143,21 @@ def train(config_file: Path | None, run: Path | None, no_open: bool, **flags: st
             webbrowser.open(url)
 
     try:
-        run_training(config, path, dashboard, announce)
+        if resumed is None:
+            run_training(config, path, dashboard, announce)
+        else:
+            resume(path, dashboard, announce)
     finally:
         dashboard.close()
     dashboard.say(f"Saved in {path} · see it: rltrainer enjoy {path} · measure it: rltrainer evaluate {path}")
+
+
+def _refuse_settings(resumed: Path, given: Mapping[str, object]) -> None:
+    """Raises UserError where a run that goes on is told other settings than those it began with."""
+    name = next((name for name, value in given.items() if value is not None), None)
+    if name is not None:
+        flag = name.replace("__", ".").replace("_", "-")
+        raise UserError(f"resume is {str(resumed)!r}, and a run goes on with its own settings; leave --{flag} out")
 
 
 def changed(config: Config, flags: Mapping[str, str | None]) -> Config:

@@ -23,11 +23,15 @@ def write_whole(path: Path, content: bytes) -> None:
 def write_beside(path: Path, content: bytes) -> None:
     """The same, but for the folder's fsync: for many files, with one `sync_folder` after them."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(path)
+    except OSError:  # on a full disk what was written of it is in the way
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from rltrainer.checkpoints import Checkpoint, Checkpoints, Damaged
 from rltrainer.config import Config
 from rltrainer.core import Label, Query, UserError
 from rltrainer.doctor import Check
@@ -26,7 +27,7 @@ def inspect(run: Path) -> list[Check]:
     settings = config(run)
     chosen = Config.read(run / "config.yaml") if settings.status == "ok" else None
     if chosen is not None and not chosen.learns_reward and not (run / FILE).exists():
-        return [settings, arrays(run, "policy.safetensors", ended=False)]  # a baseline keeps no store
+        return [settings, checkpoints(run, None), arrays(run, "policy.safetensors", ended=False)]  # a baseline keeps no store
     try:
         store = Store.open(run)
     except UserError as error:
@@ -42,6 +43,7 @@ def inspect(run: Path) -> list[Check]:
             files,
             labels(store, lengths),
             exported(run, store),
+            checkpoints(run, store),
             *(arrays(run, f"{name}.safetensors", ended=ended) for name in learned),
         ]
     finally:
@@ -122,6 +124,36 @@ def exported(run: Path, store: Store) -> Check:
     if written != standing:
         return Check("labels.jsonl", "warn", f"older than the store: {len(standing - written)} labels are not in it", again)
     return Check("labels.jsonl", "ok", f"{len(written)} labels, as they stand")
+
+
+def checkpoints(run: Path, store: Store | None) -> Check:
+    """Whether each is what was written, and the newest one fits the store: it holds the labels that were learned from."""
+    kept = Checkpoints(run)
+    numbers, whole, bad = kept.numbers(), [], []
+    for number in numbers:
+        try:
+            whole.append(kept.read(number))
+        except Damaged as damage:
+            bad.append(f"{number} is damaged: {damage}")
+    if not numbers:
+        return Check("checkpoints", "ok", "not there yet: the first is written when the warm-up is over")
+    if not whole:
+        return Check("checkpoints", "fail", "; ".join(bad), f"rltrainer train --labels-from {run}")
+    unlike = None if store is None else _unlike(whole[-1], store)
+    if unlike is not None:
+        return Check("checkpoints", "fail", unlike, _restore(run, FILE))
+    if bad:
+        return Check("checkpoints", "warn", "; ".join(bad), f"none needed: --resume goes on from {whole[-1].number}")
+    return Check("checkpoints", "ok", f"{len(whole)}, each as it was written; rltrainer train --resume {run} goes on from them")
+
+
+def _unlike(checkpoint: Checkpoint, store: Store) -> str | None:
+    """What a checkpoint learned from and the store lacks, in words."""
+    taken = checkpoint.memory.facts["loop"]["taken"]
+    held = sum(label.seq <= taken["cursor"] for label in store.labels())
+    if held == taken["labels"]:
+        return None
+    return f"{checkpoint.number} learned from {taken['labels']} labels, of which the store holds {held}"
 
 
 def arrays(run: Path, name: str, *, ended: bool) -> Check:

@@ -6,18 +6,19 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from rltrainer.config import Config
-from rltrainer.core import Comparison, FitReport, Label, Learner, Query, Segment, Strategy, Teacher, UserError
+from rltrainer.core import Array, Comparison, FitReport, Learner, Query, Segment, Strategy, Teacher, UserError
 from rltrainer.diagnostics import Diagnosis, RankingHistory, diagnose
 from rltrainer.envs import image_shape
 from rltrainer.exploring import explore
 from rltrainer.labels import check_heritage, inherit
+from rltrainer.memory import Memory, within
 from rltrainer.queries import STRATEGIES
 from rltrainer.refit import RECENT_SEGMENTS, fit_through
 from rltrainer.repeats import STRATEGY as REPEAT
@@ -25,9 +26,10 @@ from rltrainer.repeats import Repeats
 from rltrainer.rewards import LEARNERS
 from rltrainer.schedule import Schedule
 from rltrainer.seams import named
-from rltrainer.seeds import Seeds
+from rltrainer.seeds import Seeds, generator_state, restore_generator
 from rltrainer.sizes import Sizes
-from rltrainer.store import Store
+from rltrainer.store import ORACLE, Store
+from rltrainer.taken import Taken
 from rltrainer.teachers import OracleTeacher
 from rltrainer.wrapper import RewardSeat
 
@@ -39,6 +41,8 @@ LEAST_STEPS = 50
 REFIT_SHARE = 1 / 30
 """A refit waits until this share of the labels is new: late in a run one label more moves little and costs as much."""
 POLL_SECONDS = 0.2
+GENERATORS = ("queries", "teacher", "exploration", "diagnosis")
+REFERENCE_ARRAYS = ("observations", "actions", "env_rewards")
 AT_RANDOM = {"strategy": "uniform", "decay": 100.0, "warmup_share": 0.1}
 """How pairs are asked where no reward is learned: nothing knows of a better pair, and a label teaches most of the policy that
 it is about, so most are asked while it learns, at an even rate: docs/what-helped.md has what that gains CPL."""
@@ -118,10 +122,8 @@ class PreferenceLoop:
         strategy: Strategy = named(STRATEGIES, queries.strategy, "queries.strategy")
         self._strategy = strategy
         seeds = Seeds.of(self.config.seed)
-        self._query_rng = np.random.default_rng(seeds.queries)
-        self._teacher_rng = np.random.default_rng(seeds.teacher)
-        self._explore_rng = np.random.default_rng(seeds.exploration)
-        self._diagnosis_rng = np.random.default_rng(seeds.diagnosis)
+        self._rngs = {name: np.random.default_rng(getattr(seeds, name)) for name in GENERATORS}
+        self._query_rng, self._teacher_rng, self._explore_rng, self._diagnosis_rng = self._rngs.values()
         make_learner: Any = named(LEARNERS, self.config.reward.learner, "reward.learner")
         image = image_shape(env.seat.observation_space)
         sizes = Sizes.of(self.recorder.current.shape[1], env.seat.action_space, image)
@@ -132,10 +134,8 @@ class PreferenceLoop:
         self._inherited = {label.query_id for label in self.store.labels() if label.inherited}
         self._asks = self.teacher is not None or self.config.labeler != "none" or self.config.labels_from is None
         self.schedule = Schedule(self.config.labels, self.config.steps, queries, self.inherited)
-        self.cursor = 0
-        self._comparisons: dict[tuple[str, str], Comparison] = {}
-        self._learned = 0  # labels read when the last refit began
-        self._asked: dict[str, tuple[Segment, Segment]] = {}
+        self._taken = Taken(self.store)
+        self._learned = 0  # labels taken when the last refit began
         self._reference: list[Segment] = []
         self._ranking = RankingHistory()
         self._repeats = Repeats(self._diagnosis_rng)
@@ -249,7 +249,12 @@ class PreferenceLoop:
     @property
     def comparisons(self) -> list[Comparison]:
         """What the standing labels teach, those of an earlier run included."""
-        return list(self._comparisons.values())
+        return list(self._taken.comparisons.values())
+
+    @property
+    def cursor(self) -> int:
+        """The place in the store's order of the last label that was taken."""
+        return self._taken.cursor
 
     @property
     def _first_pairs(self) -> int:
@@ -260,6 +265,54 @@ class PreferenceLoop:
         self.store.close()
         if self._temporary is not None:
             self._temporary.cleanup()
+
+    # ------------------------------------------------------------------ to disk and back
+
+    def remember(self) -> Memory:
+        """All that is needed to go on after an update, but for what is in the store: steps, labels taken, what they taught."""
+        reference = {str(n): {name: getattr(s, name) for name in REFERENCE_ARRAYS} for n, s in enumerate(self._reference)}
+        parts: dict[str, Mapping[str, Array]] = {
+            "learner": self.learner.state(),
+            "recorder": self.recorder.state(),
+            "teacher": self.teacher.state() if isinstance(self.teacher, OracleTeacher) else {},
+            "rng": {name: generator_state(rng) for name, rng in self._rngs.items()},
+            **{f"reference.{n}": arrays for n, arrays in reference.items()},
+        }
+        facts = {
+            "steps": self.steps,
+            "updated_at": self._updated_at,
+            "learned": self._learned,
+            "asked": self.store.last_place(),
+            "taken": self._taken.remember(),
+            "repeats": self._repeats.remember(),
+            "last_fit": asdict(replace(self.last_fit, held_out=None)) if self.last_fit is not None else None,
+            "reference": [segment.after for segment in self._reference],
+        }
+        return Memory({f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}, facts)
+
+    def recall(self, memory: Memory | None) -> None:
+        """Go on from there, or from the start: what the store holds beyond that is dealt with as `Store.rewind` says.
+
+        The envs are to be reset then. Only what `RankingHistory` compares with is not remembered.
+        """
+        nothing: Mapping[str, Any] = {"taken": {"cursor": 0}, "asked": 0}
+        facts = nothing if memory is None else memory.facts
+        self.store.rewind(facts["taken"]["cursor"], facts["asked"])
+        if memory is None:
+            return
+        self.steps, self._updated_at, self._learned = facts["steps"], facts["updated_at"], facts["learned"]
+        self._taken.recall(facts["taken"])
+        self._repeats.recall(facts["repeats"])
+        self.last_fit = FitReport(**facts["last_fit"]) if facts["last_fit"] is not None else None
+        self.learner.restore(within(memory.arrays, "learner"))
+        self.recorder.restore(within(memory.arrays, "recorder"))
+        if isinstance(self.teacher, OracleTeacher):
+            self.teacher.restore(within(memory.arrays, "teacher"))
+        for name, rng in self._rngs.items():
+            restore_generator(rng, memory.arrays[f"rng.{name}"])
+        self._reference = [_steps(within(memory.arrays, f"reference.{n}"), after) for n, after in enumerate(facts["reference"])]
+        if self._learned:
+            self.env.seat.reward = self.learner.snapshot()
 
     # ------------------------------------------------------------------ asking
 
@@ -275,7 +328,7 @@ class PreferenceLoop:
         if not self._asks:
             return
         waiting = self.store.waiting()
-        given = sum(query_id not in self._inherited for query_id, _ in self._comparisons)
+        given = sum(query_id not in self._inherited for query_id, _ in self._taken.comparisons)
         if self.teacher is None:
             waiting = self._make_room(waiting)
         allowed = self.schedule.asked_by(self.steps) - given - len(waiting)
@@ -296,17 +349,17 @@ class PreferenceLoop:
         if len(candidates) < 2:
             return
         chosen = self._strategy(candidates, self.learner, min(2 * count, len(candidates) // 2), self._query_rng)
-        before = {frozenset((c.first.id, c.second.id)) for c in self._comparisons.values()}
+        before = {frozenset((c.first.id, c.second.id)) for c in self.comparisons}
         pairs = [(candidates[i], candidates[j]) for i, j in chosen]
         pairs = [(a, b) for a, b in pairs if frozenset((a.id, b.id)) not in before][:count]
         queries = self.store.ask(pairs, self.steps, self._strategy_name)
-        self._asked |= {query.id: pair for query, pair in zip(queries, pairs, strict=True)}
+        self._taken.shown |= {query.id: pair for query, pair in zip(queries, pairs, strict=True)}
         if self.teacher is not None:
             answers = [
                 (uuid.uuid4().hex, q.id, self.teacher(a, b, self._teacher_rng))
                 for q, (a, b) in zip(queries, pairs, strict=True)
             ]
-            self.store.save_labels("oracle", answers, source="oracle")
+            self.store.save_labels("oracle", answers, source=ORACLE)
 
     def _candidates(self, count: int) -> list[Segment]:
         """Segments of the newest policy, and as many, up to half of all, that were judged before.
@@ -314,26 +367,27 @@ class PreferenceLoop:
         Within what one policy does there is nothing to tell that it is no better than an earlier one. An agent that is paid for
         a posture it keeps up shows no other, and only a pair with what came before says what that is worth.
         """
-        judged = list({segment.id: segment for c in self._comparisons.values() for segment in (c.first, c.second)}.values())
+        judged = list({segment.id: segment for c in self.comparisons for segment in (c.first, c.second)}.values())
         again = [judged[index] for index in self._query_rng.permutation(len(judged))[: count // 2]]
         fresh = self.recorder.sample(count - len(again), self.segment_steps, self._query_rng)
         return list({segment.id: segment for segment in [*fresh, *again]}.values())
 
     def _ask_again(self) -> int:
         """Where it is time, show somebody a pair that they answered, sides swapped. Gives how many: 1 or 0."""
-        chosen = self._repeats.due([c for c in self._comparisons.values() if c.query_id not in self._inherited])
+        chosen = self._repeats.due([c for c in self.comparisons if c.query_id not in self._inherited])
         if chosen is None:
             return 0
         pair = (chosen.second, chosen.first)
         (query,) = self.store.ask([pair], self.steps, REPEAT, chosen.labeler)
-        self._asked[query.id] = pair
+        self._taken.shown[query.id] = pair
         self._repeats.asked(chosen, query)
         return 1
 
     def _make_room(self, waiting: list[Query]) -> list[Query]:
         """Withdraw pairs about a policy long gone that nobody is looking at; fresh ones take their place."""
         oldest = self.recorder.steps - self.config.segments.recent_steps
-        known = {q.id: max(segment.policy_step for segment in self._asked[q.id]) for q in waiting if q.id in self._asked}
+        shown = self._taken.shown
+        known = {q.id: max(segment.policy_step for segment in shown[q.id]) for q in waiting if q.id in shown}
         stale = [q.id for q in waiting if q.strategy != REPEAT and known.get(q.id, -1) < oldest]
         if not stale:
             return waiting
@@ -341,7 +395,7 @@ class PreferenceLoop:
         gone = {query_id for query_id in stale if query_id not in looked_at}
         self.store.withdraw(sorted(gone))
         for query_id in gone:
-            self._asked.pop(query_id, None)
+            shown.pop(query_id, None)
         return [query for query in waiting if query.id not in gone]
 
     def _queue_size(self) -> int:
@@ -351,41 +405,27 @@ class PreferenceLoop:
 
     def _read(self) -> None:
         """Take the labels since the cursor."""
-        for label in self.store.labels(since=self.cursor):
-            self._take(label)
-            self.cursor = label.seq
+        self._taken.read(self.steps)
 
     def _fit(self, *, at_once: bool = False) -> FitReport | None:
         """Refit and publish when enough of the labels are new."""
-        fresh = self.cursor - self._learned
-        if not self.learns_reward or not self._comparisons or not fresh:
+        fresh = self._taken.count - self._learned
+        comparisons = self.comparisons
+        if not self.learns_reward or not comparisons or not fresh:
             return None
-        if not at_once and fresh < len(self._comparisons) * REFIT_SHARE:
+        if not at_once and fresh < len(comparisons) * REFIT_SHARE:
             return None
         if not self._reference:
             self._reference = self.recorder.sample(REFERENCE_SEGMENTS, self.segment_steps, self._query_rng)
-        comparisons = list(self._comparisons.values())
         if self._inherited and not self._learned:
             self.last_fit = fit_through(self.learner, comparisons, self._reference, self.config.reward)
         else:
             self.last_fit = self.learner.fit(comparisons, self._reference)
         self.env.seat.reward = self.learner.snapshot()
-        self._learned = self.cursor
+        self._learned = self._taken.count
         recent = self.recorder.sample(RECENT_SEGMENTS, self.segment_steps, self._diagnosis_rng)
         self.diagnosis = diagnose(comparisons, self.last_fit, self.learner, recent, self._ranking)
         return self.last_fit
-
-    def _take(self, label: Label) -> None:
-        """One revision: it replaces the one before, and may take the label back."""
-        query = self.store.query(label.query_id)
-        if query is None:
-            raise LookupError(f"label {label.id!r} answers query {label.query_id!r}, which is not in the store")
-        known = {segment.id: segment for segment in self._asked.get(query.id, ())}
-        comparison = Comparison.of(label, query, lambda name: known[name] if name in known else self.store.segment(name))
-        if comparison is None:
-            self._comparisons.pop((label.query_id, label.labeler), None)
-        else:
-            self._comparisons[comparison.key] = comparison
 
     def _wait_for(self, answers: int) -> None:
         """The configured warm-up: the one time that training waits for a person."""
@@ -406,6 +446,12 @@ class PreferenceLoop:
         if time.monotonic() - self._told_at > 1.0:
             self._watch(self.progress())
             self._told_at = time.monotonic()
+
+
+def _steps(arrays: Mapping[str, Array], after: int) -> Segment:
+    """A segment of the reference, which is never shown: without what that would take."""
+    actions = arrays["actions"]
+    return Segment(arrays["observations"], actions, arrays["env_rewards"], 0, actions[:0], after=after)
 
 
 def segment_steps(config: Config, episode_limit: int | None, steps_per_second: float) -> int:
@@ -443,6 +489,6 @@ def _open_store(run: Path | str | None, config: Config, sizes: Sizes) -> tuple[S
         "sizes": sizes.fact,
     }
     store = Store.open(folder) if (folder / "store.db").exists() else Store.create(folder, **facts)
-    if config.labels_from is not None:
+    if config.labels_from is not None and not any(label.inherited for label in store.labels()):
         inherit(store, Path(config.labels_from))
     return store, temporary

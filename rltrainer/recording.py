@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -149,6 +150,59 @@ class Recorder:
         if not ended:
             raise LookupError(f"no episode of env {env} has ended in {self.steps} steps")
         return self._cut((env, ended[-1], 0, 0, ended[-1].steps), np.random.default_rng(0))
+
+    # ------------------------------------------------------------------ to disk and back
+
+    def state(self) -> dict[str, Array]:
+        """The rows that segments can be cut from, and which episodes they are of, as named arrays.
+
+        Of what the envs show now there is nothing: whoever restores it resets them.
+        """
+        self._write()
+        rows = self._live_rows()
+        pictures = [(env, row, frame) for env, frames in enumerate(self._frames) for row, frame in frames.items()]
+        episodes = [(env, *astuple(episode)) for env, kept in enumerate(self._episodes) for episode in kept]
+        return {
+            "rows": rows,
+            "observations": self._flat_observations[rows],
+            "actions": self._flat_actions[rows],
+            "env_rewards": self._flat_env_rewards[rows],
+            "heads": self._heads.copy(),
+            "episodes": np.array(episodes, np.int64).reshape(-1, 6),  # env, start, seed, steps, terminated, truncated
+            "steps": np.array([self.steps]),
+            "pictures": np.frombuffer(b"".join(frame for *_, frame in pictures), np.uint8),
+            "picture_places": np.array([(env, row, len(frame)) for env, row, frame in pictures], np.int64).reshape(-1, 3),
+        }
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """The inverse of `state`, into a recorder of the same envs."""
+        rows = state["rows"]
+        self._flat_observations[rows] = state["observations"]
+        self._flat_actions[rows] = state["actions"]
+        self._flat_env_rewards[rows] = state["env_rewards"]
+        self._heads[:] = state["heads"]
+        self.steps = int(state["steps"][0])
+        self._pending.clear()
+        for env in range(self.n_envs):
+            self._episodes[env].clear()
+            self._frames[env].clear()
+        for env, start, seed, steps, terminated, truncated in state["episodes"].tolist():
+            self._episodes[env].append(Episode(start, seed, steps, bool(terminated), bool(truncated)))
+        pictures = state["pictures"].tobytes()
+        self._captures, begin = bool(pictures), 0
+        for env, row, length in state["picture_places"].tolist():
+            self._frames[env][row] = pictures[begin : begin + length]
+            begin += length
+
+    def _live_rows(self) -> Array:
+        """Of the flat arrays, in order: all from each env's oldest episode on, up to a whole ring of them."""
+        spans = [
+            (env, max(episodes[0].start, int(head) - self._rows + 1), int(head) + 1)
+            for env, (episodes, head) in enumerate(zip(self._episodes, self._heads, strict=True))
+            if episodes
+        ]
+        rows = [env * self._rows + np.arange(begin, end) % self._rows for env, begin, end in spans]
+        return np.concatenate([np.zeros(0, np.int64), *rows])
 
     def _sources(self, env: int, steps: int) -> list[tuple[int, Episode, int, int, int]]:
         """(env, episode, first and last possible start, length) of what segments can be cut from."""

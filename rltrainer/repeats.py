@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,3 +41,11 @@ class Repeats:
         """`query` asks about the pair of `comparison` again."""
         self._count += 1
         self._seen |= {comparison.query_id, query.id}
+
+    def remember(self) -> dict[str, Any]:
+        """How many were asked again and of which queries, as JSON can say it; the generator is whose it was given by."""
+        return {"count": self._count, "seen": sorted(self._seen)}
+
+    def recall(self, facts: Mapping[str, Any]) -> None:
+        """The inverse of `remember`."""
+        self._count, self._seen = facts["count"], set(facts["seen"])

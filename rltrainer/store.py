@@ -26,6 +26,8 @@ VERSION = 4
 FILE = "store.db"
 BACKUPS = "backups"
 BUSY_SECONDS = 30
+ORACLE = "oracle"
+"""The source of what an oracle inside the trainer answered."""
 
 _tables = sa.MetaData()
 _meta = sa.Table("meta", _tables, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.JSON, nullable=False))
@@ -244,6 +246,18 @@ class Store:
         with self._writer.begin() as connection:
             connection.execute(_queries.update().where(_queries.c.id.in_(query_ids)).values(withdrawn=True))
 
+    def rewind(self, cursor: int, place: int) -> None:
+        """Back to the labels up to `cursor` and the queries up to `place`, for a trainer that goes on from there.
+
+        What an oracle answered since is forgotten: it is asked again. What people answered since stays, and so does its pair;
+        pairs that nobody answered since are withdrawn, and whoever still answers one is heard.
+        """
+        since = (_labels.c.seq > cursor) & (_labels.c.source == ORACLE)
+        unanswered = _queries.c.id.not_in(sa.select(_labels.c.query_id))
+        with self._writer.begin() as connection:
+            connection.execute(_labels.delete().where(since))
+            connection.execute(_queries.update().where(_queries.c.place > place, unanswered).values(withdrawn=True))
+
     def log(self, kind: str, **content: Any) -> None:
         """Add an event: what happened, for whoever watches the run."""
         with self._writer.begin() as connection:
@@ -379,6 +393,11 @@ class Store:
         """What stands now: the newest revision of each (query, labeler), undone ones left out."""
         with self._engine.begin() as connection:
             return [_label(row) for row in connection.execute(sa.select(_standing).order_by(_standing.c.seq))]
+
+    def last_place(self) -> int:
+        """Place of the query that was asked last, 0 where there is none."""
+        with self._engine.begin() as connection:
+            return int(connection.scalar(sa.select(sa.func.max(_queries.c.place))) or 0)
 
     def waiting(self) -> list[Query]:
         """Queries that nobody has answered, oldest first, without the withdrawn ones."""

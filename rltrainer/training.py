@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from itertools import islice
 from multiprocessing import parent_process
@@ -24,8 +24,9 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
 
-from rltrainer.capture import Filmed, filming_cost
+from rltrainer.capture import Filmed, must_film
 from rltrainer.checkpoint import RunFolder, check_free
+from rltrainer.checkpoints import Checkpoints
 from rltrainer.config import Config
 from rltrainer.core import UserError
 from rltrainer.envs import check_spaces, episode_limit, frames_per_second, image_shape, make_env, make_shown_env, shows_pictures
@@ -35,10 +36,10 @@ from rltrainer.interrupts import Interrupts, ignore_in_subprocess
 from rltrainer.labeling.gate import check_address
 from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
-from rltrainer.labeling.replay import replays_exactly
 from rltrainer.labels import check_heritage
+from rltrainer.lock import RunLock
 from rltrainer.loop import PreferenceLoop, Progress, segment_steps
-from rltrainer.methods import METHODS, DirectCallback, PreferenceCallback, RelabellingCallback
+from rltrainer.methods import METHODS, Barrier, DirectCallback, PreferenceCallback, RelabellingCallback
 from rltrainer.methods.cpl import CPL, check_cpl
 from rltrainer.methods.ppo import rollout_steps
 from rltrainer.methods.sac import check_sac
@@ -52,8 +53,6 @@ from rltrainer.terse import Terse
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
 EVENT_SECONDS = 1.0
-REPLAYED_STEPS = 200
-"""How much of an episode the self-test at the start shows again."""
 UPDATE_STEPS = 512
 """Env steps between two updates of the loop where a method's own rollouts are too short to end with one."""
 SPEED_ROLLOUTS = 20
@@ -66,21 +65,34 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     announce: told the labeler's URL
     Raises UserError for what the user can mend, before anything is written where that is possible.
     """
-    torch.set_num_threads(1)  # 5 to 15 times quicker on nets as small as these, and so for NumPy
-    threadpool_limits(1)
     config = resolved(config, path)
-    unrepeatable = None
-    if config.learns_reward and shows_page(config):
-        unrepeatable = replays_exactly(config.env, config.env_options, REPLAYED_STEPS, config.seed)
-    if unrepeatable is not None:
-        dashboard.say(f"{unrepeatable}. {_cost_of_filming(config)}")
+    film = _films(config, dashboard)
     folder = RunFolder.create(path, config)
     dashboard.say(f"Run folder: {path}")
-    with Interrupts() as interrupts:
-        run = Run(config, folder, dashboard, interrupts, film=unrepeatable is not None)
+    with RunLock(path):
+        _train(folder, dashboard, announce, film=film)
+    return folder
+
+
+def resume(path: Path, dashboard: Dashboard, announce: Callable[[str], None]) -> RunFolder:
+    """Go on with a run from its newest checkpoint, as if it had never ended. Raises UserError."""
+    folder = RunFolder.open(path)
+    config = folder.config
+    with RunLock(path):
+        if shows_page(config):
+            check_address(config.labeling.host, config.labeling.port)
+        _train(folder, dashboard, announce, film=_films(config, dashboard))
+    return folder
+
+
+def _train(folder: RunFolder, dashboard: Dashboard, announce: Callable[[str], None], *, film: bool) -> None:
+    """From the run's newest checkpoint, or from its start where there is none yet, to its end."""
+    torch.set_num_threads(1)  # 5 to 15 times quicker on nets as small as these, and so for NumPy
+    threadpool_limits(1)
+    config, path = folder.config, folder.path
+    with Interrupts() as interrupts, closing(Run(config, folder, dashboard, interrupts, film=film)) as run:
+        run.take_up()
         try:
-            if config.labels_from is not None and run.loop is not None:
-                dashboard.say(f"Learns first from the labels of {run.loop.inherited} pairs in {config.labels_from}")
             if shows_page(config):
                 run.open_page(announce)
             run.learn()
@@ -88,7 +100,11 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
             raise EnvFault(f"{fault}; all that was learned before is saved in {path}") from fault
         finally:
             run.save()
-    return folder
+
+
+def _films(config: Config, dashboard: Dashboard) -> bool:
+    """Whether an env is filmed as it steps, because clips are wanted and cannot be made afterwards."""
+    return config.learns_reward and shows_page(config) and must_film(config, dashboard.say)
 
 
 def resolved(config: Config, path: Path) -> Config:
@@ -166,6 +182,21 @@ class Run:
         if self.loop is not None:
             self.callback = callback_for(self.model)(self.loop)
         self.model.set_logger(configure(str(folder.logs), ["tensorboard"]))
+        self.checkpoints = Checkpoints(folder.path)
+        self.barrier = Barrier(
+            self.model, self.callback, self.checkpoints, seeds.barriers, quickest_step(config, self.model), dashboard.say
+        )
+
+    def take_up(self) -> None:
+        """Go on from the newest checkpoint, where there is one."""
+        checkpoint = self.checkpoints.newest(self.dashboard.say)
+        self.barrier.take_up(checkpoint)
+        if checkpoint is not None:
+            self.dashboard.say(
+                f"Goes on from checkpoint {checkpoint.number}, at step {self.model.num_timesteps:,} of {self.config.steps:,}"
+            )
+        elif self.config.labels_from is not None and self.loop is not None:
+            self.dashboard.say(f"Learns first from the labels of {self.loop.inherited} pairs in {self.config.labels_from}")
 
     def open_page(self, announce: Callable[[str], None]) -> None:
         """Start the label service and say where it is."""
@@ -179,8 +210,10 @@ class Run:
         callbacks: list[BaseCallback] = [self._watcher]
         if self.callback is not None:
             callbacks.append(self.callback)
+        callbacks.append(self.barrier)
+        left, begun = self.config.steps - self.model.num_timesteps, self.model.num_timesteps > 0
         with _stopped(self.dashboard):
-            self.model.learn(self.config.steps, callback=CallbackList(callbacks))
+            self.model.learn(left, callback=CallbackList(callbacks), reset_num_timesteps=not begun)
             path = self.folder.path
             take = f"Take its labels with you: rltrainer export {path} FILE.jsonl"
             self._finish("finished", f"See what was learned: rltrainer enjoy {path} · {take}")
@@ -192,10 +225,16 @@ class Run:
         self.folder.save_policy(self.model)
         if self.loop is not None:
             if self.loop.phase != "finished":
-                self._finish("stopped", f"What was learned is kept in {self.folder.path}")
+                self._finish("stopped", f"What was learned is kept; go on with rltrainer train --resume {self.folder.path}")
             if self.loop.learns_reward:
                 self.folder.save_reward(self.loop.learner.state())
             self.folder.export_labels(self.loop.store)
+
+    def close(self) -> None:
+        """Leave nothing behind that runs."""
+        if self.callback is not None:
+            self.callback.close()
+        if self.loop is not None:
             self.loop.close()
         self.model.logger.close()
         env_of(self.model).close()
@@ -265,6 +304,14 @@ class RolloutWatch(BaseCallback):
         )
 
 
+def quickest_step(config: Config, model: BaseAlgorithm) -> float:
+    """Seconds that an env step takes at least, what is learned from it included: the speed of a run decides nothing in it."""
+    if is_black_box_id(config.env):
+        return 1e-2
+    pictures = isinstance(model.observation_space, gym.spaces.Box) and is_image_space(model.observation_space)
+    return 1e-3 if pictures or isinstance(model, OffPolicyAlgorithm) else 1e-4
+
+
 def callback_for(model: BaseAlgorithm) -> type[PreferenceCallback]:
     """What ties a model of that kind to the loop."""
     if isinstance(model, OffPolicyAlgorithm):
@@ -312,20 +359,6 @@ class EnvMaker:
             return Monitor(Terse(make_env(self._env, self._options)))
         use_gl()
         return Monitor(Terse(Filmed(make_shown_env(self._env, self._options, self._filmed_at), self._filmed_at)))
-
-
-def _cost_of_filming(config: Config) -> str:
-    """What it costs to film, measured, in a sentence."""
-    use_gl()
-    env = Filmed(make_shown_env(config.env, config.env_options, config.clips.size), config.clips.size)
-    try:
-        stepping, filming = filming_cost(env)
-    finally:
-        env.close()
-    return (
-        f"So one of the {config.n_envs} envs is filmed as it steps, and clips are cut from that one only: "
-        f"filming adds {filming:.1f} ms to a step of {stepping:.2f} ms"
-    )
 
 
 def normalised(venv: VecEnv, config: Config, *, training: bool = True) -> VecNormalize:

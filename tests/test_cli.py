@@ -250,7 +250,7 @@ def test_a_backup_of_a_finished_run_can_be_gone_on_with(rltrainer: Command, fini
     assert done.out.startswith(f"{tmp_path / 'copy'}: {labels} labels, ")
     examined = rltrainer("doctor", tmp_path / "copy")
     assert (examined.code, examined.err) == (0, "")
-    assert [line.split()[0] for line in examined.out.splitlines()] == ["ok"] * 7
+    assert [line.split()[0] for line in examined.out.splitlines()] == ["ok"] * 8
     assert rltrainer("evaluate", tmp_path / "copy", "--episodes", 1).code == 0
 
 

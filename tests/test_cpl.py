@@ -241,7 +241,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_a_run_learns_what_the_labels_say_and_no_reward(finished: RunFolder) -> None:
     """Actions lie in ±1: an episode of 20 steps pays 20 at most, and 0 at random."""
     found = {file.name for file in finished.path.iterdir()}
-    assert found == {"config.yaml", "policy.safetensors", "store.db", "segments", "labels.jsonl", "logs"}
+    assert found == {
+        "config.yaml",
+        "policy.safetensors",
+        "store.db",
+        "segments",
+        "labels.jsonl",
+        "logs",
+        "checkpoints",
+        "trainer.lock",
+    }
     assert np.mean(evaluate(finished, 5, seed=7)) > 10
 
 

@@ -19,7 +19,7 @@ from rltrainer.doctor import Check, healthy
 from rltrainer.inspection import inspect
 from rltrainer.store import FILE, Store
 
-ALL = ["config.yaml", "store", "segments", "labels", "labels.jsonl", "policy.safetensors", "reward.safetensors"]
+ALL = ["config.yaml", "store", "segments", "labels", "labels.jsonl", "checkpoints", "policy.safetensors", "reward.safetensors"]
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_whole_run_is_healthy_and_looking_changes_nothing(run: Path) -> None:
     before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
     found = inspect(run)
     assert [check.name for check in found] == ALL
-    assert [(check.status, check.mend) for check in found] == [("ok", "")] * 7
+    assert [(check.status, check.mend) for check in found] == [("ok", "")] * 8
     assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
 
 
@@ -201,6 +201,7 @@ def test_a_baseline_needs_no_store(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", Config(labeler="none"))
     assert [(check.name, check.status) for check in inspect(folder.path)] == [
         ("config.yaml", "ok"),
+        ("checkpoints", "ok"),
         ("policy.safetensors", "warn"),
     ]
 

@@ -164,7 +164,8 @@ class TestLearner:
         learners[0].fit(pairs, batch)
         learners[1].fit([replace(p, first=blind(p.first), second=blind(p.second)) for p in pairs], [blind(s) for s in batch])
         for key, value in learners[0].state().items():
-            np.testing.assert_array_equal(value, learners[1].state()[key])
+            if key != "bags.pairs":  # segments' names, which hold the true reward
+                np.testing.assert_array_equal(value, learners[1].state()[key])
 
     def test_what_lies_outside_a_trim_is_never_looked_at(self, name: str) -> None:
         pairs = [replace(pair, first_range=(2, 6), second_range=(0, 9)) for pair in oracle_pairs(12)]
@@ -230,14 +231,23 @@ class TestLearner:
         learner = make(name, members=2)
         learner.fit(oracle_pairs(15), reference())
         learner.fit(oracle_pairs(18), reference())
-        on_disk = save({key: np.ascontiguousarray(value) for key, value in learner.state().items()})
+        on_disk = save({key: np.asarray(value, order="C") for key, value in learner.state().items()})
         other = make(name, seed=77, members=2)
         other.restore(load(on_disk))
         np.testing.assert_array_equal(other.snapshot()(*rows()), learner.snapshot()(*rows()))
         assert other.snapshot().version == 2
         segments = reference()
         np.testing.assert_array_equal(other.member_returns(segments), learner.member_returns(segments))
-        assert other.fit(oracle_pairs(20), reference()).version == 3
+
+    def test_a_learner_that_was_restored_goes_on_as_the_one_that_was_kept(self, name: str) -> None:
+        kept, restored = make(name), make(name, seed=77)
+        kept.fit(oracle_pairs(15), reference())
+        kept.fit(oracle_pairs(18), reference())
+        restored.restore(load(save({key: np.asarray(value, order="C") for key, value in kept.state().items()})))
+        reports = [learner.fit(oracle_pairs(30), reference()) for learner in (kept, restored)]
+        assert reports[0] == reports[1]
+        for key, value in kept.state().items():
+            np.testing.assert_array_equal(value, restored.state()[key])
 
     def test_the_state_that_was_given_does_not_change_later(self, name: str) -> None:
         learner = make(name)

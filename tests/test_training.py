@@ -73,6 +73,8 @@ def test_a_run_folder_holds_all_that_was_learned_and_nothing_half_written(finish
         "segments",
         "labels.jsonl",
         "logs",
+        "checkpoints",
+        "trainer.lock",
     }
     assert list((finished.path / "logs").glob("events.out.tfevents.*"))
 
@@ -128,6 +130,7 @@ def test_the_policy_that_is_loaded_acts_as_the_one_that_was_trained(tmp_path: Pa
     shown = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
     before = run.model.predict(env.normalize_obs(shown), deterministic=True)[0]
     run.save()
+    run.close()
     again = normalised(make_vec_env(settings, 3), settings, training=False)
     model = load_policy(folder, again)
     np.testing.assert_array_equal(model.predict(again.normalize_obs(shown), deterministic=True)[0], before)
@@ -163,6 +166,7 @@ def test_the_baseline_begins_with_the_same_policy_in_the_same_envs(tmp_path: Pat
         env.reset()
         begun.append((weights, env.get_original_obs().copy(), run.model.n_steps, run.model.learning_rate))  # type: ignore[attr-defined, union-attr]
         run.save()
+        run.close()
     (weights, shown, *numbers), (baseline_weights, baseline_shown, *baseline_numbers) = begun
     for name, value in weights.items():
         np.testing.assert_array_equal(value, baseline_weights[name])
@@ -172,7 +176,13 @@ def test_the_baseline_begins_with_the_same_policy_in_the_same_envs(tmp_path: Pat
 
 def test_the_baseline_asks_nobody_and_keeps_no_store(tmp_path: Path) -> None:
     folder = trained(tmp_path / "run", labeler="none")
-    assert {file.name for file in folder.path.iterdir()} == {"config.yaml", "policy.safetensors", "logs"}
+    assert {file.name for file in folder.path.iterdir()} == {
+        "config.yaml",
+        "policy.safetensors",
+        "logs",
+        "checkpoints",
+        "trainer.lock",
+    }
     assert len(evaluate(folder, 2, 1)) == 2
 
 

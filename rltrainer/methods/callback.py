@@ -31,6 +31,11 @@ class PreferenceCallback(BaseCallback):
         self._verdict = ""
         self._beside: Beside | None = None
 
+    @property
+    def settled(self) -> bool:
+        """Whether the loop, the model and its env remember all there is, between two rollouts."""
+        return True
+
     def close(self) -> None:
         """Wait for an update that is under way, where `learn` was left before its end."""
         beside, self._beside = self._beside, None
@@ -41,9 +46,10 @@ class PreferenceCallback(BaseCallback):
         if isinstance(self.model, OffPolicyAlgorithm):
             raise UserError(f"{type(self.model).__name__} learns from a replay buffer; pass RelabellingCallback(loop) instead")
         self._beside = Beside("preferences")
+        if self.loop.steps:
+            return
         env = self.training_env
-        if self.loop.steps == 0:
-            self.model.num_timesteps += self.loop.warm_up(env)
+        self.model.num_timesteps += self.loop.warm_up(env)
         self.model._last_obs = cast(Any, env.reset())  # SB3 resets before this call, and the warm-up stepped since
         self.model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
 

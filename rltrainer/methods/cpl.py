@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 import gymnasium as gym
@@ -19,9 +19,11 @@ from torch.distributions import kl_divergence
 from rltrainer.config import Config
 from rltrainer.core import Array, Comparison, UserError
 from rltrainer.fancy import is_black_box_id
+from rltrainer.memory import within
 from rltrainer.methods.judged import Judged, log_probability, unflattened
 from rltrainer.methods.ppo import actor, rollout_steps, scale_noise
 from rltrainer.methods.quick import quicken
+from rltrainer.seeds import generator_state, restore_generator
 
 BATCH = 32
 EPOCHS = 2
@@ -76,6 +78,15 @@ class CPL(OnPolicyAlgorithm):
         self.comparisons: Callable[[], Sequence[Comparison]] = list
         self._references: dict[str, Array] = {}
         self._rng = np.random.default_rng(seed)
+
+    def state(self) -> dict[str, Array]:
+        """What it remembers beside its policy, as named arrays: how likely segments were at first, and its generator."""
+        return {f"references.{name}": found for name, found in self._references.items()} | {"rng": generator_state(self._rng)}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """The inverse of `state`."""
+        self._references = within(state, "references")
+        restore_generator(self._rng, state["rng"])
 
     def train(self) -> None:
         """`EPOCHS` passes over all comparisons so far, fewer where the policy has moved far enough."""

@@ -32,6 +32,11 @@ class RelabellingCallback(PreferenceCallback):
         self._entropy: ParticleEntropy | None = None
         self._explored_at = 0
 
+    @property
+    def settled(self) -> bool:
+        """Not while it explores: what it pays for then is not remembered."""
+        return self._entropy is None
+
     def _on_training_start(self) -> None:
         model = cast(OffPolicyAlgorithm, self.model)
         self._replay = Replay(model, self.loop.env.seat)

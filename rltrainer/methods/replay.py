@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import gymnasium as gym
@@ -112,3 +113,23 @@ class Kept(VecEnvWrapper):
         scaled = model.policy.scale_action(self._done) if isinstance(self.action_space, gym.spaces.Box) else self._done
         model._store_transition(model.replay_buffer, scaled, cast(Any, observations), rewards, dones, infos)
         return observations, rewards, dones, infos
+
+
+def transitions(buffer: ReplayBuffer) -> dict[str, Array]:
+    """What a buffer holds, and where it writes next, as named arrays."""
+    filled = buffer.buffer_size if buffer.full else buffer.pos
+    return {name: rows[:filled] for name, rows in _stored(buffer)} | {"place": np.array([buffer.pos, buffer.full])}
+
+
+def restore_transitions(buffer: ReplayBuffer, arrays: Mapping[str, Array]) -> None:
+    """The inverse of `transitions`."""
+    for name, rows in _stored(buffer):
+        rows[: len(arrays[name])] = arrays[name]
+    buffer.pos, buffer.full = int(arrays["place"][0]), bool(arrays["place"][1])
+
+
+def _stored(buffer: ReplayBuffer) -> Iterator[tuple[str, Array]]:
+    """The buffer's arrays [B, N, ...] by name; of a Dict observation each part by itself."""
+    for name in ("observations", "next_observations", "actions", "rewards", "dones", "timeouts"):
+        stored = getattr(buffer, name)
+        yield from ((f"{name}.{part}", rows) for part, rows in stored.items()) if isinstance(stored, dict) else [(name, stored)]

@@ -15,11 +15,14 @@ from torch import Tensor
 
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment
+from rltrainer.memory import within
+from rltrainer.optimizers import optimizer_state, restore_optimizer
 from rltrainer.rewards.likelihood import Answers, first_is_better, preference_loss, probabilities
 from rltrainer.rewards.nets import rows_at_once
 from rltrainer.rewards.pictures import PickedRows, Pictures, Shape
 from rltrainer.rewards.reliability import noise_of
 from rltrainer.rewards.vectors import Vectors
+from rltrainer.seeds import generator_state, restore_generator
 
 MAX_GRADIENT = 10.0
 LINEAR_RATE = 10
@@ -33,6 +36,8 @@ THINNED = 10
 """Steps of a segment that one gradient step sees: neighbours say much the same, and more gradient steps say more."""
 FIRST_FIT = 4
 """The first refit starts from nothing and may take this many times the steps."""
+ID_BYTES = 16
+"""Of a segment's id, which is written in hexadecimal digits."""
 BYTES_AT_ONCE = 2**26
 """Observations of the segments that are judged together: of pictures a few dozen segments are as many."""
 
@@ -256,17 +261,26 @@ class EnsembleLearner:
         return self._sight.reward(self.version, self._nets, zero, 1 / (scale * self._overall))
 
     def state(self) -> dict[str, Array]:
-        """Nets, scales and the regularisation, as named arrays."""
+        """Nets, scales, the optimiser's moments, each pair's place in the bootstraps, and the generator, as named arrays."""
         nets = {f"nets.{name}": value.detach().cpu().numpy().copy() for name, value in self._nets.state_dict().items()}
-        return nets | {
-            "scale.mean": self._sight.scale.mean,
-            "scale.std": self._sight.scale.std,
-            "output.mean": self._output[0],
-            "output.std": self._output[1],
-            "output.overall": np.array([self._overall]),
-            "version": np.array([self.version]),
-            "weight_decay": np.array([self.weight_decay]),
-        }
+        moments = {f"optimizer.{name}": value for name, value in optimizer_state(self._optimizer).items()}
+        pairs = b"".join(bytes.fromhex(name) for pair in self._bags for name in pair)
+        return (
+            nets
+            | moments
+            | {
+                "scale.mean": self._sight.scale.mean,
+                "scale.std": self._sight.scale.std,
+                "output.mean": self._output[0],
+                "output.std": self._output[1],
+                "output.overall": np.array([self._overall]),
+                "version": np.array([self.version]),
+                "weight_decay": np.array([self.weight_decay]),
+                "bags.pairs": np.frombuffer(pairs, np.uint8).reshape(-1, 2, ID_BYTES),
+                "bags.counts": np.array([*self._bags.values()], np.int64).reshape(-1, self._settings.members),
+                "rng": generator_state(self._rng),
+            }
+        )
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """The inverse of `state`."""
@@ -277,6 +291,10 @@ class EnsembleLearner:
         self._overall = float(state["output.overall"][0])
         self.version = int(state["version"][0])
         self._optimizer.param_groups[0]["weight_decay"] = float(state["weight_decay"][0])
+        restore_optimizer(self._optimizer, within(state, "optimizer"))
+        restore_generator(self._rng, state["rng"])
+        pairs = ((one.tobytes().hex(), two.tobytes().hex()) for one, two in state["bags.pairs"])
+        self._bags = dict(zip(pairs, np.array(state["bags.counts"]), strict=True))
 
 
 def _held_out_accuracy(logits: Array, bags: Array, target: Array) -> float | None:

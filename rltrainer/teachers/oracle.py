@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -54,6 +55,15 @@ class OracleTeacher:
         if abs(first.env_return - second.env_return) < self.equal * size:
             return Answer(Verdict.EQUAL)
         return self._compare(first, second, chance)
+
+    def state(self) -> dict[str, Array]:
+        """What thresholds are measured by, as named arrays."""
+        return {"recent": np.array(self._recent, float).reshape(-1, 3)}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """The inverse of `state`."""
+        self._recent.clear()
+        self._recent += [(paid, size, int(steps)) for paid, size, steps in state["recent"].tolist()]
 
     def _compare(self, first: Segment, second: Segment, chance: float) -> Answer:
         """The better one by the myopic return, as surely as β says; `chance` is drawn from [0, 1)."""
