@@ -192,9 +192,10 @@ class Run:
         checkpoint = self.checkpoints.newest(self.dashboard.say)
         self.barrier.take_up(checkpoint)
         if checkpoint is not None:
-            self.dashboard.say(
-                f"Goes on from checkpoint {checkpoint.number}, at step {self.model.num_timesteps:,} of {self.config.steps:,}"
-            )
+            step, steps = self.model.num_timesteps, self.config.steps
+            message = f"Goes on from checkpoint {checkpoint.number}, at step {step:,} of {steps:,}"
+            self.dashboard.say(message)
+            self._tell({"phase": "starting", "message": f"{message}.", "step": step, "steps": steps}, at_once=True)
         elif self.config.labels_from is not None and self.loop is not None:
             self.dashboard.say(f"Learns first from the labels of {self.loop.inherited} pairs in {self.config.labels_from}")
 

@@ -374,9 +374,6 @@ def test_training_is_paused_and_resumed_from_the_panel_and_the_page_says_so(serv
     page.click("#review-here")
     page.wait_for_selector("#history[open]")
     page.keyboard.press("Escape")
-    service.rules["config_restricted"] = True
-    service.send(wire.Rules(**service.rules))
-    page.wait_for_selector("#rest", state="hidden")
 
 
 def test_fingers_choose_by_a_swipe_and_stop_by_a_tap(service: StandIn, open_page: Open) -> None:

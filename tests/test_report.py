@@ -18,7 +18,7 @@ from chromium import chromium
 from rltrainer.config import Config
 from rltrainer.core import Answer, Strength, UserError, Verdict
 from rltrainer.report import Figures, gather, write
-from rltrainer.report.figures import MOST_POINTS, curve, interval, thinned
+from rltrainer.report.figures import MOST_POINTS, curve, interval, thinned, went
 from rltrainer.report.page import page
 from rltrainer.store import Store
 
@@ -64,6 +64,11 @@ def figures(run: Path) -> Figures:
 def browser() -> Iterator[Any]:
     with chromium() as started:
         yield started
+
+
+def test_what_a_run_did_after_the_checkpoint_that_it_went_back_to_is_told_once() -> None:
+    steps = [0, 100, 100, 200, 300, 150, 250]
+    assert [event["step"] for event in went({"step": step} for step in steps)] == [0, 100, 100, 150, 250]
 
 
 def test_the_figures_are_those_of_the_store(figures: Figures) -> None:

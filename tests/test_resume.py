@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 from rltrainer.checkpoints import Checkpoint, Checkpoints, Damaged
 from rltrainer.cli import group
 from rltrainer.config import Config
-from rltrainer.core import Answer, Array, Segment, UserError, Verdict
+from rltrainer.core import Answer, Array, Link, Segment, UserError, Verdict
 from rltrainer.inspection import checkpoints as inspected
 from rltrainer.lock import RunLock
 from rltrainer.memory import Memory
@@ -163,6 +163,61 @@ def test_what_people_answered_while_nothing_trained_is_learned_from(stopped: Pat
     taken = kept.read(kept.numbers()[-1]).memory.facts["loop"]["taken"]
     assert "person" in {label.id for label in store.labels() if label.seq <= taken["cursor"]}
     assert taken["labels"] == len(store.labels(since=0)) - len(store.labels(since=taken["cursor"]))
+    store.close()
+
+
+def test_a_pause_outlives_the_trainer_as_links_do_and_costs_a_run_nothing(whole: Path, stopped: Path) -> None:
+    store, (screen, _), told = Store.open(stopped), dashboard(), []
+    store.add_link("hash", Link("Ada"))
+    store.close()
+    pause(stopped, paused=True)
+
+    def show(facts: dict[str, Any]) -> None:
+        told.append((facts["phase"], facts["step"]))
+        if facts["phase"] == "paused":
+            pause(stopped, paused=False)
+
+    screen.show = show  # type: ignore[method-assign]
+    resume(stopped, screen, announce=print)
+    at = told[0][1]
+    assert told[:2] == [("starting", at), ("paused", at)], "it rests where it goes on, before it trains"
+    assert_same(whole, stopped)
+    store = Store.open(stopped)
+    assert store.links() == {"hash": Link("Ada")}
+    store.close()
+
+
+def test_no_checkpoint_is_written_while_a_run_is_paused_and_the_next_holds_what_it_took_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (screen, _), run, found = dashboard(), tmp_path / "run", []
+
+    def show(facts: dict[str, Any]) -> None:
+        if facts["phase"] == "warmup":
+            pause(run, paused=True)
+
+    def answer() -> None:
+        store = Store.open(run)
+        found.append(store.save_label("person", store.labels()[0].query_id, "ann", Answer(Verdict.EQUAL)).seq)
+        store.close()
+
+    def go_on() -> None:
+        found.append(Checkpoints(run).numbers())
+        pause(run, paused=False)
+
+    meanwhile = iter([answer, go_on])
+    screen.show = show  # type: ignore[method-assign]
+    monkeypatch.setattr("rltrainer.loop.time.sleep", lambda _: next(meanwhile)())
+    train(Config().but(SMALL | {"steps": 200, "labels": 4}), run, screen, announce=print)
+    seq, written = found
+    assert written == []
+    assert Checkpoints(run).read(0).memory.facts["loop"]["taken"]["cursor"] == seq
+
+
+def pause(run: Path, *, paused: bool) -> None:
+    """As the label service does when an admin's page asks for it."""
+    store = Store.open(run)
+    store.pause("you", paused=paused)
     store.close()
 
 

@@ -345,8 +345,8 @@ export function mayAnswer(state, choice, at) {
 }
 
 /** Whether this page may pause the training, or have it go on. @param {State} state */
-export function mayPause({ welcome, rules, status, link }) {
-  return !!welcome?.admin && rules?.config_restricted === false && link.phase === "open" && ["training", "paused"].includes(status?.phase ?? "");
+export function mayPause({ welcome, status, link }) {
+  return !!welcome?.admin && link.phase === "open" && ["training", "paused"].includes(status?.phase ?? "");
 }
 
 /** The pair whose pictures are on screen. @param {State} state @returns {Pair | null} */

@@ -60,7 +60,7 @@ def gather(run: Path) -> Figures:
         own = [label for label in store.labels() if not label.inherited]
         standing = [label for label in store.standing_labels() if not label.inherited]
         queries = store.judged()
-        progress = store.events("progress")
+        progress = went(store.events("progress"))
         config, default = flat(store.fact("config")), flat(Config().model_dump(mode="json"))
         return Figures(
             run=store.fact("run"),
@@ -82,6 +82,16 @@ def gather(run: Path) -> Figures:
         )
     finally:
         store.close()
+
+
+def went(events: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Progress events in the order of their steps: what a run that went back to a checkpoint did after it, it does anew."""
+    kept: list[Mapping[str, Any]] = []
+    for event in events:
+        while kept and (kept[-1].get("step") or 0) > (event.get("step") or 0):
+            kept.pop()
+        kept.append(event)
+    return kept
 
 
 def spoken(event: Mapping[str, Any]) -> dict[str, Any]:
