@@ -471,6 +471,13 @@ def test_the_best_labelers_noise_is_as_set_and_the_others_is_more() -> None:
     np.testing.assert_allclose(noise_of(labelers, np.full(1001, 0.5), np.full(1001, 0.5), 0.1), 0.1)
 
 
+def test_few_answers_that_all_look_like_chance_leave_everybody_some_worth() -> None:
+    """The first answers of two people, none of them as the reward foretold: EM alone would find that all are chance."""
+    noise = noise_of(["a"] * 9 + ["b"] * 4, np.full(13, 1e-9), np.full(13, 0.5), 0.1)
+    assert noise.min() == pytest.approx(0.1)
+    assert noise.max() < 0.5
+
+
 def test_what_an_answer_would_be_if_meant_and_if_chance() -> None:
     """A lead of log 3 makes 3/4 of the answers "first". A tie is no answer of its own unless there is a model of it."""
     first, second = toys.random_segments(2, np.random.default_rng(0))

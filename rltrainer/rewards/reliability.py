@@ -45,5 +45,6 @@ def chance_rates(which: Array, meant: Array, share: Array, count: int) -> Array:
     for _ in range(ROUNDS):
         joint = rates[which] * share
         chance = joint / (joint + (1 - rates[which]) * meant)  # P(chance | the answer), [N]
-        rates = (np.bincount(which, chance, count) + PRIOR * chance.mean()) / (answers + PRIOR)
+        overall = (chance.sum() + 1) / (len(chance) + 2)  # Laplace's rule: of few answers neither all nor none are chance
+        rates = (np.bincount(which, chance, count) + PRIOR * overall) / (answers + PRIOR)
     return rates
