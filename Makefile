@@ -7,6 +7,7 @@
 #   make long                             the tests that take longer
 #   make check                            style, types and all tests
 #   make config.yaml                      writes the shipped settings again from rltrainer/config.py
+#   make docs/labeler.png                 takes the README's picture of the page again, in a few minutes
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -15,7 +16,7 @@ LABELER =
 ARGS =
 FLAGS = $(if $(LABELER),--labeler $(LABELER)) $(if $(filter oracle,$(LABELER)),--page on) $(ARGS)
 
-.PHONY: run test long lint check setup chromium config.yaml
+.PHONY: run test long lint check setup chromium config.yaml docs/labeler.png
 
 run: $(READY)
 	$(BIN)/rltrainer train --config config.yaml $(FLAGS)
@@ -42,6 +43,9 @@ chromium: $(READY)
 
 config.yaml: $(READY)
 	$(BIN)/python .ci/config_file.py > $@.tmp && mv $@.tmp $@
+
+docs/labeler.png: $(READY) chromium
+	$(BIN)/python .ci/picture.py
 
 # a .venv that was moved or copied still points to where it was made
 ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))

@@ -217,7 +217,7 @@ class Run:
             self.model.learn(left, callback=CallbackList(callbacks), reset_num_timesteps=not begun)
             path = self.folder.path
             take = f"Take its labels with you: rltrainer export {path} FILE.jsonl"
-            self._finish("finished", f"See what was learned: rltrainer enjoy {path} · {take}")
+            self._finish("finished", f"See what was learned: rltrainer enjoy {path}\n{take}")
 
     def save(self) -> None:
         """Everything that was learned, to the run folder."""

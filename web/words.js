@@ -197,8 +197,8 @@ const WORDS = {
     return { title: "You are up to date", text: `Training goes on; ${soon}` };
   },
   offline: (state) => ({ title: "Connection lost", text: `${unsent(state)}${linkWords(state)}.`, retry: "Try now" }),
-  finished: (state) => ({ title: "Training has finished", text: `${unsent(state)}${state.status?.message || "Thank you."}` }),
-  stopped: (state) => ({ title: "Training was stopped", text: `${unsent(state)}${state.status?.message || ""}` }),
+  finished: (state) => ({ title: "Training has finished", text: `${unsent(state)}${ending(state)}` }),
+  stopped: (state) => ({ title: "Training was stopped", text: `${unsent(state)}${ending(state)}` }),
   denied: ({ link }) => ({
     title: "This link is not allowed",
     text: `${link.reason || "Open the link that rltrainer printed."} If that does not help, ask for a new link.`,
@@ -206,6 +206,11 @@ const WORDS = {
   }),
   error: ({ trouble }) => ({ title: "Something went wrong", text: trouble?.sentence ?? "", retry: "Reload" }),
 };
+
+/** What comes next, for who can type commands. @type {Words} */
+function ending({ welcome, status }) {
+  return (welcome?.admin && status?.message) || "Thank you.";
+}
 
 /** @param {State} state */
 function unsent({ outbox }) {

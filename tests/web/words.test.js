@@ -20,6 +20,12 @@ test("the state is said in words", () => {
   assert.equal(bannerWords({ ...state, pairs: [pair], shown: { queryId: "q", at: 0 } }), "Connection lost. Go on with the 1 pair here; your answers are kept.");
 });
 
+test("the end says to an admin what can be done next, and thanks the others", () => {
+  const state = { ...initialState(), status: { phase: "finished", message: "rltrainer enjoy RUN" }, welcome: { admin: true } };
+  assert.equal(stageWords(state).text, "rltrainer enjoy RUN");
+  assert.equal(stageWords({ ...state, welcome: { admin: false } }).text, "Thank you.");
+});
+
 test("the strip says how often the reward is right and whether more labels help, once that is known", () => {
   const said = (status) => insightWords({ ...initialState(), status });
   assert.equal(said(null), "What the labels do");
