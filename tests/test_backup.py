@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import toys
 
-from rltrainer import store as stores
 from rltrainer.backup import back_up
 from rltrainer.core import Answer, Query, Segment, UserError, Verdict
 from rltrainer.inspection import inspect
-from rltrainer.store import FILE, Store, newest_backup
+from rltrainer.store import FILE, Store, database, newest_backup
 
 EQUAL = Answer(Verdict.EQUAL)
 
@@ -86,7 +85,7 @@ def test_a_damaged_segment_is_left_out_and_told(store: Store, queries: list[Quer
 def test_backups_made_while_others_write_are_whole_and_cost_the_writers_nothing(
     tmp_path: Path, segments: list[Segment], monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    monkeypatch.setattr(stores, "journal_mode", lambda: mode)
+    monkeypatch.setattr(database, "journal_mode", lambda: mode)
     store = Store.create(tmp_path / "run", env={"id": "Toy-v0"}, config={})
     done = threading.Event()
     failures: list[Exception] = []

@@ -1,0 +1,102 @@
+"""What the store's rows say, and how new ones are written, within a transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from rltrainer.core import Answer, Label, Query, Range, Strength, Verdict
+from rltrainer.store import tables
+
+
+def insert_segments(connection: sa.Connection, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Those of the rows, by id, that are not there yet."""
+    known = set(connection.scalars(sa.select(tables.segments.c.id).where(tables.segments.c.id.in_(rows))))
+    new = [row for name, row in rows.items() if name not in known]
+    if new:
+        connection.execute(tables.segments.insert(), new)
+
+
+def insert_label(connection: sa.Connection, labeler: str, source: str, label_id: str, query_id: str, answer: Answer) -> Label:
+    """An answer as a new revision, or the label that is there under that id. Raises LookupError or ValueError."""
+    there = connection.execute(tables.labels.select().where(tables.labels.c.id == label_id)).one_or_none()
+    if there is not None:
+        return label_of(there)
+    query = connection.execute(tables.queries.select().where(tables.queries.c.id == query_id)).one_or_none()
+    if query is None:
+        raise LookupError(f"no query {query_id!r} in this run")
+    _check_answer(answer, _steps(connection, query))
+    mine = (tables.labels.c.query_id == query_id) & (tables.labels.c.labeler == labeler)
+    newest = connection.scalar(sa.select(sa.func.max(tables.labels.c.revision)).where(mine))
+    revision = 0 if newest is None else newest + 1
+    label = Label(label_id, query_id, labeler, answer, revision, created_at=time.time(), source=source)
+    return label_of(connection.execute(tables.labels.insert().values(**_row(label)).returning(tables.labels)).one())
+
+
+def admit_query(connection: sa.Connection, query: Query) -> None:
+    """A query as it stood elsewhere. Raises ValueError where the one of its id here is another."""
+    there = connection.execute(tables.queries.select().where(tables.queries.c.id == query.id)).one_or_none()
+    if there is None:
+        connection.execute(tables.queries.insert().values(**asdict(query), withdrawn=False))
+    elif {there.first, there.second} != {query.first, query.second}:
+        raise ValueError(f"query {query.id!r} asks about other segments in this run")
+
+
+def admit_label(connection: sa.Connection, label: Label) -> bool:
+    """A label as it stood elsewhere, where none here is as new. Gives whether it was taken. Raises ValueError."""
+    mine = (tables.labels.c.query_id == label.query_id) & (tables.labels.c.labeler == label.labeler)
+    stands = (tables.labels.c.id == label.id) | (mine & (tables.labels.c.revision >= label.revision))
+    if connection.execute(sa.select(tables.labels.c.seq).where(stands).limit(1)).first() is not None:
+        return False
+    query = connection.execute(tables.queries.select().where(tables.queries.c.id == label.query_id)).one()
+    _check_answer(label.answer, _steps(connection, query))
+    connection.execute(tables.labels.insert().values(**_row(label)))
+    return True
+
+
+def _steps(connection: sa.Connection, query: Any) -> dict[str, int]:
+    """The length of each segment of a query, by its id."""
+    pair = tables.segments.c.id.in_([query.first, query.second])
+    return {row.id: row.steps for row in connection.execute(tables.segments.select().where(pair))}
+
+
+def _row(label: Label) -> dict[str, Any]:
+    """A label as a new row: the store gives it its place."""
+    return {
+        "id": label.id,
+        "query_id": label.query_id,
+        "labeler": label.labeler,
+        "revision": label.revision,
+        "verdict": label.answer.verdict.value,
+        "preferred": label.answer.preferred,
+        "trims": {segment: list(steps) for segment, steps in label.answer.trims.items()},
+        "strength": label.answer.strength.value,
+        "reason": label.answer.reason,
+        "created_at": label.created_at,
+        "source": label.source,
+    }
+
+
+def _check_answer(answer: Answer, steps: Mapping[str, int]) -> None:
+    """Raises ValueError where the answer names a foreign segment or a range outside one."""
+    for name in {*answer.trims, *([answer.preferred] if answer.preferred else [])} - set(steps):
+        raise ValueError(f"segment {name!r} is not in this query; it asks about {sorted(steps)}")
+    for name, (start, end) in answer.trims.items():
+        if not 0 <= start < end <= steps[name]:
+            raise ValueError(f"trim [{start}, {end}) of segment {name!r} is outside its {steps[name]} steps")
+
+
+def label_of(row: Any) -> Label:
+    """The label that a row of `tables.labels` says."""
+    trims = {segment: cast(Range, tuple(steps)) for segment, steps in row.trims.items()}
+    answer = Answer(Verdict(row.verdict), row.preferred, trims, Strength(row.strength), row.reason)
+    return Label(row.id, row.query_id, row.labeler, answer, row.revision, row.seq, row.created_at, row.source)
+
+
+def query_of(row: Any) -> Query:
+    """The query that a row of `tables.queries` says."""
+    return Query(row.id, row.first, row.second, row.asked_at, row.strategy, row.labeler)
