@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -17,7 +16,8 @@ from rltrainer.core import Array, Comparison, FitReport, Learner, Query, Segment
 from rltrainer.diagnostics import Diagnosis, RankingHistory, diagnose
 from rltrainer.envs import image_shape
 from rltrainer.exploring import explore
-from rltrainer.labels import check_heritage, inherit
+from rltrainer.home import check_env, open_home
+from rltrainer.lengths import segment_steps
 from rltrainer.memory import Memory, within
 from rltrainer.queries import STRATEGIES
 from rltrainer.refit import RECENT_SEGMENTS, fit_through
@@ -28,7 +28,7 @@ from rltrainer.schedule import Schedule
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds, generator_state, restore_generator
 from rltrainer.sizes import Sizes
-from rltrainer.store import ORACLE, Store
+from rltrainer.store import ORACLE
 from rltrainer.taken import Taken
 from rltrainer.teachers import OracleTeacher
 from rltrainer.wrapper import RewardSeat
@@ -37,7 +37,6 @@ REFERENCE_SEGMENTS = 64
 """Segments of the warm-up on which every refit is normalised. Preferences leave a reward's offset and scale open; pinned to
 the same steps each time, rewards of two refits mean the same, and the value function stays true over the swap. A reference
 that moves with the policy takes the reward of getting better away again: Pendulum-v1, 100 labels, -532 against -208."""
-LEAST_STEPS = 50
 REFIT_SHARE = 1 / 30
 """A refit waits until this share of the labels is new: late in a run one label more moves little and costs as much."""
 POLL_SECONDS = 0.2
@@ -103,7 +102,7 @@ class PreferenceLoop:
         self.config = config or Config()
         self.segment_steps = segment_steps(self.config, env.seat.episode_limit, env.seat.steps_per_second)
         if run is not None:
-            _check_env(env, self.config)
+            check_env(env, self.config)
         self.recorder = env.seat.recorder
         oracle = OracleTeacher(**self.config.teacher.model_dump()) if self.config.labeler == "oracle" else None
         self.teacher = teacher or oracle
@@ -128,9 +127,7 @@ class PreferenceLoop:
         image = image_shape(env.seat.observation_space)
         sizes = Sizes.of(self.recorder.current.shape[1], env.seat.action_space, image)
         self.learner: Learner = make_learner(sizes.observed, env.seat.action_space, self.config.reward, seeds.learner)
-        if self.config.labels_from is not None:
-            check_heritage(Path(self.config.labels_from), sizes)
-        self.store, self._temporary = _open_store(run, self.config, sizes)
+        self.store, self._temporary = open_home(run, self.config, sizes)
         self._inherited = {label.query_id for label in self.store.labels() if label.inherited}
         self._asks = self.teacher is not None or self.config.labeler != "none" or self.config.labels_from is None
         self.schedule = Schedule(self.config.labels, self.config.steps, queries, self.inherited)
@@ -452,43 +449,3 @@ def _steps(arrays: Mapping[str, Array], after: int) -> Segment:
     """A segment of the reference, which is never shown: without what that would take."""
     actions = arrays["actions"]
     return Segment(arrays["observations"], actions, arrays["env_rewards"], 0, actions[:0], after=after)
-
-
-def segment_steps(config: Config, episode_limit: int | None, steps_per_second: float) -> int:
-    """The configured length of a segment, or a second of the env's own time, of 50 steps or more.
-
-    Christiano et al. 2017 (appendix A) show 1.5 s, of 15 to 60 steps.
-
-    Raises UserError where no episode is long enough.
-    """
-    steps = config.segments.steps
-    if steps is None:
-        steps = max(LEAST_STEPS, round(steps_per_second))
-        return steps if episode_limit is None else min(steps, episode_limit)
-    if episode_limit is not None and steps > episode_limit:
-        raise UserError(
-            f"segments.steps is {steps}, and an episode of this env has at most {episode_limit} steps; "
-            f"set {episode_limit} or fewer"
-        )
-    return steps
-
-
-def _check_env(env: Any, config: Config) -> None:
-    """Raises UserError where the store would name another env than the one that is stepped: its clips could not be made."""
-    spec = env.get_attr("spec", 0)[0] if hasattr(env, "num_envs") else env.spec
-    if spec is not None and spec.id != config.env and ":" not in config.env:
-        raise UserError(f"config.env is {config.env!r}, and the wrapped env is {spec.id!r}; pass Config(env={spec.id!r})")
-
-
-def _open_store(run: Path | str | None, config: Config, sizes: Sizes) -> tuple[Store, tempfile.TemporaryDirectory[str] | None]:
-    temporary = tempfile.TemporaryDirectory(prefix="rltrainer-") if run is None else None
-    folder = Path(temporary.name) / "run" if temporary else Path(run)  # type: ignore[arg-type]
-    facts: Mapping[str, Any] = {
-        "env": {"id": config.env, "options": config.env_options},
-        "config": config.model_dump(mode="json"),
-        "sizes": sizes.fact,
-    }
-    store = Store.open(folder) if (folder / "store.db").exists() else Store.create(folder, **facts)
-    if config.labels_from is not None and not any(label.inherited for label in store.labels()):
-        inherit(store, Path(config.labels_from))
-    return store, temporary

@@ -37,8 +37,9 @@ from rltrainer.labeling.gate import check_address
 from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
 from rltrainer.labels import check_heritage
+from rltrainer.lengths import segment_steps
 from rltrainer.lock import RunLock
-from rltrainer.loop import PreferenceLoop, Progress, segment_steps
+from rltrainer.loop import PreferenceLoop, Progress
 from rltrainer.methods import METHODS, Barrier, DirectCallback, PreferenceCallback, RelabellingCallback
 from rltrainer.methods.cpl import CPL, check_cpl
 from rltrainer.methods.ppo import rollout_steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -790,6 +791,16 @@ def test_old_labels_of_an_env_of_other_sizes_are_refused_before_a_store_is_made(
     with pytest.raises(UserError, match="pass a run of an env of the same sizes"):
         Rig(config(labels_from=str(labelled)), maker=lambda: toys.Spaced(toys.PUSH, toys.PUSH), run=tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_run_that_goes_on_has_its_old_labels_though_the_run_they_came_from_is_gone(labelled: Path, tmp_path: Path) -> None:
+    inherited = []
+    for _ in range(2):
+        rig = Rig(config(labels_from=str(labelled)), run=tmp_path / "new")
+        inherited.append(rig.loop.inherited)
+        rig.loop.close()
+        shutil.rmtree(labelled, ignore_errors=True)
+    assert inherited == [24, 24]
 
 
 @pytest.mark.parametrize("known", [0, 3, 10, 1000])

@@ -114,12 +114,7 @@ class Dealer:
         second: an answered pair for a labeler's second opinion, or None; a page where somebody is holds one at a time
         A pair that lay longer than its lease goes to another page, if somebody is there and nothing else is left.
         """
-        effects = [
-            effect
-            for page, seat in self.seats.items()
-            if seat.again
-            for effect in self.withdraw(page, [name for name in seat.again if seat.held[name] <= now])
-        ]
+        effects = self._end_second_opinions(now)
         ends = {query_id: end for seat in self.seats.values() for query_id, end in seat.held.items()}
         free = [query_id for query_id in pairs if query_id not in ends]
         lapsed = [query_id for query_id in pairs if ends.get(query_id, math.inf) <= now]
@@ -148,6 +143,15 @@ class Dealer:
         for page, query_ids in dealt.items():
             effects += self.give(page, query_ids, now, lease_seconds)
         return effects
+
+    def _end_second_opinions(self, now: float) -> list[Effect]:
+        """An answered pair that nobody has looked at for a lease is wanted no more."""
+        return [
+            effect
+            for page, seat in self.seats.items()
+            if seat.again
+            for effect in self.withdraw(page, [name for name in seat.again if seat.held[name] <= now])
+        ]
 
     def push(self, pair_of: Callable[[str], Pair | None]) -> list[Effect]:
         """Each held pair goes to its page once, as soon as its clips are there."""

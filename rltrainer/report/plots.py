@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
@@ -63,24 +64,29 @@ def draw(
             axes.fill_between(x, low, high, color=MARKS["--c0"], alpha=0.16, linewidth=0)
         if chance is not None:
             axes.axhline(chance, color=MARKS["--muted"], linewidth=1, linestyle=(0, (4, 4)))
-        if share:
-            axes.set_ylim(0, 1.02)
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        else:
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
-        axes.set_xlabel(along, color=MARKS["--muted"])
-        axes.set_xlim(left=0)
-        axes.grid(axis="y", color=MARKS["--line"], linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.tick_params(colors=MARKS["--line"], labelcolor=MARKS["--muted"], length=3)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.spines["bottom"].set_color(MARKS["--line"])
+        _dress(axes, along, share=share)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return _inline(file.getvalue())
+
+
+def _dress(axes: Axes, along: str, *, share: bool) -> None:
+    """Scales and lines around the curves."""
+    if share:
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    else:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.set_xlabel(along, color=MARKS["--muted"])
+    axes.set_xlim(left=0)
+    axes.grid(axis="y", color=MARKS["--line"], linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=MARKS["--line"], labelcolor=MARKS["--muted"], length=3)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(MARKS["--line"])
 
 
 def _inline(document: str) -> str:
