@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Self
 
 from rltrainer.core import UserError
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 FILE = "trainer.lock"
+UNWRITTEN = 2**20
+"""A byte that nothing is written to: Windows lets nobody else read what is locked."""
 
 
 class RunLock:
@@ -25,8 +32,8 @@ class RunLock:
         """Raises UserError that names the holder."""
         self._handle = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            _seize(self._handle)
+        except (BlockingIOError, PermissionError):
             os.close(self._handle)
             raise UserError(
                 f"run is {str(self._run)!r}, which {self._holder()} is training; stop that one first, or wait for its end"
@@ -44,3 +51,12 @@ class RunLock:
             return f"process {holder['pid']} on {holder['host']}"
         except (OSError, ValueError, TypeError, KeyError):  # it took the lock a moment ago
             return "another process"
+
+
+def _seize(handle: int) -> None:
+    """Raises BlockingIOError, or on Windows PermissionError, where another process has it."""
+    if sys.platform == "win32":
+        os.lseek(handle, UNWRITTEN, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
