@@ -39,7 +39,8 @@ class RunLock:
                 f"run is {str(self._run)!r}, which {self._holder()} is training; stop that one first, or wait for its end"
             ) from None
         os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        os.lseek(self._handle, 0, os.SEEK_SET)
+        os.write(self._handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
         return self
 
     def __exit__(self, *error: object) -> None:
