@@ -53,7 +53,7 @@ def asked(run: Path) -> tuple[list[Query], dict[str, Segment]]:
         ("fancy/Reacher5d-v0", 500, 64, 50),
         ("fancy/SimpleReacher-v0", 500, 64, 100),  # drawn
         ("fancy_ProMP/Reacher5d-v0", 16, 4, 50),  # movement primitives: a step is a trajectory
-        ("fancy_ProDMP/BoxPushingDenseReplan-v0", 40, 8, 50),  # four trajectories to an episode
+        pytest.param("fancy_ProDMP/BoxPushingDenseReplan-v0", 40, 8, 50, marks=pytest.mark.long),  # four to an episode
     ],
 )
 def test_labels_speak_of_inner_steps_whose_clips_show_what_was_recorded(
