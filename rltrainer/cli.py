@@ -15,6 +15,7 @@ from typing import Any
 import click
 from pydantic.fields import FieldInfo
 
+from rltrainer.bench import Benchmarks
 from rltrainer.config import Config, settings_of, yaml_trouble
 from rltrainer.core import UserError
 
@@ -394,58 +395,12 @@ def backup(run: Path, folder: Path | None) -> None:
         sys.exit(1)
 
 
-class Benchmarks(click.Group):
-    """The benchmarks of a checkout, each a command that is handed its flags as they stand."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        root = _checkout()
-        return [] if root is None else list(_benchmarks(root))
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        root = _checkout()
-        if root is None:
-            raise UserError(f"bench is {cmd_name!r}, and there is no folder benchmarks here; run it in a checkout of rltrainer")
-        known = _benchmarks(root)
-        if cmd_name not in known:
-            raise UserError(f"bench is {cmd_name!r}, and there is no such benchmark ({', '.join(known)})")
-        return click.Command(
-            cmd_name,
-            {"ignore_unknown_options": True, "allow_interspersed_args": False},
-            callback=lambda flags: _run_benchmark(root, cmd_name, flags),
-            params=[click.Argument(["flags"], nargs=-1, type=click.UNPROCESSED)],
-            short_help=known[cmd_name],
-            add_help_option=False,
-        )
-
-
 @group.command(cls=Benchmarks, subcommand_metavar="NAME [FLAGS]...")
 def bench() -> None:
     """Run a benchmark of a checkout, as `python -m benchmarks.NAME FLAGS` does there.
 
     Each has flags of its own, `--json FILE` and `--quick` among them: `rltrainer bench labels --help`.
     """
-
-
-def _checkout() -> Path | None:
-    """The checkout that this runs from, or else the one that is the working directory."""
-    places = (Path(__file__).parents[1], Path.cwd())
-    return next((place for place in places if (place / "benchmarks" / "arms.py").exists()), None)
-
-
-def _benchmarks(root: Path) -> dict[str, str]:
-    """Every benchmark with what it measures."""
-    import runpy
-
-    found: dict[str, str] = runpy.run_path(str(root / "benchmarks" / "__init__.py"))["BENCHMARKS"]
-    return found
-
-
-def _run_benchmark(root: Path, name: str, flags: tuple[str, ...]) -> None:
-    import runpy
-
-    sys.path.insert(0, str(root))
-    sys.argv = [name, *flags]
-    runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
 
 
 @group.command()

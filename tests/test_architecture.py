@@ -62,6 +62,7 @@ LADDER = [
     "filming",
     "doctor",
     "inspection",
+    "bench",
     "cli",
     "__main__",
 ]

@@ -20,7 +20,7 @@ import pytest
 import toys
 from safetensors import safe_open
 
-from rltrainer import cli
+from rltrainer import bench, cli
 from rltrainer.config import Config, Reward, settings_of
 from rltrainer.core import Answer, Link, Verdict
 from rltrainer.rewards import EnsembleLearner
@@ -345,7 +345,7 @@ def test_bench_has_a_line_for_each_benchmark_and_hands_flags_on(rltrainer: Comma
 
 
 def test_bench_without_a_checkout_is_one_sentence(rltrainer: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "rltrainer" / "cli.py"))
+    monkeypatch.setattr(bench, "__file__", str(tmp_path / "site-packages" / "rltrainer" / "bench.py"))
     ended = rltrainer("bench", "labels", "--quick")
     assert ended.code == 2
     assert (
