@@ -460,6 +460,8 @@ def test_a_restarted_service_gets_the_answers_given_meanwhile(service: StandIn, 
     service.start()
     labels = service.wait_labels(4)
     assert [label.verdict.value for label in labels] == ["prefer", "equal", "undo", "skip"]
+    hellos = [message.holds for message in service.received if isinstance(message, wire.Hello)]
+    assert hellos == [[], ["q3"]], "what it still has"
     shows(page, "#saved", "2 saved")
     seen(page, "q3")
 

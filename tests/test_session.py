@@ -78,11 +78,11 @@ class House:
         self._label_ids = 0
         self.tick()
 
-    def page(self, token: str = "ada's") -> int:
+    def page(self, token: str = "ada's", **more: Any) -> int:
         """A page that was let in."""
         self._pages += 1
         self.session.connected(self._pages, self.now)
-        self.say(self._pages, type="hello", protocol=wire.PROTOCOL, token=token)
+        self.say(self._pages, type="hello", protocol=wire.PROTOCOL, token=token, **more)
         return self._pages
 
     def stranger(self) -> int:
@@ -395,6 +395,27 @@ def test_two_idle_pages_do_not_pass_pairs_to_and_fro() -> None:
     for _ in range(20):
         house.wait(LEASE / 2)
     assert len(house.all(SendPair)) == pushed
+
+
+def test_a_page_that_comes_back_keeps_the_pairs_it_has_and_gives_up_what_others_have_by_now() -> None:
+    house = House(SIX)
+    first = house.page("ada's")
+    house.leave(first)
+    bob = house.page("bob's")
+    house.label(bob, "q1")
+    assert house.pushed(bob) == ["q1", "q2", "q3", "q4"]
+    ada = house.page("ada's", holds=["q1", "q3", "q5", "unknown"])
+    assert house.withdrawn(ada) == ["q1", "q3", "unknown"]
+    assert house.pushed(ada) == ["q5", "q6"]
+    assert Lease(("q5",), "ada", 120.0) in house.all(Lease)
+
+
+def test_a_page_that_comes_back_to_another_service_gets_its_pairs_before_they_are_dealt_to_others() -> None:
+    house = House(SIX)
+    ada = house.page("ada's", holds=["q5"])
+    bob = house.page("bob's")
+    assert (set(house.pushed(ada)), house.withdrawn(ada)) == ({"q5", "q1", "q2"}, [])
+    assert house.pushed(bob) == ["q3", "q4", "q6"]
 
 
 def test_a_pair_that_was_leased_by_an_earlier_service_waits_for_its_labeler() -> None:

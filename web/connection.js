@@ -35,8 +35,8 @@ export function meaningOf({ welcomed, code }) {
 }
 
 /**
- * `retryAt` is on the clock of performance.now().
- * @typedef {{connecting: () => void, message: (message: import("./wire.js").Inbound) => void,
+ * `retryAt` is on the clock of performance.now(); `holds` gives the pairs that wait for an answer.
+ * @typedef {{connecting: () => void, holds: () => string[], message: (message: import("./wire.js").Inbound) => void,
  *   pair: (header: import("./wire.js").PairHeader, videos: [Uint8Array, Uint8Array]) => void, lost: (retryAt: number) => void,
  *   denied: (reason: string) => void, outdated: (reason: string) => void, unreadable: (error: Error) => void}} Listener
  */
@@ -44,6 +44,8 @@ export function meaningOf({ welcomed, code }) {
 export class Connection {
   /** @type {WebSocket | null} */ #socket = null;
   #token = "";
+  /** The token that was let in last: what the page has came through that link. */
+  #known = "";
   #attempt = 0;
   #welcomed = false;
   #welcomedAt = 0;
@@ -90,7 +92,7 @@ export class Connection {
     this.listener.connecting();
     const socket = new WebSocket(this.url);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => socket.send(JSON.stringify(hello(this.#token)));
+    socket.onopen = () => socket.send(JSON.stringify(hello(this.#token, this.#token === this.#known ? this.listener.holds() : [])));
     socket.onmessage = (event) => this.#take(event.data);
     socket.onclose = (event) => this.#closed(event);
     this.#socket = socket;
@@ -128,6 +130,7 @@ export class Connection {
   #note(message) {
     if (message.type === "welcome") {
       this.#welcomed = true;
+      this.#known = this.#token;
       this.#welcomedAt = performance.now();
     }
     if (message.type === "ack" || message.type === "refused") {

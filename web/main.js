@@ -80,6 +80,7 @@ const delivery = new Delivery(outbox, (label) => connection.send(label), () => d
 let inbox = Promise.resolve();
 const connection = new Connection(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`, {
   connecting: () => dispatch({ type: "connecting" }),
+  holds: () => (watching(state) ? [] : state.pairs.map(({ queryId }) => queryId)),
   message: (message) => later(() => take(message)),
   pair: (header, videos) => later(() => takePair(header, videos)),
   lost: (retryAt) => later(() => dispatch({ type: "lost", retryAt, now: performance.now() })),

@@ -5,12 +5,13 @@
  */
 
 export const PROTOCOL = 2;
+const MOST_HELD = 16;
 
 /**
  * @typedef {"prefer" | "equal" | "both_bad" | "skip" | "undo"} Verdict
  * @typedef {"slightly" | "much"} Strength how much better the preferred clip is; a label without one leaves it open
  * @typedef {[number, number]} Range frames [first, end)
- * @typedef {{type: "hello", protocol: number, token: string}} Hello
+ * @typedef {{type: "hello", protocol: number, token: string, holds: string[]}} Hello holds: pairs that the page was sent before
  * @typedef {{type: "label", label_id: string, query_id: string, verdict: Verdict, preferred: string | null,
  *   trims: Record<string, Range>, strength?: Strength, reason?: string}} Label
  * @typedef {Record<string, boolean | number | null>} Changes
@@ -70,9 +71,9 @@ export function unpackPair(buffer) {
   return { header, videos: [new Uint8Array(buffer.slice(start, middle)), new Uint8Array(buffer.slice(middle, end))] };
 }
 
-/** @param {string} token @returns {Hello} */
-export function hello(token) {
-  return { type: "hello", protocol: PROTOCOL, token };
+/** @param {string} token @param {string[]} holds @returns {Hello} */
+export function hello(token, holds) {
+  return { type: "hello", protocol: PROTOCOL, token, holds: holds.slice(0, MOST_HELD) };
 }
 
 /**

@@ -16,6 +16,7 @@ from rltrainer.core import REASON_LENGTH, Strength, Verdict
 
 PROTOCOL = 2
 INBOUND_LIMIT = 16 * 1024
+MOST_HELD = 16
 MOST_POINTS = 200
 
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -32,11 +33,12 @@ class Message(BaseModel):
 
 
 class Hello(Message):
-    """The first message, within five seconds: who is there."""
+    """The first message, within five seconds: who is there. A page that comes back `holds` pairs that it was sent before."""
 
     type: Literal["hello"] = "hello"
     protocol: int = PROTOCOL
     token: Annotated[str, Field(max_length=128)]
+    holds: Annotated[list[Id], Field(max_length=MOST_HELD)] = Field(default_factory=list)
 
 
 class LabelMessage(Message):

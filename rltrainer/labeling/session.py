@@ -223,7 +223,16 @@ class Session:
         )
         status = [Send(page, self._status)] if self._status else []
         curves = [Send(page, self._course.curves())] if self._course.begun else []
-        return [Send(page, welcome), *curves, *status, *self._watch.on_screen([page])]
+        return [Send(page, welcome), *curves, *status, *self._watch.on_screen([page]), *self._back(page, message.holds, now)]
+
+    def _back(self, page: int, held: Sequence[str], now: float) -> list[Effect]:
+        """Pairs that a page brings with it stay there, but for those that are answered or somebody else's by now."""
+        labeler, open_, kept_for = self._dealer.seats[page].labeler, self._open(), self._kept_for()
+        free = [name for name in held if name in open_ and kept_for.get(name, labeler) == labeler]
+        stay = [name for name in free if self._dealer.holder(name) is None]
+        gone = [name for name in held if name not in stay]
+        effects = self._dealer.give(page, stay, now, self.config.labeling.lease_seconds)
+        return [*effects, Send(page, wire.Withdrawn(query_ids=gone))] if gone else effects
 
     def _turn_away(self, page: int, code: int, reason: str) -> list[Effect]:
         return [_refused(page, reason), self._close(page, code, reason)]

@@ -29,7 +29,7 @@ for (const name of ["welcome", "rules", "ack", "refused", "withdrawn", "status",
 
 test("what the page sends is what the service reads", () => {
   const trims = { "seg-a": [5, 40] };
-  assert.deepEqual(hello("s3cret"), example("hello"));
+  assert.deepEqual(hello("s3cret", ["q7"]), example("hello"));
   assert.deepEqual(here(), example("here"));
   assert.deepEqual(report(), example("report"));
   assert.deepEqual(label("5f0c1c9e-58a5-4d0c-a55c-0f6f7d3b0c11", "q1", "prefer", "seg-a", trims), example("label"));
