@@ -1,7 +1,7 @@
 // @ts-check
 /** One clip with its trim bar and its button. */
 
-import { byId, letGo, mark, part, press, write } from "./dom.js";
+import { letGo, mark, part, press, write } from "./dom.js";
 import { titleOf } from "./hints.js";
 import { listenToFingers } from "./swipe.js";
 import { rangeOf, trimming, watching } from "./state.js";

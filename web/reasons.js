@@ -4,7 +4,7 @@
 /** Most characters, as `REASON_LENGTH` in rltrainer/core.py. */
 export const LONGEST = 200;
 /** Reasons of late, to be given again by a click. */
-export const RECENT = 5;
+const RECENT = 5;
 
 /** @typedef {import("./state.js").State} State */
 

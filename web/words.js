@@ -12,7 +12,7 @@ const tenth = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const percent = new Intl.NumberFormat("en", { style: "percent" });
 
 /** @param {number} count @param {string} noun */
-export function counted(count, noun) {
+function counted(count, noun) {
   return `${whole.format(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
