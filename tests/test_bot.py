@@ -65,6 +65,7 @@ def test_it_answers_a_real_service_like_a_person_and_ctrl_c_ends_it(store: Store
     assert {query.id: labels[query.id].answer.preferred for query in queries} == {q.id: better(store, q) for q in queries}
 
 
+@pytest.mark.long
 def test_it_ends_with_the_service(store: Store) -> None:
     with service(store.folder) as (server, url):
         port = url.partition("/#")[0].rpartition(":")[2]

@@ -166,6 +166,7 @@ def test_export_writes_the_labels_where_it_is_told(rltrainer: Command, finished:
     assert (finished / "labels.jsonl").read_text() == (tmp_path / "mine.jsonl").read_text()
 
 
+@pytest.mark.long
 def test_a_run_starts_from_the_labels_of_another(rltrainer: Command, finished: Path, tmp_path: Path) -> None:
     old = ("train", "--env", "toys:drift", "--labels-from", finished, *SMALL)
     alone = rltrainer(*old, "--labeler", "none", "--seed", "4", "--run", "alone")

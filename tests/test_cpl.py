@@ -265,6 +265,7 @@ def test_pairs_are_asked_at_random_and_evenly(finished: RunFolder) -> None:
     assert 30 <= second.sum() <= 40
 
 
+@pytest.mark.long
 def test_the_same_config_gives_the_same_run(finished: RunFolder, tmp_path: Path) -> None:
     again = trained(tmp_path / "run")
     assert (again.path / "policy.safetensors").read_bytes() == (finished.path / "policy.safetensors").read_bytes()
@@ -291,6 +292,7 @@ def test_who_asks_for_the_reward_of_such_a_run_is_told_where_to_get_one(finished
     assert (finished.path / "reward-fit-1.safetensors").is_file()
 
 
+@pytest.mark.long
 def test_a_run_starts_from_the_labels_of_another_and_need_not_ask_for_more(finished: RunFolder, tmp_path: Path) -> None:
     again = trained(tmp_path / "run", labels_from=str(finished.path), labeler="none", seed=4)
     store = Store.open(again.path)

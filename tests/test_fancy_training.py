@@ -50,7 +50,7 @@ def asked(run: Path) -> tuple[list[Query], dict[str, Segment]]:
 @pytest.mark.parametrize(
     ("name", "steps", "n_steps", "frame_rate"),
     [
-        ("fancy/Reacher5d-v0", 500, 64, 50),
+        pytest.param("fancy/Reacher5d-v0", 500, 64, 50, marks=pytest.mark.long),
         ("fancy/SimpleReacher-v0", 500, 64, 100),  # drawn
         ("fancy_ProMP/Reacher5d-v0", 16, 4, 50),  # movement primitives: a step is a trajectory
         pytest.param("fancy_ProDMP/BoxPushingDenseReplan-v0", 40, 8, 50, marks=pytest.mark.long),  # four to an episode

@@ -81,6 +81,11 @@ class TestLearnerOfPictures(test_rewards.TestLearner):
         learner.fit(pairs, segments)
         assert np.isfinite(learner.snapshot()(*rows(space=space))).all()
 
+    @pytest.mark.long
+    def test_a_linear_reward_is_found_from_sixty_oracle_labels(self, name: str) -> None:
+        """As of vectors, in several times the seconds."""
+        super().test_a_linear_reward_is_found_from_sixty_oracle_labels(name)
+
 
 # ------------------------------------------------------------------ what the nets see
 

@@ -270,6 +270,7 @@ def test_the_log_names_the_reward_and_its_quality(run: Run) -> None:
     assert {"reward/version", "reward/comparisons", "rollout/ep_learned_rew_mean"} <= run.spy.logged
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_run_twice(run: Run) -> None:
     again = Run()
     state = again.model.policy.state_dict()
