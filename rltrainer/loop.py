@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rltrainer.config import Config
-from rltrainer.core import Comparison, FitReport, Label, Learner, Query, Segment, Strategy, Teacher, UserError
+from rltrainer.core import Comparison, FitReport, Label, Query, Segment, Strategy, Teacher, UserError
 from rltrainer.diagnostics import Diagnosis, RankingHistory, diagnose
 from rltrainer.envs import image_shape
 from rltrainer.exploring import explore
@@ -22,7 +22,7 @@ from rltrainer.queries import STRATEGIES
 from rltrainer.refit import RECENT_SEGMENTS, fit_through
 from rltrainer.repeats import STRATEGY as REPEAT
 from rltrainer.repeats import Repeats
-from rltrainer.rewards import LEARNERS
+from rltrainer.rewards import make_learner
 from rltrainer.schedule import Schedule
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds
@@ -118,10 +118,9 @@ class PreferenceLoop:
         self._teacher_rng = np.random.default_rng(seeds.teacher)
         self._explore_rng = np.random.default_rng(seeds.exploration)
         self._diagnosis_rng = np.random.default_rng(seeds.diagnosis)
-        make_learner: Any = named(LEARNERS, self.config.reward.learner, "reward.learner")
         image = image_shape(env.seat.observation_space)
         sizes = Sizes.of(self.recorder.current.shape[1], env.seat.action_space, image)
-        self.learner: Learner = make_learner(sizes.observed, env.seat.action_space, self.config.reward, seeds.learner)
+        self.learner = make_learner(sizes, self.config.reward, seeds.learner)
         if self.config.labels_from is not None:
             check_heritage(Path(self.config.labels_from), sizes)
         self.store, self._temporary = _open_store(run, self.config, sizes)
