@@ -18,7 +18,7 @@ from rltrainer.rewards.basis import Basis
 from rltrainer.rewards.bayes import same_pairs
 from rltrainer.rewards.features import Scale
 from rltrainer.rewards.likelihood import Answers
-from rltrainer.rewards.posterior import LEAST, Evidence, posterior
+from rltrainer.rewards.posterior import Evidence, posterior
 from rltrainer.sizes import Sizes
 
 
@@ -48,46 +48,48 @@ def judged(value: Callable[[Segment], float], count: int, seed: int = 0) -> list
 
 
 def test_the_slope_is_nought_at_the_mode_and_the_width_is_what_the_evidence_asks_for() -> None:
-    """α w = Σ x (y − σ(x w)), and α Σ w² = γ = F − α tr Σ, with Σ the inverse of xᵀ x σ (1 − σ) + α."""
+    """α w = Σ x (y − σ(x w)), and α (Σ w² + 1) = γ + 1, γ = F − α tr Σ, with Σ the inverse of xᵀ x σ (1 − σ) + α."""
     inputs, targets = drawn(200, np.array([2.0, -1.0, 0.5]))
-    found = posterior(evidence(inputs, targets), {"all": slice(0, 3)})
+    found = posterior(evidence(inputs, targets), [(slice(0, 3), 1.0)])
     probability = 1 / (1 + np.exp(-inputs @ found.mean))
     slope = inputs.T @ (targets - probability)
     precision = float(slope @ found.mean / (found.mean @ found.mean))
     np.testing.assert_allclose(slope, precision * found.mean, rtol=0.05, atol=0.02)
     covariance = np.linalg.inv((inputs.T * (probability * (1 - probability))) @ inputs + precision * np.eye(3))
-    assert precision * float(found.mean @ found.mean) == pytest.approx(3 - precision * np.trace(covariance), rel=0.05)
+    assert precision * (found.mean @ found.mean + 1) == pytest.approx(3 - precision * np.trace(covariance) + 1, rel=0.05)
     np.testing.assert_allclose(found.root.T @ found.root, covariance, rtol=0.05, atol=1e-3)
 
 
 def test_draws_vary_as_the_posterior_does() -> None:
     inputs, targets = drawn(60, np.array([1.0, -1.0]))
-    found = posterior(evidence(inputs, targets, 0.1), {"all": slice(0, 2)})
+    found = posterior(evidence(inputs, targets, 0.1), [(slice(0, 2), 1.0)])
     draws = found.draws(20_000, np.random.default_rng(0))
     np.testing.assert_allclose(draws.mean(axis=0), found.mean, atol=0.02)
     np.testing.assert_allclose(np.cov(draws.T), found.root.T @ found.root, rtol=0.05, atol=0.005)
 
 
-def test_a_kind_of_feature_that_explains_nothing_is_given_no_weight() -> None:
+def test_a_kind_of_feature_that_explains_nothing_is_given_next_to_no_weight() -> None:
     useful, useless = np.array([3.0, -2.0, 1.0]), np.zeros(30)
     inputs, targets = drawn(150, np.concatenate((useful, useless)))
-    found = posterior(evidence(inputs, targets), {"useful": slice(0, 3), "useless": slice(3, 33)})
-    assert np.abs(found.mean[3:]).max() < 0.1 < np.abs(found.mean[:3]).min()
+    found = posterior(evidence(inputs, targets), [(slice(0, 3), 1.0), (slice(3, 33), 0.3)])
+    noise, sound = (np.sqrt(np.square(part).mean()) for part in (found.mean[3:], found.mean[:3]))
+    assert noise < 0.05 * sound
 
 
-def test_a_feature_in_which_no_pair_differs_stays_as_unknown_as_it_may() -> None:
+def test_a_feature_in_which_no_pair_differs_stays_as_unknown_as_it_was() -> None:
+    """Nothing is determined: α is 1 / width²."""
     inputs, targets = drawn(50, np.array([0.0, 2.0]))
     inputs[:, 0] = 0
-    found = posterior(evidence(inputs, targets), {"constant": slice(0, 1), "linear": slice(1, 2)})
+    found = posterior(evidence(inputs, targets), [(slice(0, 1), 2.0), (slice(1, 2), 1.0)])
     assert found.mean[0] == 0
-    assert float((found.root.T @ found.root)[0, 0]) == pytest.approx(1 / LEAST)
+    assert float((found.root.T @ found.root)[0, 0]) == pytest.approx(2.0**2)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_what_is_foretold_of_an_answer_is_what_the_others_say(noise: float) -> None:
     """The closed form beside the real thing: fitted again without each of some answers."""
     inputs, targets = drawn(60, np.array([2.0, -1.0, 0.5, 0.0]))
-    kinds = {"all": slice(0, 4)}
+    kinds = [(slice(0, 4), 1.0)]
     aside = posterior(evidence(inputs, targets, noise), kinds).aside
     for left_out in range(0, 60, 6):
         rest = np.arange(60) != left_out
@@ -103,7 +105,7 @@ def test_no_answer_to_a_pair_foretells_another_answer_to_it() -> None:
     inputs = np.concatenate((np.tile([[1.0, 0.0]], (5, 1)), drawn(40, np.array([0.0, 2.0]))[0] * [0, 1]))
     targets = np.concatenate((np.ones(5), (inputs[5:, 1] > 0).astype(float)))
     pairs = np.concatenate((np.zeros(5, int), np.arange(1, 41)))
-    kinds = {"one": slice(0, 1), "other": slice(1, 2)}
+    kinds = [(slice(0, 1), 1.0), (slice(1, 2), 1.0)]
     alone = posterior(evidence(inputs, targets, 0.1), kinds).aside
     together = posterior(evidence(inputs, targets, 0.1, pairs=pairs), kinds).aside
     assert (alone[:5] > 0.5).all()
@@ -126,12 +128,12 @@ def test_features_are_one_the_scaled_numbers_their_squares_and_bent_sums_of_them
     basis = replace(basis, scale=scale)
     found = basis(np.array([[5.0, 3.0, -1.0]], np.float32))[0]
     assert len(found) == len(basis) == 1 + 3 + 3 + 100
-    parts = {kind: found[part].tolist() for kind, part in basis.kinds.items()}
-    assert parts["constant"] == [1]
-    assert parts["linear"] == [2, 3, -1]
-    assert parts["squares"] == [3, 8, 0]
+    constant, linear, squares, units = (found[part] for part, _ in basis.kinds)
+    assert constant.tolist() == [1]
+    assert linear.tolist() == [2, 3, -1]
+    assert squares.tolist() == [3, 8, 0]
     bent = np.sqrt(2) * np.tanh(np.array([2.0, 3.0, -1.0]) @ basis.directions + basis.offsets)
-    np.testing.assert_allclose(parts["units"], bent, rtol=1e-5)
+    np.testing.assert_allclose(units, bent, rtol=1e-5)
 
 
 # ------------------------------------------------------------------ the learner

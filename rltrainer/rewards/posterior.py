@@ -3,13 +3,14 @@
 The returns of segments are linear in the weights, and answers are as likely as `likelihood.py` says. The posterior is taken for
 a Gaussian around its mode (Laplace; MacKay 1992, "The evidence framework applied to classification networks"). The prior is
 N(0, 1/α) for the weights of each kind of feature, and α is chosen by the evidence: α = γ / Σ w², where γ is how many weights of
-the kind the answers determine (MacKay 1992, "Bayesian interpolation", section 4). So a kind that explains nothing is given no
-weight, and no setting has to say which kinds an env needs.
+the kind the answers determine (MacKay 1992, "Bayesian interpolation", section 4). So a kind that explains nothing is given next
+to no weight, and no setting has to say which kinds an env needs. A few answers fit nearly anything; so each kind has a usual
+width, which counts as much as one weight that was determined (a Gamma prior on α): α = (γ + 1) / (Σ w² + width²).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +29,6 @@ STILL = 1e-3
 """A step of no more than this, beside the largest weight, ends a round."""
 SETTLED = 0.01
 """Relative change of the widths below which they stay as they are."""
-LEAST, MOST = 1e-2, 1e8
-"""Bounds on α."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,17 +77,17 @@ class Evidence:
         return torch.from_numpy(information(leads.numpy(), self.noise, self.ties))
 
 
-def posterior(evidence: Evidence, kinds: Mapping[str, slice]) -> Posterior:
-    """Of the weights w in R₁ − R₂ = inputs · w, those of each kind with a prior of their own width."""
+def posterior(evidence: Evidence, kinds: Sequence[tuple[slice, float]]) -> Posterior:
+    """Of the weights w in R₁ − R₂ = inputs · w. kinds: which weights share a prior, and its usual width."""
     inputs = torch.from_numpy(evidence.inputs)
     weights = torch.zeros(inputs.shape[1], dtype=torch.float64)
     precision = torch.ones_like(weights)
     for past in range(ROUNDS):
         weights, root = _climbed(inputs, evidence, weights, precision, STEPS if past else FIRST_STEPS)
         before, variances = precision.clone(), root.square().sum(dim=0)
-        for part in kinds.values():
+        for part, width in kinds:
             determined = part.stop - part.start - precision[part] @ variances[part]
-            precision[part] = (determined / (weights[part].square().sum() + 1e-9)).clamp(LEAST, MOST)
+            precision[part] = (determined + 1) / (weights[part].square().sum() + width**2)
         if (precision / before).log().abs().max() < SETTLED:
             break
     return Posterior(weights.numpy(), root.numpy(), _aside(inputs, evidence, weights, root).numpy())
