@@ -43,7 +43,7 @@ class Basis:
 
     @property
     def kinds(self) -> list[tuple[slice, float]]:
-        """Which features are of one kind, and the usual width of its prior: straight lines are believed more than what is bent."""
+        """Which features are of one kind, and the usual width of its prior: straight lines count more than what is bent."""
         width = len(self.directions)
         return [
             (slice(0, 1), STRAIGHT),
