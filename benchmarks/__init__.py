@@ -6,6 +6,7 @@ BENCHMARKS = {
     "teachers": "what an oracle's mistakes cost",
     "offline": "which reward learner foretells preferences best",
     "learner": "speed of reward training and of queries, beside imitation",
+    "pictures": "speed of a reward that sees pictures, with and without a GPU",
     "overhead": "training speed with a learned reward, over plain PPO's",
     "labeler": "keypress to next pair, and what labelling costs training",
     "faults": "labels lost when service and trainer are killed",

@@ -26,7 +26,7 @@ class ConstantLearner:
         pass
 
     def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
-        return FitReport(1, len(comparisons), 0.0, None, None, 0.0)
+        return FitReport(1, len(comparisons), 0.0, None, None)
 
     def member_returns(self, segments: Sequence[Segment]) -> Array:
         return np.array([[float(len(segment.actions)) for segment in segments]])

@@ -2,7 +2,7 @@
 
 For each env one run with an oracle is made (or found again in `--runs`). Each learner is given some of its labels, a share of
 them turned round, and is judged by the share of the other labels that its reward foretells. All learners are given the same
-labels and mistakes on the same seeds, so what is compared is how each did beside the ensemble, seed by seed.
+labels and mistakes on the same seeds, so what is compared is how each did beside the default, seed by seed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks import reporting
 from rltrainer.config import Reward
 from rltrainer.core import Comparison, Segment, UserError
 from rltrainer.refit import fit_through, stored_comparisons
-from rltrainer.rewards import LEARNERS
+from rltrainer.rewards import make_learner
 from rltrainer.sizes import Sizes
 from rltrainer.store import Store
 
@@ -33,10 +33,11 @@ MISTAKES = [0.0, 0.1, 0.3]
 TOTAL, STEPS, SEED = 400, 60_000, 300
 """Labels, env steps and seed of the run that they come from."""
 REFERENCE = 64
-BASE = "ensemble"
+BASE = "bayes"
 ARMS: dict[str, dict[str, Any]] = {
-    BASE: {},
-    "ensemble, label_noise 0": {"label_noise": 0.0},
+    BASE: {"learner": "bayes"},
+    "bayes, label_noise 0": {"learner": "bayes", "label_noise": 0.0},
+    "ensemble": {"learner": "ensemble"},
     "robust": {"learner": "robust"},
     "surf": {"learner": "surf"},
 }
@@ -82,8 +83,7 @@ def measured(data: Labelled, arm: str, labels: int, mistakes: float, seed: int) 
     """One learner on one draw of labels."""
     settings = Reward(**ARMS[arm])
     learned, others = data.drawn(labels, mistakes, seed)
-    make: Any = LEARNERS[settings.learner]
-    learner = make(data.sizes.observed, data.sizes.action_space, settings, np.random.SeedSequence(seed))
+    learner = make_learner(data.sizes, settings, np.random.SeedSequence(seed))
     shown = [segment for c in learned for segment in (c.first, c.second)]
     began = time.process_time()
     fit_through(learner, learned, shown[:REFERENCE], settings)
@@ -99,7 +99,7 @@ def measured(data: Labelled, arm: str, labels: int, mistakes: float, seed: int) 
 
 
 def table(rows: Sequence[dict[str, Any]], env: str) -> str:
-    """Markdown: accuracy of the ensemble, and how much better the others are than it, with twice the standard error."""
+    """Markdown: accuracy of the default, and how much better the others are than it, with twice the standard error."""
     arms = [arm for arm in ARMS if any(row["arm"] == arm for row in rows)]
     lines = [
         "| labels | mistakes | " + " | ".join(arms) + " |",

@@ -80,10 +80,10 @@ class Queries(Section):
 class Reward(Section):
     """The reward function that is learned."""
 
-    learner: str = Field(
-        "ensemble", description="ensemble, robust, surf, or package.module:name: docs/what-helped.md compares them"
+    learner: str | None = Field(
+        None, description="bayes, ensemble, robust, surf, package.module:name; unset: bayes, or ensemble for wide inputs"
     )
-    members: Size = Field(3, description="nets in the ensemble")
+    members: Size = Field(3, description="nets in an ensemble")
     hidden: tuple[Size, ...] = Field((32, 32), description="units of each hidden layer")
     learning_rate: Positive = Field(3e-4, description="Adam's step size")
     batch: Size = Field(16, description="comparisons in one gradient step")

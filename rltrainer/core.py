@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Protocol
@@ -205,6 +205,22 @@ class Comparison:
         ranges = [label.answer.trims.get(segment.id, segment.whole) for segment in (first, second)]
         return cls(first, second, target, ranges[0], ranges[1], query.id, label.labeler, label.answer.strength)
 
+    def turned(self) -> Comparison:
+        """The same answer, seen from the other side."""
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            target=1 - self.target,
+            first_range=self.second_range,
+            second_range=self.first_range,
+        )
+
+    @property
+    def sides(self) -> tuple[tuple[Segment, Range], tuple[Segment, Range]]:
+        """Each segment with the range of it that was judged."""
+        return (self.first, self.first_range), (self.second, self.second_range)
+
     @property
     def key(self) -> tuple[str, str]:
         """What a newer revision replaces."""
@@ -216,6 +232,7 @@ class FitReport:
     """What a refit found. `held_out_accuracy` is None while too few labels are held out.
 
     held_out: P(first is better) of each comparison, [N], as foretold by what did not learn from it; NaN where all did
+    settled:  whether another fit of the same comparisons would find the same
     """
 
     version: int
@@ -223,8 +240,8 @@ class FitReport:
     train_loss: float
     held_out_loss: float | None
     held_out_accuracy: float | None
-    weight_decay: float
     held_out: Array | None = field(default=None, compare=False, repr=False)
+    settled: bool = False
 
 
 class RewardFunction(Protocol):

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rltrainer.config import Config
-from rltrainer.core import Array, Comparison, FitReport, Learner, Query, Segment, Strategy, Teacher, UserError
+from rltrainer.core import Array, Comparison, FitReport, Query, Segment, Strategy, Teacher, UserError
 from rltrainer.diagnostics import Diagnosis, RankingHistory, diagnose
 from rltrainer.envs import image_shape
 from rltrainer.exploring import explore
@@ -23,7 +23,7 @@ from rltrainer.queries import STRATEGIES
 from rltrainer.refit import RECENT_SEGMENTS, fit_through
 from rltrainer.repeats import STRATEGY as REPEAT
 from rltrainer.repeats import Repeats
-from rltrainer.rewards import LEARNERS
+from rltrainer.rewards import make_learner
 from rltrainer.schedule import Schedule
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds, generator_state, restore_generator
@@ -123,10 +123,9 @@ class PreferenceLoop:
         seeds = Seeds.of(self.config.seed)
         self._rngs = {name: np.random.default_rng(getattr(seeds, name)) for name in GENERATORS}
         self._query_rng, self._teacher_rng, self._explore_rng, self._diagnosis_rng = self._rngs.values()
-        make_learner: Any = named(LEARNERS, self.config.reward.learner, "reward.learner")
         image = image_shape(env.seat.observation_space)
         sizes = Sizes.of(self.recorder.current.shape[1], env.seat.action_space, image)
-        self.learner: Learner = make_learner(sizes.observed, env.seat.action_space, self.config.reward, seeds.learner)
+        self.learner = make_learner(sizes, self.config.reward, seeds.learner)
         self.store, self._temporary = open_home(run, self.config, sizes)
         self._inherited = {label.query_id for label in self.store.labels() if label.inherited}
         self._asks = self.teacher is not None or self.config.labeler != "none" or self.config.labels_from is None

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rltrainer.config import Reward
 from rltrainer.core import Comparison, FitReport, Learner, Segment, UserError
 from rltrainer.diagnostics import Diagnosis, diagnose
-from rltrainer.rewards import LEARNERS
-from rltrainer.seams import named
+from rltrainer.rewards import make_learner
 from rltrainer.seeds import Seeds
 from rltrainer.sizes import Sizes
 from rltrainer.store import Store
@@ -40,14 +38,16 @@ def fit_through(
     settings: Reward,
     watch: Callable[[int, int, FitReport], None] = lambda done, fits, report: None,
 ) -> FitReport:
-    """As many of the learner's bounded fits as it takes to go through the comparisons `EPOCHS` times.
+    """As many of the learner's bounded fits as it takes to go through the comparisons `EPOCHS` times, or to settle.
 
     watch: told after each one how many are done, of how many, and what it found
     """
     fits = max(LEAST_FITS, math.ceil(EPOCHS * len(comparisons) / (settings.batch * settings.fit_steps)))
     for done in range(1, fits + 1):
         report = learner.fit(comparisons, reference)
-        watch(done, fits, report)
+        watch(done if not report.settled else fits, fits, report)
+        if report.settled:
+            break
     return report
 
 
@@ -61,8 +61,7 @@ def refit(store: Store, settings: Reward, seed: int, watch: Callable[[int, int, 
     if not comparisons:
         raise UserError(f"{str(store.folder)!r} holds no labels to learn from; label it first: rltrainer label {store.folder}")
     sizes = Sizes.stored(store)
-    make_learner: Any = named(LEARNERS, settings.learner, "reward.learner")
-    learner: Learner = make_learner(sizes.observed, sizes.action_space, settings, Seeds.of(seed).learner)
+    learner = make_learner(sizes, settings, Seeds.of(seed).learner)
     shown = {segment.id: segment for comparison in comparisons for segment in (comparison.first, comparison.second)}
     judged = list(shown.values())
     report = fit_through(learner, comparisons, judged[:REFERENCE_SEGMENTS], settings, watch)

@@ -125,7 +125,8 @@ def resolved(config: Config, path: Path) -> Config:
     if not config.learns_reward:
         check_spaces(env.observation_space, env.action_space)
         return config.but(settings)
-    named(LEARNERS, config.reward.learner, "reward.learner")
+    if config.reward.learner is not None:
+        named(LEARNERS, config.reward.learner, "reward.learner")
     named(STRATEGIES, config.queries.strategy, "queries.strategy")
     seen, done = env.get_wrapper_attr("recorded_observation_space"), env.get_wrapper_attr("recorded_action_space")
     check_spaces(seen, done)

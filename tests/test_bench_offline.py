@@ -35,7 +35,7 @@ def test_what_was_learned_is_judged_on_all_other_labels() -> None:
     assert row["accuracy"] > 0.7
 
 
-def test_the_table_says_how_far_an_arm_is_ahead_of_the_ensemble_seed_by_seed() -> None:
+def test_the_table_says_how_far_an_arm_is_ahead_of_the_default_seed_by_seed() -> None:
     """Ahead by 2 and by 4 points: 3 in the mean, std √2, standard error 1, twice that is 2."""
     known = {"env": "Toy-v0", "labels": 50, "mistakes": 0.1}
     accuracies = {BASE: [0.7, 0.8], "robust": [0.72, 0.84]}

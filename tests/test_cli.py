@@ -23,7 +23,8 @@ from safetensors import safe_open
 from rltrainer import bench, cli
 from rltrainer.config import Config, Reward, settings_of
 from rltrainer.core import Answer, Link, Verdict
-from rltrainer.rewards import EnsembleLearner
+from rltrainer.rewards import make_learner
+from rltrainer.sizes import Sizes
 from rltrainer.store import Store
 
 TESTS = Path(__file__).parent
@@ -197,7 +198,7 @@ def test_labels_of_other_sizes_are_refused_and_leave_nothing_behind(rltrainer: C
 def test_fit_learns_anew_with_other_settings_and_leaves_what_was_trained(rltrainer: Command, finished: Path) -> None:
     trained = (finished / "reward.safetensors").read_bytes()
     for number in (1, 2):
-        result = rltrainer("fit", finished, "--reward.members", "5")
+        result = rltrainer("fit", finished, "--reward.label-noise", "0.2")
         assert result.code == 0, result.err
         assert "labels" in result.out
         assert f"reward-fit-{number}.safetensors" in result.out
@@ -205,8 +206,12 @@ def test_fit_learns_anew_with_other_settings_and_leaves_what_was_trained(rltrain
     with safe_open(finished / "reward-fit-1.safetensors", framework="numpy") as file:
         settings = Reward.model_validate_json(file.metadata()["reward"])
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open has no __iter__
-    assert (settings.members, settings.hidden, settings.fit_steps) == (5, (8,), 3)  # the run's, and the one that was changed
-    learner = EnsembleLearner(2, toys.PUSH, settings, np.random.SeedSequence(0))
+    assert (settings.label_noise, settings.hidden, settings.fit_steps) == (
+        0.2,
+        (8,),
+        3,
+    )  # the run's, and the one that was changed
+    learner = make_learner(Sizes(2, (1,)), settings, np.random.SeedSequence(0))
     learner.restore(state)
     assert np.isfinite(learner.snapshot()(np.zeros((1, 2)), np.zeros((1, 1)), np.zeros((1, 2)))).all()
 

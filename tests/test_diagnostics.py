@@ -288,6 +288,6 @@ def test_where_the_env_pays_always_the_same_there_is_no_true_reward_to_compare_w
 
 def test_a_learner_that_holds_nothing_out_and_an_env_with_nothing_to_cut_break_nothing() -> None:
     learner = toys.Remembering(2, toys.PUSH, None, None)
-    found = diagnose(pairs(3), FitReport(1, 3, 0.5, None, None, 0.0), learner, [])
+    found = diagnose(pairs(3), FitReport(1, 3, 0.5, None, None), learner, [])
     assert (found.labels, found.judged, found.accuracy, found.accuracy_low) == (3, 0, None, None)
     assert (found.calibration_error, found.disagreement, found.ranking_agreement) == (None, None, None)

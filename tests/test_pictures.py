@@ -24,7 +24,7 @@ from rltrainer.envs import image_shape
 from rltrainer.labels import check_heritage
 from rltrainer.loop import PreferenceLoop
 from rltrainer.refit import refit
-from rltrainer.rewards import EnsembleLearner
+from rltrainer.rewards import LEARNERS, EnsembleLearner, make_learner
 from rltrainer.rewards.nets import PictureNets
 from rltrainer.rewards.pictures import PictureScale, packed
 from rltrainer.sizes import Sizes
@@ -62,7 +62,11 @@ def make(name: str, seed: int = 0, **options: Any) -> Learner:
     return MAKE(name, seed, **{"observed": SMALL, "fit_steps": 5, **options})  # type: ignore[arg-type]
 
 
-class TestLearnerOfPictures(test_rewards.TestLearner):
+SEEING = [name for name in LEARNERS if name != "bayes"]
+
+
+@pytest.mark.parametrize("name", SEEING)
+class TestLearnerOfPictures(test_rewards.LearnerContract):
     """Registering a learner in LEARNERS is testing it with pictures, too."""
 
     @pytest.fixture(autouse=True)
@@ -85,6 +89,13 @@ class TestLearnerOfPictures(test_rewards.TestLearner):
     def test_a_linear_reward_is_found_from_sixty_oracle_labels(self, name: str) -> None:
         """As of vectors, in several times the seconds."""
         super().test_a_linear_reward_is_found_from_sixty_oracle_labels(name)
+
+
+def test_pictures_get_nets_unless_told_otherwise_and_a_learner_that_cannot_see_says_so() -> None:
+    sizes, seed = Sizes(math.prod(SMALL), (1,), image=SMALL), np.random.SeedSequence(0)
+    assert type(make_learner(sizes, Reward(), seed)) is EnsembleLearner
+    with pytest.raises(UserError, match=r"reward\.learner is 'bayes', which cannot see pictures; leave it unset"):
+        make_learner(sizes, Reward(learner="bayes"), seed)
 
 
 # ------------------------------------------------------------------ what the nets see

@@ -18,7 +18,7 @@ from rltrainer.core import Array, Comparison, Learner, Segment, Strength
 from rltrainer.rewards import LEARNERS, EnsembleLearner, RobustLearner, SurfLearner, ensemble, nets
 from rltrainer.rewards.ensemble import _held_out_accuracy
 from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
-from rltrainer.rewards.likelihood import MARGIN, Answers, first_is_better, preference_loss, probabilities
+from rltrainer.rewards.likelihood import MARGIN, Answers, first_is_better, information, preference_loss, probabilities
 from rltrainer.rewards.reliability import chance_rates, noise_of
 from rltrainer.rewards.robust import sorted_out
 
@@ -63,9 +63,8 @@ def accuracy(learner: Learner, pairs: list[Comparison]) -> float:
 # ------------------------------------------------------------------ the contract of every learner
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-class TestLearner:
-    """Registering a learner in LEARNERS is testing it."""
+class LearnerContract:
+    """What holds for a learner of any name."""
 
     def test_a_reward_is_there_before_anything_was_learned(self, name: str) -> None:
         learner = make(name)
@@ -282,6 +281,11 @@ class TestLearner:
         assert report.held_out_accuracy > 0.6
 
 
+@pytest.mark.parametrize("name", LEARNERS)
+class TestLearner(LearnerContract):
+    """Registering a learner in LEARNERS is testing it."""
+
+
 # ------------------------------------------------------------------ the loss
 
 
@@ -424,6 +428,17 @@ def test_what_is_foretold_counts_half_of_the_ties() -> None:
     np.testing.assert_allclose(first_is_better(lead, 0.0), [2 / 3, 1 / 3, np.nan])
     np.testing.assert_allclose(first_is_better(lead, 0.0, "rao_kupper"), [0.65, 0.35, np.nan])
     np.testing.assert_allclose(first_is_better(lead, 0.2, "rao_kupper"), [0.8 * 0.65 + 0.1, 0.8 * 0.35 + 0.1, np.nan])
+
+
+def test_an_answer_says_most_about_segments_of_equal_return() -> None:
+    """Σ (dP̃/dx)² / P̃ at x = 0: 2 (1/4)² / (1/2) = 1/4, less by (1 - ε)² with chance; three answers of 1/3: 2 (2/9)² / (1/3)."""
+    at = np.array([0.0, -2.0, 2.0, 50.0])
+    plain = information(at, 0.0)
+    np.testing.assert_allclose(plain[0], 0.25)
+    np.testing.assert_allclose(information(at, 0.1)[0], 0.25 * 0.9**2)
+    np.testing.assert_allclose(information(at, 0.0, "rao_kupper")[0], 2 * (2 / 9) ** 2 * 3)
+    assert plain[1] == pytest.approx(plain[2])
+    assert 0 <= plain[3] < 1e-6 < plain[2] < plain[0]
 
 
 def test_ties_bring_returns_nearer_to_each_other_under_rao_kupper() -> None:

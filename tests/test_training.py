@@ -21,7 +21,8 @@ from rltrainer.core import Array, UserError
 from rltrainer.guard import EnvFault, GuardedVecEnv
 from rltrainer.interrupts import Interrupts
 from rltrainer.progress import Dashboard, words
-from rltrainer.rewards import LEARNERS
+from rltrainer.rewards import make_learner
+from rltrainer.sizes import Sizes
 from rltrainer.store import Store
 from rltrainer.training import Run, evaluate, load_policy, make_vec_env, normalised, train
 
@@ -101,8 +102,7 @@ def test_the_store_tells_how_the_run_went(finished: RunFolder) -> None:
 
 
 def test_the_learned_reward_can_be_loaded_again(finished: RunFolder) -> None:
-    settings = finished.config.reward
-    learner = LEARNERS["ensemble"](2, toys.PUSH, settings, np.random.SeedSequence(5))
+    learner = make_learner(Sizes(2, (1,)), finished.config.reward, np.random.SeedSequence(5))
     learner.restore(finished.load_reward())
     reward = learner.snapshot()
     assert reward.version > 1

@@ -254,7 +254,7 @@ class Remembering:
     def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
         self.fits.append(list(comparisons))
         self.references.append(list(reference))
-        return FitReport(len(self.fits), len(comparisons), 0.5, None, None, 0.0)
+        return FitReport(len(self.fits), len(comparisons), 0.5, None, None)
 
     def member_returns(self, segments: Sequence[Segment]) -> Array:
         return np.array([[segment.observations.sum() for segment in segments], [0.0] * len(segments)])

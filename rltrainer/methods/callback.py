@@ -83,7 +83,6 @@ class PreferenceCallback(BaseCallback):
             record("reward/version", fit.version)
             record("reward/comparisons", fit.comparisons)
             record("reward/train_loss", fit.train_loss)
-            record("reward/weight_decay", fit.weight_decay)
             if fit.held_out_loss is not None:
                 record("reward/held_out_loss", fit.held_out_loss)
             if fit.held_out_accuracy is not None:

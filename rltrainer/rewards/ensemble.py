@@ -228,7 +228,7 @@ class EnsembleLearner:
         accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.answers.target))
         held_out_logits = held_out_mean(np.asarray(logits), batch.bags)
         foretold = first_is_better(held_out_logits, batch.noise, self._settings.ties)
-        return FitReport(self.version, len(batch), train, held_out, accuracy, self.weight_decay, foretold)
+        return FitReport(self.version, len(batch), train, held_out, accuracy, foretold)
 
     @property
     def weight_decay(self) -> float:

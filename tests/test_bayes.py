@@ -1,0 +1,241 @@
+"""Facts about the learner of fixed features: its posterior, worked out by hand where that can be done, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import toys
+from test_rewards import accuracy, make, of_two_labelers, oracle_pairs, reference
+
+from rltrainer.config import Reward, Ties
+from rltrainer.core import Array, Comparison, Segment, Strength
+from rltrainer.refit import fit_through
+from rltrainer.rewards import BayesLearner, EnsembleLearner, make_learner
+from rltrainer.rewards.basis import Basis
+from rltrainer.rewards.bayes import same_pairs
+from rltrainer.rewards.features import Scale
+from rltrainer.rewards.likelihood import Answers
+from rltrainer.rewards.posterior import Evidence, posterior
+from rltrainer.sizes import Sizes
+
+
+def evidence(inputs: Array, targets: Array, noise: float = 0.0, ties: Ties = "half", pairs: Array | None = None) -> Evidence:
+    """That pairs whose features differ by `inputs` were answered so."""
+    first, second = toys.random_segments(2, np.random.default_rng(0))
+    answers = Answers.of([toys.compare(first, second, float(target)) for target in targets], noise, ties)
+    asked = np.arange(len(targets)) if pairs is None else pairs
+    return Evidence(np.asarray(inputs, float), answers, np.full(len(targets), noise), ties, asked)
+
+
+def drawn(count: int, weights: Array, seed: int = 0) -> tuple[Array, Array]:
+    """Inputs [count, F], and answers by Bradley–Terry."""
+    rng = np.random.default_rng(seed)
+    inputs = rng.normal(size=(count, len(weights)))
+    return inputs, (rng.random(count) < 1 / (1 + np.exp(-inputs @ weights))).astype(float)
+
+
+def judged(value: Callable[[Segment], float], count: int, seed: int = 0) -> list[Comparison]:
+    """Pairs of random segments, of which the one that is worth more is better."""
+    segments = toys.random_segments(2 * count, np.random.default_rng(seed))
+    pairs = zip(segments[::2], segments[1::2], strict=True)
+    return [toys.compare(a, b, float(value(a) > value(b)), name=f"query {n}") for n, (a, b) in enumerate(pairs)]
+
+
+# ------------------------------------------------------------------ the posterior
+
+
+def test_the_slope_is_nought_at_the_mode_and_the_width_is_what_the_evidence_asks_for() -> None:
+    """α w = Σ x (y − σ(x w)), and α (Σ w² + 1) = γ + 1, γ = F − α tr Σ, with Σ the inverse of xᵀ x σ (1 − σ) + α."""
+    inputs, targets = drawn(200, np.array([2.0, -1.0, 0.5]))
+    found = posterior(evidence(inputs, targets), [(slice(0, 3), 1.0)])
+    probability = 1 / (1 + np.exp(-inputs @ found.mean))
+    slope = inputs.T @ (targets - probability)
+    precision = float(slope @ found.mean / (found.mean @ found.mean))
+    np.testing.assert_allclose(slope, precision * found.mean, rtol=0.05, atol=0.02)
+    covariance = np.linalg.inv((inputs.T * (probability * (1 - probability))) @ inputs + precision * np.eye(3))
+    assert precision * (found.mean @ found.mean + 1) == pytest.approx(3 - precision * np.trace(covariance) + 1, rel=0.05)
+    np.testing.assert_allclose(found.root.T @ found.root, covariance, rtol=0.05, atol=1e-3)
+
+
+def test_draws_vary_as_the_posterior_does() -> None:
+    inputs, targets = drawn(60, np.array([1.0, -1.0]))
+    found = posterior(evidence(inputs, targets, 0.1), [(slice(0, 2), 1.0)])
+    draws = found.draws(20_000, np.random.default_rng(0))
+    np.testing.assert_allclose(draws.mean(axis=0), found.mean, atol=0.02)
+    np.testing.assert_allclose(np.cov(draws.T), found.root.T @ found.root, rtol=0.05, atol=0.005)
+
+
+def test_a_kind_of_feature_that_explains_nothing_is_given_next_to_no_weight() -> None:
+    useful, useless = np.array([3.0, -2.0, 1.0]), np.zeros(30)
+    inputs, targets = drawn(150, np.concatenate((useful, useless)))
+    found = posterior(evidence(inputs, targets), [(slice(0, 3), 1.0), (slice(3, 33), 0.3)])
+    noise, sound = (np.sqrt(np.square(part).mean()) for part in (found.mean[3:], found.mean[:3]))
+    assert noise < 0.05 * sound
+
+
+def test_a_feature_in_which_no_pair_differs_stays_as_unknown_as_it_was() -> None:
+    """Nothing is determined: α is 1 / width²."""
+    inputs, targets = drawn(50, np.array([0.0, 2.0]))
+    inputs[:, 0] = 0
+    found = posterior(evidence(inputs, targets), [(slice(0, 1), 2.0), (slice(1, 2), 1.0)])
+    assert found.mean[0] == 0
+    assert float((found.root.T @ found.root)[0, 0]) == pytest.approx(2.0**2)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_what_is_foretold_of_an_answer_is_what_the_others_say(noise: float) -> None:
+    """The closed form beside the real thing: fitted again without each of some answers."""
+    inputs, targets = drawn(60, np.array([2.0, -1.0, 0.5, 0.0]))
+    kinds = [(slice(0, 4), 1.0)]
+    aside = posterior(evidence(inputs, targets, noise), kinds).aside
+    for left_out in range(0, 60, 6):
+        rest = np.arange(60) != left_out
+        really = posterior(evidence(inputs[rest], targets[rest], noise), kinds).mean @ inputs[left_out]
+        assert aside[left_out] == pytest.approx(really, abs=0.25)
+    assert (
+        np.abs(aside - inputs @ posterior(evidence(inputs, targets, noise), kinds).mean).max() > 0.25
+    )  # it makes a difference
+
+
+def test_no_answer_to_a_pair_foretells_another_answer_to_it() -> None:
+    """Five labelers prefer the first of a pair that the other answers say nothing about: nothing is foretold."""
+    inputs = np.concatenate((np.tile([[1.0, 0.0]], (5, 1)), drawn(40, np.array([0.0, 2.0]))[0] * [0, 1]))
+    targets = np.concatenate((np.ones(5), (inputs[5:, 1] > 0).astype(float)))
+    pairs = np.concatenate((np.zeros(5, int), np.arange(1, 41)))
+    kinds = [(slice(0, 1), 1.0), (slice(1, 2), 1.0)]
+    alone = posterior(evidence(inputs, targets, 0.1), kinds).aside
+    together = posterior(evidence(inputs, targets, 0.1, pairs=pairs), kinds).aside
+    assert (alone[:5] > 0.5).all()
+    assert (together[:5] < 0.3 * alone[:5]).all()
+
+
+def test_pairs_are_the_same_from_either_side() -> None:
+    a, b, c = toys.random_segments(3, np.random.default_rng(0))
+    pairs, turned = same_pairs([toys.compare(*pair) for pair in ((a, b), (b, c), (b, a), (a, b), (c, a))])
+    assert pairs.tolist() == [0, 1, 0, 0, 2]
+    assert turned.tolist() == [False, False, True, False, False]
+
+
+# ------------------------------------------------------------------ the features
+
+
+def test_features_are_one_the_scaled_numbers_their_squares_and_bent_sums_of_them() -> None:
+    basis = Basis.drawn(1, toys.PUSH, np.random.default_rng(0))  # rows of o, a, o′
+    scale = Scale(np.array([1.0, 0.0, 0.0], np.float32), np.array([2.0, 1.0, 1.0], np.float32))
+    basis = replace(basis, scale=scale)
+    found = basis(np.array([[5.0, 3.0, -1.0]], np.float32))[0]
+    assert len(found) == len(basis) == 1 + 3 + 3 + 100
+    constant, linear, squares, units = (found[part] for part, _ in basis.kinds)
+    assert constant.tolist() == [1]
+    assert linear.tolist() == [2, 3, -1]
+    assert squares.tolist() == [3, 8, 0]
+    bent = np.sqrt(2) * np.tanh(np.array([2.0, 3.0, -1.0]) @ basis.directions + basis.offsets)
+    np.testing.assert_allclose(units, bent, rtol=1e-5)
+
+
+# ------------------------------------------------------------------ the learner
+
+
+def test_it_is_the_default_unless_there_is_too_much_to_see() -> None:
+    sizes, seed = Sizes(2, (1,)), np.random.SeedSequence(0)
+    assert type(make_learner(sizes, Reward(), seed)) is BayesLearner
+    ant, humanoid = Sizes(105, (8,)), Sizes(348, (17,))
+    assert type(make_learner(ant, Reward(), seed)) is BayesLearner
+    assert type(make_learner(humanoid, Reward(), seed)) is EnsembleLearner
+    assert type(make_learner(humanoid, Reward(learner="bayes"), seed)) is BayesLearner
+
+
+def test_a_reward_of_squares_is_found_from_sixty_labels() -> None:
+    """Minus the squared distance of what a step led to from nought: no straight line says anything about it."""
+
+    def near(segment: Segment) -> float:
+        return -float(np.square(segment.observations[1:]).sum())
+
+    learner = make("bayes")
+    learner.fit(judged(near, 60), reference(count=64))
+    assert accuracy(learner, judged(near, 400, seed=1)) > 0.9
+
+
+def test_the_order_in_which_labels_came_makes_no_difference() -> None:
+    pairs = oracle_pairs(30)
+    learners = [make("bayes"), make("bayes")]
+    for known in (10, 20):
+        learners[0].fit(pairs[:known], reference())
+    learners[0].fit(pairs, reference())
+    learners[1].fit(pairs[::-1], reference())
+    segments = reference(7)
+    np.testing.assert_allclose(*(learner.snapshot()(*every_step(segments)) for learner in learners), rtol=1e-2, atol=1e-3)
+
+
+def every_step(segments: list[Segment]) -> tuple[Array, Array, Array]:
+    """All steps of segments."""
+    before, actions, after = ([getattr(s, name)[cut] for s in segments] for name, cut in STEP)
+    return np.concatenate(before), np.concatenate(actions), np.concatenate(after)
+
+
+STEP = (("observations", slice(None, -1)), ("actions", slice(None)), ("observations", slice(1, None)))
+
+
+def test_one_fit_is_as_good_as_many() -> None:
+    learner, told = make("bayes"), []
+    report = fit_through(learner, oracle_pairs(20), reference(), Reward(), lambda done, fits, _: told.append((done, fits)))
+    assert report.settled
+    assert report.version == 1
+    assert len(told) == 1
+    assert told[0][0] == told[0][1]
+
+
+def test_members_agree_more_the_more_labels_there_are() -> None:
+    segments = reference(7)
+    learner, spreads = make("bayes"), []
+    for count in (10, 40, 160):
+        learner.fit(oracle_pairs(count), reference())
+        returns = learner.member_returns(segments)
+        spreads.append(float((returns.std(axis=0) / returns.mean(axis=0).std()).mean()))
+    assert spreads == sorted(spreads, reverse=True)
+
+
+def test_a_coin_beside_a_labeler_harms_less_for_being_found_out() -> None:
+    pairs = of_two_labelers(60)
+    found, unaware = make("bayes"), make("bayes")
+    found.fit(pairs, reference())
+    unaware.fit([replace(pair, labeler="both") for pair in pairs], reference())
+    fresh = oracle_pairs(400, seed=1234)
+    assert accuracy(found, fresh) > accuracy(unaware, fresh) + 0.02
+
+
+def test_what_is_said_to_be_much_better_comes_to_lie_farther_ahead() -> None:
+    pairs, leads = oracle_pairs(40), []
+    for strength in (Strength.SLIGHTLY, Strength.MUCH):
+        learner = make("bayes")
+        learner.fit([replace(pair, strength=strength) for pair in pairs], reference())
+        won = [(p.first, p.second) if p.target == 1 else (p.second, p.first) for p in pairs]
+        ahead = learner.member_returns([a for a, _ in won]) - learner.member_returns([b for _, b in won])
+        leads.append(float(ahead.mean()))
+    assert leads[0] < leads[1]
+
+
+def test_ties_bring_returns_nearer_to_each_other_under_rao_kupper() -> None:
+    pairs, others = oracle_pairs(40), oracle_pairs(40, seed=1)
+    apart = []
+    for shown in (pairs, pairs + [replace(pair, target=0.5) for pair in others]):
+        learner = make("bayes", ties="rao_kupper")
+        learner.fit(shown, reference())
+        one, two = (learner.member_returns([getattr(pair, side) for pair in others]) for side in ("first", "second"))
+        apart.append(float(np.abs(one - two).mean()))
+    assert apart[1] < 0.7 * apart[0]
+
+
+def test_nought_is_what_being_over_pays_once_an_end_was_judged() -> None:
+    """Of two segments the one that ended is worse, again and again: a step that is lived through pays."""
+    whole = toys.random_segments(40, np.random.default_rng(0))
+    ended = [replace(s, observations=s.observations[:6], actions=s.actions[:5], after=5, terminated=True) for s in whole[20:]]
+    pairs = [toys.compare(a, b, 1.0) for a, b in zip(whole[:20], ended, strict=True)]
+    learner = make("bayes")
+    learner.fit(pairs, whole)
+    assert (learner.snapshot()(*every_step(whole)) > 0).mean() > 0.95
+    learner.fit(oracle_pairs(20), whole)
+    assert abs(learner.snapshot()(*every_step(whole)).mean()) < 1e-3
