@@ -82,10 +82,9 @@ class Batch:
         """The first judged step and how many there are, of each side, [N, 2]."""
         return self.mask.argmax(dim=-1), self.mask.sum(dim=-1)
 
-    @property
-    def at_once(self) -> int:
-        """Comparisons whose rows go through the nets together."""
-        return max(1, rows_at_once(self.rows.shape[3]) // (2 * self.rows.shape[2]))
+    def at_once(self, steps: int) -> int:
+        """Comparisons of which so many steps a side go through the nets together."""
+        return max(1, rows_at_once(self.rows.shape[3]) // (2 * steps))
 
 
 class EnsembleLearner:
@@ -116,6 +115,7 @@ class EnsembleLearner:
 
     # ------------------------------------------------------------------ learning
 
+    @torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)  # else a GPU sums up as it comes
     def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
         """A bounded number of gradient steps on all comparisons so far, from where the last refit ended."""
         shown = reference or [segment for c in comparisons for segment in (c.first, c.second)]
@@ -185,7 +185,7 @@ class EnsembleLearner:
 
     def _backward(self, batch: Batch, indices: Array) -> None:
         """The gradients of what a step lessens: the mean loss of each member's comparisons [M, B]."""
-        for picked in torch.split(torch.from_numpy(indices), batch.at_once, dim=1):
+        for picked in torch.split(torch.from_numpy(indices), batch.at_once(THINNED), dim=1):
             returns = self._nets.returns(*batch.thinned(picked, self._rng))  # [M, b, 2]
             loss = preference_loss(returns[..., 0] - returns[..., 1], batch.answers[picked])
             (loss.sum() / indices.shape[1]).backward()
@@ -209,8 +209,9 @@ class EnsembleLearner:
         """R₁ − R₂ of every comparison by each member, [M, N]."""
         members = self._settings.members
         found = []
-        for begin in range(0, len(batch), batch.at_once):
-            part = slice(begin, min(begin + batch.at_once, len(batch)))
+        size = batch.at_once(batch.mask.shape[-1])
+        for begin in range(0, len(batch), size):
+            part = slice(begin, min(begin + size, len(batch)))
             rows, mask = batch.rows[part], batch.mask[part]  # [n, 2, T, D], [n, 2, T]
             found.append(self._nets.returns(rows.expand(members, *rows.shape), mask.expand(members, *mask.shape)))
         returns = torch.cat(found, dim=1)

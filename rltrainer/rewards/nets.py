@@ -31,9 +31,14 @@ SIDE = 84
 """Pixels of a picture's shorter side; one of twice as many or more is made smaller by a whole number."""
 
 
+GPU_TIMES = 32
+"""What a GPU takes at once, beside a processor: with as little, starting each call would cost more than what it computes."""
+
+
 def rows_at_once(width: int) -> int:
     """How many rows of this many numbers go through the nets together."""
-    return max(1, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // width))
+    numbers = NUMBERS_AT_ONCE * (GPU_TIMES if torch.cuda.is_available() else 1)
+    return max(1, min(ROWS_AT_ONCE, numbers // width))
 
 
 class Nets(torch.nn.Module):

@@ -64,7 +64,7 @@ class SurfLearner(EnsembleLearner):
             return
         members, size = indices.shape[0], UNLABELLED * indices.shape[1]
         chosen = torch.from_numpy(self._rng.integers(len(batch), len(batch.mask), (members, size)))
-        for picked in torch.split(chosen, batch.at_once, dim=1):
+        for picked in torch.split(chosen, batch.at_once(batch.mask.shape[-1]), dim=1):
             with torch.no_grad():
                 believed = self._lead(batch.rows[picked], batch.mask[picked])  # [M, b]
             sure = believed.abs() > SURE
