@@ -5,7 +5,7 @@ then of the next, so that a machine that slows down slows all of them.
 
     sb3      PPO as Stable-Baselines3 has it: its own make_vec_env, Monitor and VecNormalize around the env
     none     `rltrainer train --labeler none`: envs that hand SB3 shorter infos to copy, and a PPO with its Adam in one kernel
-    learned  `rltrainer train --labeler oracle`: three nets a step, recording, querying through the store, refits
+    learned  `rltrainer train --labeler oracle`: a learned reward, recording, querying through the store, refits
 
 The learned arm's random warm-up, which the others have none of and which is quicker than PPO, is left out of both its steps and
 its seconds; the labels asked in it are learned from within the measured time.
