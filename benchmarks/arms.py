@@ -67,7 +67,7 @@ ARMS = {
     CHANCE: Arm({}, "actions drawn uniformly: score 0", 0, headline=True),
     DEFAULT: Arm({}, "rltrainer as it stands", headline=True),
     "uniform": Arm({"queries.strategy": "uniform"}, "pairs drawn at random"),
-    "information_gain": Arm({"queries.strategy": "information_gain"}, "pairs whose answer tells most of the nets (BALD)"),
+    "information_gain": Arm({"queries.strategy": "information_gain"}, "pairs whose answer tells most (BALD)"),
     "random_labels": Arm({"teacher.mistake": 0.5}, "every answer a coin's: what is learned without information"),
     "constant_reward": Arm(
         {"reward.learner": "benchmarks.constant:ConstantLearner", "labels": 10}, "1 a step, whatever the labels say", 0

@@ -205,8 +205,8 @@ class Comparison:
         ranges = [label.answer.trims.get(segment.id, segment.whole) for segment in (first, second)]
         return cls(first, second, target, ranges[0], ranges[1], query.id, label.labeler, label.answer.strength)
 
-    def turned(self) -> Comparison:
-        """The same answer, seen from the other side."""
+    def swapped(self) -> Comparison:
+        """The same answer about the same two, which stand the other way round."""
         return replace(
             self,
             first=self.second,
@@ -217,9 +217,9 @@ class Comparison:
         )
 
     @property
-    def sides(self) -> tuple[tuple[Segment, Range], tuple[Segment, Range]]:
-        """Each segment with the range of it that was judged."""
-        return (self.first, self.first_range), (self.second, self.second_range)
+    def sees_end(self) -> bool:
+        """Whether the time after an episode's end was judged, too."""
+        return self.first_range[1] > len(self.first.actions) or self.second_range[1] > len(self.second.actions)
 
     @property
     def key(self) -> tuple[str, str]:

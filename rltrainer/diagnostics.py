@@ -31,7 +31,7 @@ class Diagnosis:
     judged:             held-out answers that prefer a side
     accuracy:           share of them that the reward foretold; between `accuracy_low` and `accuracy_high` at 95%
     calibration_error:  expected calibration error of P(first is better) on held-out answers
-    disagreement:       std of P(first is better) over the ensemble, mean over recent pairs
+    disagreement:       std of P(first is better) over the members, mean over recent pairs
     consistency:        agreement of a labeler's answers to one pair asked again, over `repeats` of them
     step_correlation:   Pearson, learned and true reward of recent steps
     return_correlation: Spearman, learned and true return of recent segments

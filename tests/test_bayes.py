@@ -114,9 +114,9 @@ def test_no_answer_to_a_pair_foretells_another_answer_to_it() -> None:
 
 def test_pairs_are_the_same_from_either_side() -> None:
     a, b, c = toys.random_segments(3, np.random.default_rng(0))
-    pairs, turned = same_pairs([toys.compare(*pair) for pair in ((a, b), (b, c), (b, a), (a, b), (c, a))])
+    pairs, swapped = same_pairs([toys.compare(*pair) for pair in ((a, b), (b, c), (b, a), (a, b), (c, a))])
     assert pairs.tolist() == [0, 1, 0, 0, 2]
-    assert turned.tolist() == [False, False, True, False, False]
+    assert swapped.tolist() == [False, False, True, False, False]
 
 
 # ------------------------------------------------------------------ the features

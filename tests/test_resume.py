@@ -34,21 +34,7 @@ from rltrainer.seeds import generator_state, nth, restore_generator
 from rltrainer.store import Store
 from rltrainer.training import resume, train
 
-SMALL: dict[str, Any] = {
-    "env": "toys:drift",
-    "labeler": "oracle",
-    "steps": 1000,
-    "labels": 16,
-    "n_envs": 2,
-    "segments.steps": 8,
-    "queries.batch": 2,
-    "reward.hidden": [8],
-    "reward.fit_steps": 3,
-    "teacher.equal": 0.1,
-    "ppo.n_steps": 32,
-    "ppo.batch_size": 64,
-    "ppo.n_epochs": 1,
-}
+SMALL: dict[str, Any] = {**toys.SMALL_RUN, "teacher.equal": 0.1}
 OFTEN = 4.0
 """Share of a run's time: a checkpoint every hundred steps or so."""
 

@@ -29,21 +29,7 @@ from rltrainer.training import Run, evaluate, load_policy, make_vec_env, normali
 
 def config(**changes: Any) -> Config:
     """A run of a second: two Drifts, 16 labels of an oracle."""
-    small = {
-        "env": "toys:drift",
-        "labeler": "oracle",
-        "steps": 1000,
-        "labels": 16,
-        "n_envs": 2,
-        "segments.steps": 8,
-        "queries.batch": 2,
-        "reward.hidden": [8],
-        "reward.fit_steps": 3,
-        "ppo.n_steps": 32,
-        "ppo.batch_size": 64,
-        "ppo.n_epochs": 1,
-    }
-    return Config().but(small | {name.replace("__", "."): value for name, value in changes.items()})
+    return Config().but(toys.SMALL_RUN | {name.replace("__", "."): value for name, value in changes.items()})
 
 
 def dashboard() -> tuple[Dashboard, io.StringIO]:

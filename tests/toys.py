@@ -15,6 +15,22 @@ from rltrainer.core import Array, Comparison, FitReport, Segment
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 Start = tuple[Any, dict[str, Any]]
 
+SMALL_RUN: dict[str, Any] = {
+    "env": "toys:drift",
+    "labeler": "oracle",
+    "steps": 1000,
+    "labels": 16,
+    "n_envs": 2,
+    "segments.steps": 8,
+    "queries.batch": 2,
+    "reward.hidden": [8],
+    "reward.fit_steps": 3,
+    "ppo.n_steps": 32,
+    "ppo.batch_size": 64,
+    "ppo.n_epochs": 1,
+}
+"""Settings of a run of a second: two Drifts, 16 labels of an oracle."""
+
 
 class Ledger(gym.Env[Any, Any]):
     """Observations are [episode, step]; what is paid is `pays` times the action, or noise."""

@@ -85,7 +85,5 @@ class WeightedReward:
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         rows = features(self._basis.space, observations, actions, next_observations)
-        paid: Array = self._basis(rows).dot(
-            self._weights
-        )  # unlike @ it takes NaN without a warning: the wrapper says it in words
+        paid: Array = self._basis(rows).dot(self._weights)  # unlike @ it takes NaN without a warning: the wrapper refuses it
         return paid.astype(np.float64) - self._shift

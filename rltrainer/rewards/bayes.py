@@ -48,17 +48,17 @@ class BayesLearner:
         shown = [self._basis.rows(segment) for segment in reference]
         self._basis = replace(self._basis, scale=Scale.of([*shown, *(rows for pair in sides for rows in pair)]))
         totals = np.array([[self._basis.total(rows) for rows in pair] for pair in sides])  # [N, 2, F]
-        pairs, turned = same_pairs(comparisons)
+        pairs, swapped = same_pairs(comparisons)
         steps = float(np.mean([len(rows) for pair in sides for rows in pair]))
         inputs = (totals[:, 0] - totals[:, 1]) / steps  # so that weights say how far apart two average segments are
-        inputs[turned] *= -1
-        alike = [c.turned() if other else c for c, other in zip(comparisons, turned, strict=True)]
+        inputs[swapped] *= -1
+        alike = [c.swapped() if other else c for c, other in zip(comparisons, swapped, strict=True)]
         found, evidence = self._found(alike, inputs, pairs)
         self.version += 1
         self._weights = found.mean / steps
         self._members = found.draws(MEMBERS, np.random.default_rng([self._draws_seed, self.version])) / steps
         self._anchor(np.concatenate(shown or [rows for pair in sides for rows in pair]), comparisons)
-        return self._report(found, evidence, turned)
+        return self._report(found, evidence, swapped)
 
     def _rows(self, segment: Segment, judged: tuple[int, int]) -> Array:
         """Rows [T, D] of the judged steps; the time after an episode's end has none and pays 0."""
@@ -83,11 +83,11 @@ class BayesLearner:
         `EnsembleLearner` does, and for its reasons.
         """
         rewards = self._basis(reference) @ self._weights
-        ends = any(judged[1] > len(s.actions) for c in comparisons for s, judged in c.sides)
+        ends = any(c.sees_end for c in comparisons)
         self._zero = 0.0 if ends else float(rewards.mean())
         self._gain = 1 / max(float(np.sqrt(np.square(rewards - self._zero).mean())), 1e-6)
 
-    def _report(self, found: Posterior, evidence: Evidence, turned: Array) -> FitReport:
+    def _report(self, found: Posterior, evidence: Evidence, swapped: Array) -> FitReport:
         """Losses with and without each answer; closed-form leave-one-out."""
         train, held_out = (
             float(evidence.slope(torch.from_numpy(leads))[0] / len(leads))
@@ -97,7 +97,7 @@ class BayesLearner:
         target = evidence.answers.target.numpy()
         decided = target != 0.5
         accuracy = float(((found.aside > 0) == (target > 0.5))[decided].mean()) if decided.sum() >= LEAST_JUDGED else None
-        foretold = np.where(turned, 1 - foretold, foretold)
+        foretold = np.where(swapped, 1 - foretold, foretold)
         return FitReport(self.version, len(target), train, held_out, accuracy, foretold, settled=True)
 
     # ------------------------------------------------------------------ what it learned
@@ -139,9 +139,9 @@ class BayesLearner:
 def same_pairs(comparisons: Sequence[Comparison]) -> tuple[Array, Array]:
     """Which pair each comparison is about, [N], from 0 on, and whether its sides are swapped beside that pair's first, [N]."""
     known: dict[tuple[str, str], int] = {}
-    pairs, turned = [], []
+    pairs, swaps = [], []
     for one, two in ((c.first.id, c.second.id) for c in comparisons):
         swapped = (two, one) in known and one != two
         pairs.append(known.setdefault((two, one) if swapped else (one, two), len(known)))
-        turned.append(swapped)
-    return np.array(pairs), np.array(turned)
+        swaps.append(swapped)
+    return np.array(pairs), np.array(swaps)

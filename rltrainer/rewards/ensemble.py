@@ -142,7 +142,7 @@ class EnsembleLearner:
         bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
         noise, ties = np.full(len(comparisons), self._settings.label_noise), self._settings.ties
-        ends = any(c.first_range[1] > len(c.first.actions) or c.second_range[1] > len(c.second.actions) for c in comparisons)
+        ends = any(c.sees_end for c in comparisons)
         batch = Batch(rows, mask, Answers.of(comparisons, noise, ties), noise, bags, ends)
         labelers = [c.labeler for c in comparisons]
         if self.version == 0 or len(set(labelers)) == 1:
