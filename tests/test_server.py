@@ -29,6 +29,7 @@ from rltrainer.core import Label, Link, Segment, UserError, Verdict
 from rltrainer.envs import make_env
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.dealing import AHEAD
+from rltrainer.labeling.limits import MOST_STRANGERS
 from rltrainer.labeling.server import run_service, serve
 from rltrainer.labeling.session import NOT_ADMITTED
 from rltrainer.store import Store
@@ -390,6 +391,44 @@ def test_a_page_that_does_not_read_holds_nobody_up_and_is_dropped(house: tuple[s
             with pytest.raises(ConnectionClosed):
                 async with asyncio.timeout(PATIENCE):
                     await talking
+
+    asyncio.run(judge())
+
+
+@pytest.mark.long
+def test_a_page_that_is_gone_without_a_word_is_dropped_within_ten_seconds(house: tuple[str, Store]) -> None:
+    """Nothing is on its way to it, so that nothing but its silence tells."""
+    url, store = house
+
+    async def watch() -> None:
+        async with page(url, ping_interval=None, close_timeout=0.1) as gone:
+            held = (await gone.pair())[0].query_id
+            gone.socket.transport.pause_reading()
+            began = time.monotonic()
+            await asyncio.to_thread(wait_for, lambda: held not in store.leased(time.time()))
+            assert 4.0 < time.monotonic() - began < 10.0
+
+    asyncio.run(watch())
+
+
+def test_strangers_who_hold_connections_lose_them_and_lock_nobody_out(house: tuple[str, Store]) -> None:
+    url, _ = house
+    where = ("127.0.0.1", int(url.partition("/#")[0].rpartition(":")[2]))
+
+    async def judge() -> None:
+        async with page(url) as ada:
+            with contextlib.ExitStack() as held:
+                silent = [held.enter_context(socket.create_connection(where)) for _ in range(MOST_STRANGERS + 20)]
+                async with page(url) as bob:
+                    assert bob.welcome.labeler == "you"
+                silent[0].settimeout(PATIENCE)
+                with contextlib.suppress(ConnectionResetError):
+                    assert silent[0].recv(1) == b""
+                silent[-1].setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    silent[-1].recv(1)
+            header, _ = await ada.pair()
+            await ada.until("ack", label_id=await ada.label(header))
 
     asyncio.run(judge())
 
