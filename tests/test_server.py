@@ -8,12 +8,14 @@ import http.client
 import io
 import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from hostile import friendly, hostile
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -485,6 +488,34 @@ def test_the_page_and_nothing_else_is_served(house: tuple[str, Store]) -> None:
     assert ask("DELETE", "/")[0] == 405
     with pytest.raises(http.client.RemoteDisconnected):
         ask("POST", "/", body=b"x=1")
+
+
+def status_of(host: str, request: bytes) -> str:
+    """The first line that is said to these bytes; empty where the connection ends without a word."""
+    name, _, port = host.rpartition(":")
+    said = b""
+    with socket.create_connection((name, int(port)), timeout=PATIENCE) as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(request)
+        while b"\r\n" not in said and (part := connection.recv(2**16)):
+            said += part
+    return said.partition(b"\r\n")[0].decode()
+
+
+def test_whatever_is_asked_with_another_origin_host_path_or_method_is_refused(house: tuple[str, Store]) -> None:
+    host = house[0].removeprefix("http://").partition("/")[0]
+    requests = hostile(host)
+    assert len({one.request for one in requests}) == len({(one.kind, one.name) for one in requests}) == len(requests)
+    said = {one: status_of(host, one.request) for one in requests}
+    assert [one for one in requests if not re.fullmatch(r"(HTTP/1\.1 4\d\d [ -~]+)?", said[one])] == []
+    assert [one.name for one in requests if one.kind in ("host", "path") and not said[one]] == [], (
+        "what is well put is answered"
+    )
+    count = Counter(one.kind for one in requests)
+    assert {"origin", "host", "path", "method"} < count.keys()
+    assert sum(count.values()) >= 400
+    assert min(count.values()) >= 39
+    good = {name: status_of(host, request) for name, request in friendly(host).items()}
+    assert good == {"file": "HTTP/1.1 200 OK", "socket": "HTTP/1.1 101 Switching Protocols"}
 
 
 def test_an_admins_page_gets_a_report_that_is_gone_with_the_page(house: tuple[str, Store]) -> None:
