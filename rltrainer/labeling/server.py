@@ -8,7 +8,7 @@ import itertools
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from rltrainer.config import Config
-from rltrainer.core import Link, UserError
+from rltrainer.core import Label, Link, UserError
 from rltrainer.labeling.desk import StoreDesk
 from rltrainer.labeling.effects import (
     ChangeSettings,
@@ -301,28 +301,43 @@ class Service:
     # ------------------------------------------------------------------ the store
 
     async def _do_jobs(self) -> None:
-        """What the store says reaches the session in the order in which the store said it."""
-        while True:
-            job = await self._jobs.get()
-            self._carry_out(await self._do(job))
-            self._jobs.task_done()
+        """What the store says reaches the session in the order in which the store said it.
 
-    async def _do(self, job: Job) -> list[Effect]:
+        Labels and leases that wait go into the store together: one sync of the disk for all of them.
+        """
+        while True:
+            jobs = [await self._jobs.get()]
+            while isinstance(jobs[-1], SaveLabel | Lease | Release) and not self._jobs.empty():
+                jobs.append(self._jobs.get_nowait())
+            labels = [job for job in jobs if isinstance(job, SaveLabel)]
+            leases = [job for job in jobs if isinstance(job, Lease | Release)]
+            if labels or leases:
+                self._carry_out(await self._save(labels, leases))
+            if not isinstance(last := jobs[-1], SaveLabel | Lease | Release):
+                self._carry_out(await self._do(last))
+            for _ in jobs:
+                self._jobs.task_done()
+
+    async def _save(self, labels: Sequence[SaveLabel], leases: Sequence[Lease | Release]) -> list[Effect]:
+        effects, saved = [], await self._desk.save(labels, leases)
+        now = time.monotonic()
+        for asked, label in zip(labels, saved, strict=True):
+            if isinstance(label, Label):
+                effects += self.session.saved(label, now)
+            else:
+                effects += self.session.not_saved(asked.label_id, str(label), now)
+        return effects
+
+    async def _do(self, job: ChangeSettings | Pause | Look) -> list[Effect]:
         match job:
             case "snapshot":
                 return self.session.ticked(await self._desk.snapshot(), time.monotonic())
             case "report":
                 effects = self.session.let_in(await self._desk.links(), time.monotonic())
                 return effects + self.session.reported(*await self._desk.report())
-            case SaveLabel():
-                try:
-                    label = await self._desk.save(job)
-                except (LookupError, ValueError) as error:
-                    return self.session.not_saved(job.label_id, str(error), time.monotonic())
-                return self.session.saved(label, time.monotonic())
             case _:
                 await self._desk.note(job)
-                return await self._do("snapshot") if isinstance(job, ChangeSettings | Pause) else []
+                return await self._do("snapshot")
 
     async def _watch_clock(self) -> None:
         """Time goes by, and the store is looked at again and again, less often while it has enough to do."""

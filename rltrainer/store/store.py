@@ -23,7 +23,16 @@ from rltrainer.disk import check_local, sync_folder
 from rltrainer.segment_files import remembered_segment, write_segment
 from rltrainer.store import tables
 from rltrainer.store.database import BUSY_SECONDS, FILE, engine_of, is_corrupt, newest_backup, way_out
-from rltrainer.store.rows import admit_label, admit_query, insert_label, insert_segments, label_of, query_of
+from rltrainer.store.rows import (
+    admit_label,
+    admit_query,
+    insert_label,
+    insert_segments,
+    label_of,
+    query_of,
+    set_leases,
+    take_label,
+)
 
 ORACLE = "oracle"
 """The source of what an oracle inside the trainer answered."""
@@ -194,6 +203,20 @@ class Store:
         with self._writer.begin() as connection:
             return [insert_label(connection, labeler, source, *answer) for answer in answers]
 
+    def note(
+        self, answers: Iterable[tuple[str, str, str, Answer]], leases: Mapping[str, tuple[str, float] | None]
+    ) -> list[Label | LookupError | ValueError]:
+        """What pages did in a while, in one transaction, which costs the disk one sync.
+
+        answers: label id, query id, labeler, answer. Each is taken, or gives why it is not, for itself. Whoever has answered a
+                 pair does not look at it any more
+        leases:  for each pair who looks at it, and until when (Unix seconds), or None where nobody does any more
+        """
+        with self._writer.begin() as connection:
+            labels = [take_label(connection, *answer) for answer in answers]
+            set_leases(connection, leases)
+            return labels
+
     def admit(self, queries: Iterable[Query], labels: Iterable[Label]) -> int:
         """Take queries and labels as they stood elsewhere, with their ids, revisions and times: all of them, or none.
 
@@ -208,16 +231,11 @@ class Store:
 
     def lease(self, query_ids: Sequence[str], labeler: str, expires_at: float) -> None:
         """Keep pairs for one labeler until `expires_at` (Unix seconds)."""
-        with self._writer.begin() as connection:
-            connection.execute(tables.leases.delete().where(tables.leases.c.query_id.in_(query_ids)))
-            if query_ids:
-                rows = [{"query_id": q, "labeler": labeler, "expires_at": expires_at} for q in query_ids]
-                connection.execute(tables.leases.insert(), rows)
+        self.note((), dict.fromkeys(query_ids, (labeler, expires_at)))
 
     def release(self, query_ids: Sequence[str]) -> None:
         """Give pairs back to the queue."""
-        with self._writer.begin() as connection:
-            connection.execute(tables.leases.delete().where(tables.leases.c.query_id.in_(query_ids)))
+        self.note((), dict.fromkeys(query_ids))
 
     def add_link(self, token_hash: str, link: Link) -> None:
         """Let whoever holds the token of this hash in, under that labeler's name."""
