@@ -100,7 +100,7 @@ class Arm:
         deadline = time.monotonic() + seconds
         labeling = asyncio.create_task(self.labeler.work())
         trainer = await self._start("trainer")
-        rounds = []
+        rounds: list[dict[str, Any]] = []
         try:
             while len(rounds) < kills and time.monotonic() < deadline:
                 rounds.append(await self._round(trainer))

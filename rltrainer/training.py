@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.preprocessing import is_image_space
@@ -39,6 +39,7 @@ from rltrainer.labeling.process import LabelService
 from rltrainer.labels import check_heritage
 from rltrainer.lengths import segment_steps
 from rltrainer.lock import RunLock
+from rltrainer.logs import Curves
 from rltrainer.loop import PreferenceLoop, Progress
 from rltrainer.methods import METHODS, Barrier, DirectCallback, PreferenceCallback, RelabellingCallback
 from rltrainer.methods.cpl import CPL, check_cpl
@@ -50,6 +51,7 @@ from rltrainer.rewards import LEARNERS
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds, number
 from rltrainer.sizes import Sizes
+from rltrainer.store import Store
 from rltrainer.terse import Terse
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
@@ -165,6 +167,7 @@ class Run:
         self.loop: PreferenceLoop | None = None
         self.callback: PreferenceCallback | None = None
         self._told_at = 0.0
+        self._full = False
         self._watcher: RolloutWatch | None = None
         seeds = Seeds.of(config.seed)
         venv = make_vec_env(config, number(seeds.envs), film=film, checked=not config.learns_reward)
@@ -183,7 +186,7 @@ class Run:
         )
         if self.loop is not None:
             self.callback = callback_for(self.model)(self.loop)
-        self.model.set_logger(configure(str(folder.logs), ["tensorboard"]))
+        self.model.set_logger(Logger(str(folder.logs), [Curves(folder.logs)]))
         self.checkpoints = Checkpoints(folder.path)
         self.barrier = Barrier(
             self.model, self.callback, self.checkpoints, seeds.barriers, quickest_step(config, self.model), dashboard.say
@@ -222,9 +225,18 @@ class Run:
             self._finish("finished", f"See what was learned: rltrainer enjoy {path}\n{take}")
 
     def save(self) -> None:
-        """Everything that was learned, to the run folder."""
+        """Everything that was learned, to the run folder. Raises UserError where the disk takes no more; checkpoints stay."""
         if self.callback is not None:
             self.callback.close()
+        try:
+            self._save()
+        except OSError as error:
+            raise UserError(
+                f"run {str(self.folder.path)!r} could not be saved whole, the disk takes no more ({error.strerror}); make room "
+                f"and go on from the last checkpoint: rltrainer train --resume {self.folder.path}"
+            ) from error
+
+    def _save(self) -> None:
         self.folder.save_policy(self.model)
         if self.loop is not None:
             if self.loop.phase != "finished":
@@ -265,9 +277,23 @@ class Run:
             facts = asdict(self.loop.progress()) | facts
             now = time.monotonic()
             if at_once or now - self._told_at >= EVENT_SECONDS:
-                self.loop.store.log("progress", **facts)
+                self._log(self.loop.store, facts)
                 self._told_at = now
         self.dashboard.show(facts)
+
+    def _log(self, store: Store, facts: dict[str, Any]) -> None:
+        """To the store. That the disk is full is told at the terminal, once, and so is that there is room again."""
+        try:
+            store.log("progress", **facts)
+        except OSError as error:
+            if not self._full:
+                why = f"The disk takes no more ({error.strerror})"
+                self.dashboard.say(f"{why}. Training goes on; nothing is asked, and no label saved, until there is room")
+            self._full = True
+            return
+        if self._full:
+            self.dashboard.say("There is room on the disk again")
+        self._full = False
 
 
 class RolloutWatch(BaseCallback):
