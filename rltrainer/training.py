@@ -32,7 +32,7 @@ from rltrainer.core import UserError
 from rltrainer.envs import check_spaces, episode_limit, frames_per_second, image_shape, make_env, make_shown_env, shows_pictures
 from rltrainer.fancy import is_black_box_id
 from rltrainer.guard import EnvFault, GuardedVecEnv
-from rltrainer.interrupts import Interrupts, ignore_in_subprocess
+from rltrainer.interrupts import Asked, Interrupts, ignore_in_subprocess
 from rltrainer.labeling.gate import check_address
 from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
@@ -218,11 +218,25 @@ class Run:
             callbacks.append(self.callback)
         callbacks.append(self.barrier)
         left, begun = self.config.steps - self.model.num_timesteps, self.model.num_timesteps > 0
-        with _stopped(self.dashboard):
+        with self._stopped():
             self.model.learn(left, callback=CallbackList(callbacks), reset_num_timesteps=not begun)
             path = self.folder.path
             take = f"Take its labels with you: rltrainer export {path} FILE.jsonl"
             self._finish("finished", f"See what was learned: rltrainer enjoy {path}\n{take}")
+
+    @contextmanager
+    def _stopped(self) -> Iterator[None]:
+        """Ctrl-C ends the training, not the program.
+
+        A run that people label goes on from there. One with an oracle goes on from its last checkpoint: to reset the envs
+        here would make it another run than the one that was never stopped.
+        """
+        try:
+            yield
+        except KeyboardInterrupt as asked:
+            self.dashboard.say("Stopping: saving the run …")
+            if isinstance(asked, Asked) and self.config.labeler == "browser":
+                self.barrier.stop()
 
     def save(self) -> None:
         """Everything that was learned, to the run folder. Raises UserError where the disk takes no more; checkpoints stay."""
@@ -346,15 +360,6 @@ def callback_for(model: BaseAlgorithm) -> type[PreferenceCallback]:
     if isinstance(model, OffPolicyAlgorithm):
         return RelabellingCallback
     return DirectCallback if isinstance(model, CPL) else PreferenceCallback
-
-
-@contextmanager
-def _stopped(dashboard: Dashboard) -> Iterator[None]:
-    """Ctrl-C ends the training, not the program."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        dashboard.say("Stopping: saving the run …")
 
 
 # ------------------------------------------------------------------ the envs of a run
