@@ -68,7 +68,7 @@ class Barrier(BaseCallback):
         The steps of the rollout that is under way count, and nothing is learned from them.
         """
         if self._settled and self._number >= 0 and self.model.num_timesteps > self._reached:
-            self._write(Checkpoint(self._number + 1, self._memory()))
+            self._write(Checkpoint(self._number + 1, self._memory()), "The run ends")
 
     @property
     def _settled(self) -> bool:
@@ -77,7 +77,7 @@ class Barrier(BaseCallback):
     def _on_rollout_start(self) -> None:
         if self._settled and self.model.num_timesteps >= self._next:
             memory = self._memory()
-            self._write(Checkpoint(self._number + 1, memory))
+            self._write(Checkpoint(self._number + 1, memory), "Training goes on")
             self._begin(self._number + 1, memory)
 
     def _on_step(self) -> bool:
@@ -89,14 +89,14 @@ class Barrier(BaseCallback):
             parts["loop"] = self._loop.remember()
         return Memory.of(parts)
 
-    def _write(self, checkpoint: Checkpoint) -> None:
+    def _write(self, checkpoint: Checkpoint, then: str) -> None:
         """A full disk is no reason to stop: the checkpoints before stay, and the next one may find room."""
         try:
             self._checkpoints.write(checkpoint)
         except OSError as error:
             self._say(
                 f"Checkpoint {checkpoint.number} at step {self.model.num_timesteps:,} could not be written ({error.strerror}). "
-                "Training goes on; the checkpoints before it stay"
+                f"{then}; the checkpoints before it stay"
             )
 
     def _begin(self, reached: int, memory: Memory) -> None:
