@@ -11,6 +11,7 @@ BENCHMARKS = {
     "labeler": "keypress to next pair, and what labelling costs training",
     "faults": "labels lost when service and trainer are killed",
     "resume": "runs killed and resumed: whether they end the same, and the cost",
+    "memory": "what a long run holds in memory, from the warm-up to the end",
     "clips": "time and size of a pair of clips",
 }
 """What there is, with a line each for `rltrainer bench --help`."""

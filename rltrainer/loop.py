@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -317,13 +318,29 @@ class PreferenceLoop:
         for left in range(pairs, 0, -self.config.queries.batch):
             self._read()
             self._fit()
-            self._put(min(left, self.config.queries.batch))
+            with self._if_there_is_room():
+                self._put(min(left, self.config.queries.batch))
 
     def _ask(self) -> None:
         """Top the queue up to what the schedule allows and the queue holds. An oracle is asked in batches."""
-        if not self._asks:
-            return
+        if self._asks:
+            with self._if_there_is_room():
+                self._top_up()
+
+    @contextmanager
+    def _if_there_is_room(self) -> Iterator[None]:
+        """On a full disk nothing is asked, and training goes on: it is tried again at the next boundary."""
+        try:
+            yield
+        except OSError as error:
+            self._message = f"Nothing can be asked: the disk takes no more ({error.strerror})."
+
+    def _top_up(self) -> None:
+        """Raises OSError where the disk takes no more."""
         waiting = self.store.waiting()
+        if self.teacher is not None and waiting:  # a full disk came between the question and its answer
+            self.store.withdraw([query.id for query in waiting])
+            waiting = []
         given = sum(query_id not in self._inherited for query_id, _ in self._taken.comparisons)
         if self.teacher is None:
             waiting = self._make_room(waiting)

@@ -20,6 +20,7 @@ LADDER = [
     "agreement",
     "disk",
     "lock",
+    "logs",
     "memory",
     "optimizers",
     "checkpoints",

@@ -513,6 +513,15 @@ def test_a_label_for_a_pair_that_was_withdrawn_is_taken() -> None:
     assert house.acked(page) == [label_id]
 
 
+def test_labels_that_come_in_another_order_than_their_pairs_are_each_taken_once() -> None:
+    house = House(SIX)
+    page = house.page()
+    sent = [house.label(page, name) for name in ("q3", "q1", "q2")]
+    house.label(page, "q3", label_id=sent[0])
+    assert house.acked(page) == [*sent, sent[0]]
+    assert [(save.label_id, save.query_id) for save in house.all(SaveLabel)] == list(zip(sent, ("q3", "q1", "q2"), strict=True))
+
+
 def test_a_label_from_an_outbox_for_a_pair_never_pushed_here_is_taken() -> None:
     house = House(SIX)
     page = house.page()

@@ -276,6 +276,25 @@ def test_a_changed_answer_is_a_new_revision_and_the_old_one_stays_on_record(stor
     assert store.labels(since=old.seq) == [new]
 
 
+def test_a_clock_that_jumps_changes_neither_what_is_news_nor_which_answer_stands(
+    store: Store, queries: list[Query], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, saved = queries[0], []
+    for number, now in enumerate((2e9, 1e9, 3e9, 0.0)):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        saved.append(store.save_label(str(number), query.id, "ada", prefer((query.first, query.second)[number % 2])))
+        store.pause("ada", paused=number % 2 == 0)
+        store.log("progress", number=number)
+    assert [label.created_at for label in saved] == [2e9, 1e9, 3e9, 0.0]
+    assert store.labels() == saved
+    assert store.labels(since=saved[0].seq) == saved[1:]
+    assert store.standing_labels() == [saved[-1]]
+    assert store.paused() is False
+    event = store.newest_event("progress")
+    assert event is not None
+    assert event["number"] == 3
+
+
 def test_each_revision_says_how_much_better_its_segment_is(store: Store, queries: list[Query]) -> None:
     query = queries[0]
     said = [Answer(Verdict.PREFER, query.first, strength=strength) for strength in Strength]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -114,7 +115,7 @@ class Faulty(Ledger):
         self.taken += 1
         if self.taken >= self.at:
             if self.fault == "die":
-                os._exit(3)
+                os.kill(os.getpid(), signal.SIGSEGV)
             if self.fault == "raise":
                 raise RuntimeError("the simulator exploded")
             if self.fault == "observation":

@@ -52,9 +52,11 @@ from rltrainer.labeling.messages import INBOUND_LIMIT, ReportReady, pack_pair
 from rltrainer.labeling.reports import make_report
 from rltrainer.labeling.session import Session
 from rltrainer.labeling.worker import ClipKeeper, Unshown
-from rltrainer.store import Store
+from rltrainer.store import NoRoom, Store
 
 POLL_SECONDS = 0.2
+ROOM_SECONDS = 1.0
+"""How often a full disk is tried again."""
 REPORT_SECONDS = 1.0
 BUSY_SECONDS = 2.0
 """How much later the store is looked at, at most, while labels come in as fast as it takes them."""
@@ -115,6 +117,8 @@ async def run_service(
         port = config.labeling.port if port is None else port
         with _signals(stop.set):
             await service.run(Address(host, port, labeler), announce, until or (lambda: False), stop)
+    except NoRoom as error:
+        raise UserError(f"{str(run)!r} lies on a disk that takes no more ({error.strerror}); make room on it") from error
     finally:
         desk.close()
         store.close()
@@ -320,8 +324,20 @@ class Service:
         """What the store says reaches the session in the order in which the store said it."""
         while True:
             job = await self._jobs.get()
-            self._carry_out(await self._do(job))
+            self._carry_out(await self._done(job))
             self._jobs.task_done()
+
+    async def _done(self, job: Job) -> list[Effect]:
+        """On a full disk no label is acked: pages keep theirs, and all that is to be written waits for room, in order."""
+        while True:
+            try:
+                return await self._do(job)
+            except NoRoom as error:
+                log.warning("%s is not done: %s", type(job).__name__, error.strerror)
+                if self._closing:
+                    return []
+                self._carry_out(self.session.delayed(f"the disk takes no more ({error.strerror})"))
+                await asyncio.sleep(ROOM_SECONDS)
 
     async def _do(self, job: Job) -> list[Effect]:
         match job:

@@ -164,6 +164,11 @@ class Session:
         """The store would not take a label."""
         return self._drop(self._saving[label_id], reason) + self._settle(now)
 
+    def delayed(self, reason: str) -> list[Effect]:
+        """The store takes nothing yet. Pages keep their labels, and hear why they are not saved: a refusal that names none."""
+        pages = {page for saving in self._saving.values() for page in saving.pages} & self._dealer.seats.keys()
+        return [_refused(page, f"answers are not saved yet, and kept on this page: {reason}") for page in sorted(pages)]
+
     def reported(self, counts: Mapping[str, int], progress: Mapping[str, Any] | None) -> list[Effect]:
         """How the run stands: `Store.counts` and the newest progress event. Pages hear of it where it changed."""
         if progress:
