@@ -25,7 +25,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from rltrainer.config import Config
-from rltrainer.core import Label, Link, Segment, UserError, Verdict
+from rltrainer.core import Forecast, Label, Link, Segment, UserError, Verdict
 from rltrainer.envs import make_env
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.dealing import AHEAD
@@ -402,6 +402,20 @@ def test_a_page_hears_how_the_run_stands(house: tuple[str, Store]) -> None:
             store.log("progress", phase="training", message="The agent is learning.", step=4096, reward_version=2)
             status = await ada.until("status", step=4096)
             assert (status["phase"], status["reward_version"], status["wanted"]) == ("training", 2, 100)
+
+    asyncio.run(judge())
+
+
+def test_a_page_hears_what_the_reward_predicts_along_the_clips_that_it_has(house: tuple[str, Store]) -> None:
+    url, store = house
+
+    async def judge() -> None:
+        async with page(url) as ada:
+            header, _videos = await ada.pair()
+            rewards = {clip.segment_id: [float(step) for step in range(STEPS)] for clip in header.clips}
+            store.foretell(Forecast(3, rewards))
+            told = await ada.until("predicted", query_id=header.query_id)
+            assert (told["version"], told["rewards"]) == (3, rewards)
 
     asyncio.run(judge())
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import toys
 
 from rltrainer.checkpoint import label_rows
-from rltrainer.core import Answer, Link, Query, Segment, Strength, UserError, Verdict
+from rltrainer.core import Answer, Forecast, Link, Query, Segment, Strength, UserError, Verdict
 from rltrainer.store import FILE, VERSION, Store, journal_mode, newest_backup
 
 EQUAL, SKIP, UNDO = Answer(Verdict.EQUAL), Answer(Verdict.SKIP), Answer(Verdict.UNDO)
@@ -317,6 +317,16 @@ def test_a_pause_holds_until_it_is_ended(store: Store) -> None:
         store.pause("ada", paused=paused)
         found.append(store.paused())
     assert found == [False, True, True, False, True]
+
+
+def test_a_forecast_takes_the_place_of_the_one_before_and_is_new_once(store: Store) -> None:
+    assert store.forecast() is None
+    for version in (1, 2):
+        store.foretell(Forecast(version, {"a": [0.5, -1.0]}))
+    found = store.forecast()
+    assert found is not None
+    assert (found.version, found.rewards, found.seq) == (2, {"a": [0.5, -1.0]}, 2)
+    assert store.forecast(since=found.seq) is None
 
 
 def test_an_undo_takes_the_label_back_and_the_query_waits_again(store: Store, queries: list[Query]) -> None:

@@ -254,11 +254,11 @@ def global_draws() -> Array:
 class Even:
     """A reward that pays the same for every step."""
 
-    def __init__(self, version: int) -> None:
-        self.version = version
+    def __init__(self, version: int, paid: float = 1.0) -> None:
+        self.version, self._paid = version, paid
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
-        return np.ones(len(observations))
+        return np.full(len(observations), self._paid)
 
 
 class Remembering:

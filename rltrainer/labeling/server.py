@@ -345,7 +345,8 @@ class Service:
                 return self.session.ticked(await self._desk.snapshot(), time.monotonic())
             case "report":
                 effects = self.session.let_in(await self._desk.links(), time.monotonic())
-                return effects + self.session.reported(*await self._desk.report())
+                effects += self.session.reported(*await self._desk.report())
+                return effects + self.session.foretold(await self._desk.forecast())
             case SaveLabel():
                 try:
                     label = await self._desk.save(job)

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from rltrainer.config import Config
-from rltrainer.core import Answer, Label, Link, Query, UserError, Verdict
+from rltrainer.core import Answer, Forecast, Label, Link, Query, UserError, Verdict
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.curves import Course, finite
 from rltrainer.labeling.dealing import Dealer, Seat
@@ -31,6 +31,7 @@ from rltrainer.labeling.effects import (
     Send,
     Snapshot,
 )
+from rltrainer.labeling.foresight import Foresight
 from rltrainer.labeling.gate import hash_among
 from rltrainer.labeling.opinions import Opinions
 from rltrainer.labeling.rules import checked, objection, rules_of, watching
@@ -83,6 +84,7 @@ class Session:
         self._paused = False
         self._status: wire.Status | None = None
         self._course = Course()
+        self._foresight = Foresight()
 
     # ------------------------------------------------------------------ events: pages
 
@@ -178,6 +180,13 @@ class Session:
             return []
         self._status = status
         return self._to_all(status)
+
+    def foretold(self, forecast: Forecast | None) -> list[Effect]:
+        """The trainer's newest forecast, if it is new. In a study nobody sees it: it would sway who answers."""
+        if forecast is None or self.config.labeling.config_restricted:
+            return []
+        self._foresight.newest = forecast
+        return list(self._foresight.tell(self._dealer.seats, self._shelf))
 
     def remember(self, past: Iterable[Mapping[str, Any]]) -> None:
         """The progress events of the run so far, oldest first."""
@@ -313,7 +322,7 @@ class Session:
     def _refuse(self, page: int, message: wire.LabelMessage, reason: str) -> list[Effect]:
         """Say why a label is not taken. The page has put the pair away: asked about again, it is sent again."""
         if message.verdict is not Verdict.UNDO:
-            self._dealer.seats[page].pushed.discard(message.query_id)
+            self._dealer.seats[page].pushed.pop(message.query_id, None)
         return [_refused(page, reason, message.label_id)]
 
     def _awaiting(self, query_id: str) -> list[Saving]:
@@ -367,6 +376,7 @@ class Session:
             lease = self.config.labeling.lease_seconds
             effects = self._dealer.deal(self._open(), self._kept_for(), self._second_opinions(), now, lease)
             effects += self._dealer.push(self._shelf.get)
+            effects += self._foresight.tell(self._dealer.seats, self._shelf)
         soon = [] if watching(self.config) else self._soon()
         self._shelf.forget(min(3 * self.config.labeling.queue_size, MOST_KEPT), soon)
         return effects + self._next_clips(soon)
