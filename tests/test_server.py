@@ -8,12 +8,14 @@ import http.client
 import io
 import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from hostile import friendly, hostile
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -29,6 +32,7 @@ from rltrainer.core import Forecast, Label, Link, Segment, UserError, Verdict
 from rltrainer.envs import make_env
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.dealing import AHEAD
+from rltrainer.labeling.limits import MOST_STRANGERS
 from rltrainer.labeling.server import run_service, serve
 from rltrainer.labeling.session import NOT_ADMITTED
 from rltrainer.store import Store
@@ -394,6 +398,44 @@ def test_a_page_that_does_not_read_holds_nobody_up_and_is_dropped(house: tuple[s
     asyncio.run(judge())
 
 
+@pytest.mark.long
+def test_a_page_that_is_gone_without_a_word_is_dropped_within_ten_seconds(house: tuple[str, Store]) -> None:
+    """Nothing is on its way to it, so that nothing but its silence tells."""
+    url, store = house
+
+    async def watch() -> None:
+        async with page(url, ping_interval=None, close_timeout=0.1) as gone:
+            held = (await gone.pair())[0].query_id
+            gone.socket.transport.pause_reading()
+            began = time.monotonic()
+            await asyncio.to_thread(wait_for, lambda: held not in store.leased(time.time()))
+            assert 4.0 < time.monotonic() - began < 10.0
+
+    asyncio.run(watch())
+
+
+def test_strangers_who_hold_connections_lose_them_and_lock_nobody_out(house: tuple[str, Store]) -> None:
+    url, _ = house
+    where = ("127.0.0.1", int(url.partition("/#")[0].rpartition(":")[2]))
+
+    async def judge() -> None:
+        async with page(url) as ada:
+            with contextlib.ExitStack() as held:
+                silent = [held.enter_context(socket.create_connection(where)) for _ in range(MOST_STRANGERS + 20)]
+                async with page(url) as bob:
+                    assert bob.welcome.labeler == "you"
+                silent[0].settimeout(PATIENCE)
+                with contextlib.suppress(ConnectionResetError):
+                    assert silent[0].recv(1) == b""
+                silent[-1].setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    silent[-1].recv(1)
+            header, _ = await ada.pair()
+            await ada.until("ack", label_id=await ada.label(header))
+
+    asyncio.run(judge())
+
+
 def test_a_page_hears_how_the_run_stands(house: tuple[str, Store]) -> None:
     url, store = house
 
@@ -460,6 +502,34 @@ def test_the_page_and_nothing_else_is_served(house: tuple[str, Store]) -> None:
     assert ask("DELETE", "/")[0] == 405
     with pytest.raises(http.client.RemoteDisconnected):
         ask("POST", "/", body=b"x=1")
+
+
+def status_of(host: str, request: bytes) -> str:
+    """The first line that is said to these bytes; empty where the connection ends without a word."""
+    name, _, port = host.rpartition(":")
+    said = b""
+    with socket.create_connection((name, int(port)), timeout=PATIENCE) as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(request)
+        while b"\r\n" not in said and (part := connection.recv(2**16)):
+            said += part
+    return said.partition(b"\r\n")[0].decode()
+
+
+def test_whatever_is_asked_with_another_origin_host_path_or_method_is_refused(house: tuple[str, Store]) -> None:
+    host = house[0].removeprefix("http://").partition("/")[0]
+    requests = hostile(host)
+    assert len({one.request for one in requests}) == len({(one.kind, one.name) for one in requests}) == len(requests)
+    said = {one: status_of(host, one.request) for one in requests}
+    assert [one for one in requests if not re.fullmatch(r"(HTTP/1\.1 4\d\d [ -~]+)?", said[one])] == []
+    assert [one.name for one in requests if one.kind in ("host", "path") and not said[one]] == [], (
+        "what is well put is answered"
+    )
+    count = Counter(one.kind for one in requests)
+    assert {"origin", "host", "path", "method"} < count.keys()
+    assert sum(count.values()) >= 400
+    assert min(count.values()) >= 39
+    good = {name: status_of(host, request) for name, request in friendly(host).items()}
+    assert good == {"file": "HTTP/1.1 200 OK", "socket": "HTTP/1.1 101 Switching Protocols"}
 
 
 def test_an_admins_page_gets_a_report_that_is_gone_with_the_page(house: tuple[str, Store]) -> None:

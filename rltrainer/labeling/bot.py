@@ -16,7 +16,7 @@ from rltrainer.config import Config
 from rltrainer.core import Answer, Link, Teacher, UserError, Verdict
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.gate import SOCKET_PATH, hashed, new_token, page_url
-from rltrainer.labeling.session import NOT_ADMITTED
+from rltrainer.labeling.session import NOT_ADMITTED, TRY_LATER
 from rltrainer.seeds import Seeds
 from rltrainer.store import Store
 from rltrainer.teachers import OracleTeacher
@@ -118,7 +118,7 @@ async def _work(bot: Bot, host: str, port: int, token: str, pace: float) -> None
                 "start `rltrainer label RUN`, or pass its --port"
             ) from None
         except ConnectionClosed as end:
-            if end.rcvd is None or end.rcvd.code != NOT_ADMITTED:
+            if end.rcvd is None or end.rcvd.code not in (NOT_ADMITTED, TRY_LATER):
                 return
         if asyncio.get_running_loop().time() > patience:
             raise UserError(f"labeling.port is {port}, and {origin} serves another run; pass the --port of this run's service")

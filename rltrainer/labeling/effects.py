@@ -38,6 +38,14 @@ class Close:
 
 
 @dataclass(frozen=True)
+class Slow:
+    """Read this page's next message so many seconds later."""
+
+    page: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class SaveLabel:
     """Commit an answer; then `Session.saved`, or `Session.not_saved`."""
 
@@ -94,7 +102,7 @@ class MakeReport:
     page: int
 
 
-Effect = Send | SendPair | Close | SaveLabel | Lease | Release | ChangeSettings | Pause | MakeClips | MakeReport
+Effect = Send | SendPair | Close | Slow | SaveLabel | Lease | Release | ChangeSettings | Pause | MakeClips | MakeReport
 
 # ------------------------------------------------------------------ what events carry
 

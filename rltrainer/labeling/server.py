@@ -9,8 +9,8 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ from rltrainer.labeling.effects import (
     SaveLabel,
     Send,
     SendPair,
+    Slow,
 )
 from rltrainer.labeling.gate import (
     Gate,
@@ -45,9 +46,10 @@ from rltrainer.labeling.gate import (
     not_bound,
     own_hosts,
     page_url,
-    sentence,
     web_folder,
 )
+from rltrainer.labeling.limits import MOST_STRANGERS
+from rltrainer.labeling.lines import Caller, Line, Strangers
 from rltrainer.labeling.messages import INBOUND_LIMIT, ReportReady, pack_pair
 from rltrainer.labeling.reports import make_report
 from rltrainer.labeling.session import Session
@@ -60,12 +62,11 @@ ROOM_SECONDS = 1.0
 REPORT_SECONDS = 1.0
 BUSY_SECONDS = 2.0
 """How much later the store is looked at, at most, while labels come in as fast as it takes them."""
-SEND_SECONDS = 60.0
+OPEN_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 NOTICE_SECONDS = 20.0
-MOST_PAGES = 64
-MOST_UNSENT = 64
 MOST_JOBS = 100
+"""What waits for the store. Beyond it no page is read until all of it is done: then each has its turn, whoever sends most."""
 UNSUPPORTED = 1003
 
 log = logging.getLogger(__name__)
@@ -145,33 +146,6 @@ class Address:
     labeler: str
 
 
-@dataclass
-class Line:
-    """A connection and what is still to be sent on it: no page waits for another."""
-
-    connection: ServerConnection
-    unsent: asyncio.Queue[str | bytes | Close] = field(default_factory=lambda: asyncio.Queue(MOST_UNSENT))
-
-    def put(self, item: str | bytes | Close) -> None:
-        """Drops the connection where the page has not read for long."""
-        try:
-            self.unsent.put_nowait(item)
-        except asyncio.QueueFull:
-            self.connection.transport.abort()
-
-    async def send(self) -> None:
-        """Send what is put, in order, until the connection ends."""
-        try:
-            while not isinstance(item := await self.unsent.get(), Close):
-                async with asyncio.timeout(SEND_SECONDS):
-                    await self.connection.send(item)
-            await self.connection.close(item.code, item.reason)
-        except TimeoutError:
-            self.connection.transport.abort()
-        except ConnectionClosed:
-            pass
-
-
 class Service:
     """Carries out what the session says, and tells it what comes of it.
 
@@ -186,9 +160,11 @@ class Service:
         self._gate = Gate((), {})  # nobody, until the port is known
         self._numbers = itertools.count(1)
         self._lines: dict[int, Line] = {}
+        self._strangers = Strangers(MOST_STRANGERS)
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         self._orders: asyncio.Queue[MakeClips] = asyncio.Queue()
-        self._asked: asyncio.Queue[int] = asyncio.Queue()  # pages that wait for a report
+        self._asked: asyncio.Queue[int] = asyncio.Queue()  # pages that wait for a report, each once
+        self._asking: set[int] = set()  # the same
         self._reports: dict[int, str] = {}  # the path of each page's own
         self._noticed = asyncio.Event()
         self._closing = False
@@ -254,6 +230,9 @@ class Service:
                 address.host,
                 address.port,
                 process_request=self._answer,
+                create_connection=partial(Caller, self._strangers),  # type: ignore[arg-type]  # it is called like the class, and no more
+                open_timeout=OPEN_SECONDS,
+                ping_interval=None,  # lines have beats of their own
                 compression=None,  # video does not get smaller
                 max_size=INBOUND_LIMIT,
                 close_timeout=CLOSE_SECONDS,
@@ -266,8 +245,6 @@ class Service:
     def _answer(self, _: ServerConnection, request: Request) -> Response | None:
         lists = [request.headers.get_all(name) for name in ("Host", "Origin", "Accept-Encoding")]
         reply = self._gate.reply(request.method, request.path, *lists)
-        if reply is None and len(self._lines) >= MOST_PAGES:
-            reply = sentence(HTTPStatus.SERVICE_UNAVAILABLE, f"{MOST_PAGES} pages are connected; close one.")
         if reply is None:
             return None
         return Response(reply.status.value, reply.status.phrase, Headers(reply.headers), reply.content)
@@ -276,7 +253,7 @@ class Service:
         """One connection, from its first message to its end."""
         page, line = next(self._numbers), Line(connection)
         self._lines[page] = line
-        sending = asyncio.create_task(line.send())
+        tasks = [asyncio.create_task(work) for work in (line.send(), line.beat())]
         try:
             await self._noticed.wait()  # the welcome says how the clips are made
             self.session.connected(page, time.monotonic())
@@ -285,13 +262,17 @@ class Service:
                     await connection.close(UNSUPPORTED, "pages send text")
                     break
                 self._carry_out(self.session.received(page, message, time.monotonic()))
+                if self.session.lets_in(page):
+                    self._strangers.gone(connection)
+                await line.rest()
                 await (self._jobs.join() if self._jobs.qsize() > MOST_JOBS else asyncio.sleep(0))  # others' turn
         except ConnectionClosed:
             pass
         finally:
             del self._lines[page]
             self._gate.hide_report(self._reports.pop(page, ""))
-            sending.cancel()
+            for task in tasks:
+                task.cancel()
             self._carry_out(self.session.disconnected(page, time.monotonic()))
 
     # ------------------------------------------------------------------ effects
@@ -305,9 +286,12 @@ class Service:
                     self._put(effect.page, pack_pair(effect.header, effect.videos))
                 case Close():
                     self._put(effect.page, effect)
+                case Slow() if effect.page in self._lines:
+                    self._lines[effect.page].slow(effect.seconds)
                 case MakeClips():
                     self._orders.put_nowait(effect)
-                case MakeReport():
+                case MakeReport() if effect.page not in self._asking:
+                    self._asking.add(effect.page)
                     self._asked.put_nowait(effect.page)
                 case SaveLabel() | Release():
                     self._jobs.put_nowait(effect)
@@ -404,6 +388,7 @@ class Service:
         """One after the other. A page's report is there until it has a newer one, or is gone."""
         while True:
             page = await self._asked.get()
+            self._asking.remove(page)
             if page not in self._lines:
                 continue
             try:

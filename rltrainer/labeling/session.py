@@ -29,10 +29,12 @@ from rltrainer.labeling.effects import (
     Release,
     SaveLabel,
     Send,
+    Slow,
     Snapshot,
 )
 from rltrainer.labeling.foresight import Foresight
 from rltrainer.labeling.gate import hash_among
+from rltrainer.labeling.limits import LINK_RATE, MOST_OF_A_LINK, MOST_PAGES, Limits
 from rltrainer.labeling.opinions import Opinions
 from rltrainer.labeling.rules import checked, objection, rules_of, watching
 from rltrainer.labeling.shelf import Shelf
@@ -42,6 +44,7 @@ HELLO_SECONDS = 5.0
 MOST_KEPT = 200
 
 POLICY_VIOLATION = 1008
+TRY_LATER = 1013
 OTHER_PROTOCOL = 4400
 NOT_ADMITTED = 4401
 LINK_ENDED = 4403
@@ -70,6 +73,7 @@ class Session:
         self.notice: str | None = None
         self._run, self._env, self._base = run, env, config
         self._links: Mapping[str, Link] = {}  # by token hash
+        self._limits = Limits()
         self._arriving: dict[int, float] = {}
         self._dealer = Dealer()
         self._shelf = Shelf()
@@ -91,6 +95,10 @@ class Session:
     def connected(self, page: int, now: float) -> None:
         self._arriving[page] = now
 
+    def lets_in(self, page: int) -> bool:
+        """Whether a page has said a link that is good."""
+        return page in self._dealer.seats
+
     def disconnected(self, page: int, now: float) -> list[Effect]:
         self._arriving.pop(page, None)
         return self._dealer.leave(page) + self._settle(now)
@@ -100,10 +108,11 @@ class Session:
         seat = self._dealer.seats.get(page)
         if seat is None and page not in self._arriving:
             return []
+        slowed = self._slow(page, seat, now) if seat else []
         try:
             message = wire.read(text)
         except ValueError as error:
-            return self._misread(page, text, str(error))
+            return slowed + self._misread(page, text, str(error))
         if seat is None:
             return self._greet(page, message, now) + self._settle(now)
         match message:
@@ -120,7 +129,7 @@ class Session:
                 effects = [MakeReport(page)]
             case wire.Hello():
                 effects = [_refused(page, "hello was said already")]
-        return effects + self._settle(now)
+        return slowed + effects + self._settle(now)
 
     def elapsed(self, now: float) -> list[Effect]:
         """Time went by."""
@@ -220,8 +229,13 @@ class Session:
         if message.protocol != wire.PROTOCOL:
             return self._turn_away(page, OTHER_PROTOCOL, "this page is from another version of rltrainer; reload it")
         key = hash_among(message.token, self._links)
+        if key is None and not self._limits.tells_wrong(now):
+            return [self._close(page, TRY_LATER, "many links were tried that are not valid; try again in a minute")]
         if key is None:
             return self._turn_away(page, NOT_ADMITTED, "this link is not valid; open the one that rltrainer printed")
+        full = self._full(key)
+        if full:
+            return self._turn_away(page, TRY_LATER, full)
         del self._arriving[page]
         link = self._links[key]
         self._dealer.seats[page] = Seat(link.labeler, key, link.admin, seen=now)
@@ -247,6 +261,22 @@ class Session:
         gone = [name for name in held if name not in stay]
         effects = self._dealer.give(page, stay, now, self.config.labeling.lease_seconds)
         return [*effects, Send(page, wire.Withdrawn(query_ids=gone))] if gone else effects
+
+    def _full(self, key: str) -> str | None:
+        """Why one more page of a link is not let in, or None."""
+        seats = self._dealer.seats.values()
+        if sum(seat.link == key for seat in seats) >= MOST_OF_A_LINK:
+            return f"{MOST_OF_A_LINK} pages are connected through this link; close one"
+        return f"{MOST_PAGES} pages are connected to this run; try again later" if len(seats) >= MOST_PAGES else None
+
+    def _slow(self, page: int, seat: Seat, now: float) -> list[Effect]:
+        """Who sends too much is read more slowly, and is told so."""
+        wait = self._limits.message(seat.link, now)
+        if wait <= 0:
+            return []
+        reason = f"this link sends more than {LINK_RATE:g} messages a second: they are read more slowly, and none is lost"
+        told = [_refused(page, reason)] if self._limits.to_be_told(seat.link) else []
+        return [*told, Slow(page, wait)]
 
     def _turn_away(self, page: int, code: int, reason: str) -> list[Effect]:
         return [_refused(page, reason), self._close(page, code, reason)]
