@@ -72,7 +72,8 @@ LADDER = [
 
 LABELING = [
     "messages", "rules", "curves", "gate", "limits", "effects", "lines", "shelf", "dealing", "foresight", "opinions", "watch",
-    "session", "replay", "camera", "drawing", "gl", "clips", "worker", "desk", "reports", "server", "process", "bot", "invitations",
+    "session", "replay", "camera", "drawing", "gl", "clips", "worker", "desk", "reports", "server", "process", "bot",
+    "invitations",
 ]  # fmt: skip
 """The same inside the label service."""
 
