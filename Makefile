@@ -7,7 +7,7 @@
 #   make long                             the tests that take longer
 #   make check                            style, types and all tests
 #   make config.yaml                      writes the shipped settings again from rltrainer/config.py
-#   make docs/labeler.png                 takes the README's picture of the page again, in a few minutes
+#   make docs/labeler.png                 takes the README's picture and film of the page again, in a few minutes
 
 BIN := .venv/bin
 READY := .venv/ready

@@ -12,6 +12,7 @@ BENCHMARKS = {
     "faults": "labels lost when service and trainer are killed",
     "load": "how soon labels are saved: 200 labelers, training beside, guests who mean no well",
     "resume": "runs killed and resumed: whether they end the same, and the cost",
+    "memory": "what a long run holds in memory, from the warm-up to the end",
     "clips": "time and size of a pair of clips",
 }
 """What there is, with a line each for `rltrainer bench --help`."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -61,16 +62,17 @@ PATIENCE_SECONDS = 60.0
 def main() -> None:
     """The command."""
     options = reporting.flags(__doc__)
-    options.add_argument("--minutes", type=float, default=10.0, help="of both arms together")
+    options.add_argument("--kills", type=int, default=500, help="of the service; the control gets a fifth of them")
+    options.add_argument("--minutes", type=float, default=90.0, help="of both arms together, at most")
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
     minutes = 1.6 if chosen.quick else chosen.minutes
+    kills = {"service": chosen.kills, "control": math.ceil(CONTROL_SHARE * chosen.kills)}
     arms = {}
     for name, share in (("service", 1 - CONTROL_SHARE), ("control", CONTROL_SHARE)):
         with tempfile.TemporaryDirectory() as folder:
-            arms[name] = asyncio.run(
-                Arm(Path(folder) / "run", chosen.seed, control=name == "control").measure(60 * minutes * share)
-            )
+            arm = Arm(Path(folder) / "run", chosen.seed, control=name == "control")
+            arms[name] = asyncio.run(arm.measure(kills[name], 60 * minutes * share))
     ours, control = arms["service"]["found"], arms["control"]["found"]
     figures = {**ours, **{f"control: {name}": value for name, value in control.items()}}
     reporting.write(chosen.json, figures, arms)
@@ -94,14 +96,14 @@ class Arm:
         self.labeler, self.reader = Labeler(self.store, self.port, token, self.rng), Reader(self.store)
         self.resent = 0
 
-    async def measure(self, seconds: float) -> dict[str, Any]:
-        """Rounds of one kill of each side, for so long."""
+    async def measure(self, kills: int, seconds: float) -> dict[str, Any]:
+        """Rounds of one kill of each side: so many, and for so long at most."""
         deadline = time.monotonic() + seconds
         labeling = asyncio.create_task(self.labeler.work())
         trainer = await self._start("trainer")
-        rounds = []
+        rounds: list[dict[str, Any]] = []
         try:
-            while time.monotonic() < deadline:
+            while len(rounds) < kills and time.monotonic() < deadline:
                 rounds.append(await self._round(trainer))
                 trainer = await self._start("trainer") if trainer.returncode is not None else trainer
                 if labeling.done():

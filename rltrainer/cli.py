@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -36,6 +37,10 @@ def main() -> None:
         sys.exit(2)
     except click.ClickException as error:
         _fail(error.format_message())
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _fail(f"the disk takes no more ({error.strerror}: {error.filename}); make room on it")
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
 

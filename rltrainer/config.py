@@ -157,7 +157,7 @@ class Labeling(Section):
     allow_skipping: bool = Field(True, description='the labeler may answer "can\'t tell" (allowSkipping)')
     allow_ties: bool = Field(True, description='the labeler may answer "equal" (allowTies)')
     allow_reasons: bool = Field(True, description="the labeler may say in a few words why")
-    config_restricted: bool = Field(False, description="the page has no panel that changes these settings (configRestricted)")
+    config_restricted: bool = Field(False, description="no settings panel and no predicted reward on pages (configRestricted)")
 
 
 class Clips(Section):

@@ -175,6 +175,18 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """What a version of the reward pays for each step of segments that wait to be judged, [T + K] by segment id.
+
+    seq: its place among the run's forecasts
+    """
+
+    version: int
+    rewards: Mapping[str, Sequence[float]]
+    seq: int = 0
+
+
+@dataclass(frozen=True)
 class Link:
     """Whom a link lets in. An admin may change settings, and sees what everybody does."""
 

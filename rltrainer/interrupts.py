@@ -10,6 +10,10 @@ from typing import Any, Self
 ASKS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Asked(KeyboardInterrupt):
+    """A signal came, and is obeyed at a place where nothing is half done."""
+
+
 class Interrupts:
     """While it lasts, the first signal is kept until `check` is called; the second one interrupts at once.
 
@@ -35,10 +39,10 @@ class Interrupts:
             signal.signal(asked, handler)
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt where a signal came."""
+        """Raises Asked where a signal came."""
         if self._asked:
             self._asked = False
-            raise KeyboardInterrupt
+            raise Asked
 
     def _note(self, asked: int, frame: FrameType | None) -> None:
         self._asked = True

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,10 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from rltrainer.config import Config
-from rltrainer.core import Array, Comparison, FitReport, Query, Segment, Strategy, Teacher, UserError
+from rltrainer.core import Array, Comparison, FitReport, Query, RewardFunction, Segment, Strategy, Teacher, UserError
 from rltrainer.diagnostics import Diagnosis, RankingHistory, diagnose
 from rltrainer.envs import image_shape
 from rltrainer.exploring import explore
+from rltrainer.foretelling import Foretelling
 from rltrainer.home import check_env, open_home
 from rltrainer.lengths import segment_steps
 from rltrainer.memory import Memory, within
@@ -131,6 +133,8 @@ class PreferenceLoop:
         self._asks = self.teacher is not None or self.config.labeler != "none" or self.config.labels_from is None
         self.schedule = Schedule(self.config.labels, self.config.steps, queries, self.inherited)
         self._taken = Taken(self.store)
+        self._foretelling = Foretelling(self.store)
+        self._reward: RewardFunction | None = None
         self._learned = 0  # labels taken when the last refit began
         self._reference: list[Segment] = []
         self._ranking = RankingHistory()
@@ -160,6 +164,7 @@ class PreferenceLoop:
         self._ask()
         self._read()
         fitted = self._fit()
+        self._foretell()
         self._watch(self.progress())
         return fitted
 
@@ -172,6 +177,7 @@ class PreferenceLoop:
             if self.teacher is None:
                 self._ask()
             self._fit()
+            self._foretell()
             self._watch_now_and_then()
             time.sleep(POLL_SECONDS)
         if self.phase == "paused":
@@ -308,7 +314,7 @@ class PreferenceLoop:
             restore_generator(rng, memory.arrays[f"rng.{name}"])
         self._reference = [_steps(within(memory.arrays, f"reference.{n}"), after) for n, after in enumerate(facts["reference"])]
         if self._learned:
-            self.env.seat.reward = self.learner.snapshot()
+            self._reward = self.env.seat.reward = self.learner.snapshot()
 
     # ------------------------------------------------------------------ asking
 
@@ -317,13 +323,29 @@ class PreferenceLoop:
         for left in range(pairs, 0, -self.config.queries.batch):
             self._read()
             self._fit()
-            self._put(min(left, self.config.queries.batch))
+            with self._if_there_is_room():
+                self._put(min(left, self.config.queries.batch))
 
     def _ask(self) -> None:
         """Top the queue up to what the schedule allows and the queue holds. An oracle is asked in batches."""
-        if not self._asks:
-            return
+        if self._asks:
+            with self._if_there_is_room():
+                self._top_up()
+
+    @contextmanager
+    def _if_there_is_room(self) -> Iterator[None]:
+        """On a full disk nothing is asked, and training goes on: it is tried again at the next boundary."""
+        try:
+            yield
+        except OSError as error:
+            self._message = f"Nothing can be asked: the disk takes no more ({error.strerror})."
+
+    def _top_up(self) -> None:
+        """Raises OSError where the disk takes no more."""
         waiting = self.store.waiting()
+        if self.teacher is not None and waiting:  # a full disk came between the question and its answer
+            self.store.withdraw([query.id for query in waiting])
+            waiting = []
         given = sum(query_id not in self._inherited for query_id, _ in self._taken.comparisons)
         if self.teacher is None:
             waiting = self._make_room(waiting)
@@ -417,11 +439,18 @@ class PreferenceLoop:
             self.last_fit = fit_through(self.learner, comparisons, self._reference, self.config.reward)
         else:
             self.last_fit = self.learner.fit(comparisons, self._reference)
-        self.env.seat.reward = self.learner.snapshot()
+        self._reward = self.env.seat.reward = self.learner.snapshot()
         self._learned = self._taken.count
         recent = self.recorder.sample(RECENT_SEGMENTS, self.segment_steps, self._diagnosis_rng)
         self.diagnosis = diagnose(comparisons, self.last_fit, self.learner, recent, self._ranking)
         return self.last_fit
+
+    def _foretell(self) -> None:
+        """Where people may see it, note what the reward pays for the pairs that wait for them. Studies show it to nobody."""
+        if self._reward is None or self.teacher is not None or self.config.labeling.config_restricted:
+            return
+        pairs = [self._taken.shown.get(query.id, ()) for query in self.store.waiting()]
+        self._foretelling.update(self._reward, (segment for pair in pairs for segment in pair))
 
     def _wait_for(self, answers: int) -> None:
         """The configured warm-up: the one time that training waits for a person."""
@@ -434,6 +463,7 @@ class PreferenceLoop:
             self._read()
             self._fit()
             self._ask()
+            self._foretell()
             self._watch_now_and_then()
             time.sleep(POLL_SECONDS)
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.preprocessing import is_image_space
@@ -32,13 +32,14 @@ from rltrainer.core import UserError
 from rltrainer.envs import check_spaces, episode_limit, frames_per_second, image_shape, make_env, make_shown_env, shows_pictures
 from rltrainer.fancy import is_black_box_id
 from rltrainer.guard import EnvFault, GuardedVecEnv
-from rltrainer.interrupts import Interrupts, ignore_in_subprocess
+from rltrainer.interrupts import Asked, Interrupts, ignore_in_subprocess
 from rltrainer.labeling.gate import check_address
 from rltrainer.labeling.gl import use_gl
 from rltrainer.labeling.process import LabelService
 from rltrainer.labels import check_heritage
 from rltrainer.lengths import segment_steps
 from rltrainer.lock import RunLock
+from rltrainer.logs import Curves
 from rltrainer.loop import PreferenceLoop, Progress
 from rltrainer.methods import METHODS, Barrier, DirectCallback, PreferenceCallback, RelabellingCallback
 from rltrainer.methods.cpl import CPL, check_cpl
@@ -50,6 +51,7 @@ from rltrainer.rewards import LEARNERS
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds, number
 from rltrainer.sizes import Sizes
+from rltrainer.store import Store
 from rltrainer.terse import Terse
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
@@ -165,6 +167,7 @@ class Run:
         self.loop: PreferenceLoop | None = None
         self.callback: PreferenceCallback | None = None
         self._told_at = 0.0
+        self._full = False
         self._watcher: RolloutWatch | None = None
         seeds = Seeds.of(config.seed)
         venv = make_vec_env(config, number(seeds.envs), film=film, checked=not config.learns_reward)
@@ -183,7 +186,7 @@ class Run:
         )
         if self.loop is not None:
             self.callback = callback_for(self.model)(self.loop)
-        self.model.set_logger(configure(str(folder.logs), ["tensorboard"]))
+        self.model.set_logger(Logger(str(folder.logs), [Curves(folder.logs)]))
         self.checkpoints = Checkpoints(folder.path)
         self.barrier = Barrier(
             self.model, self.callback, self.checkpoints, seeds.barriers, quickest_step(config, self.model), dashboard.say
@@ -215,16 +218,39 @@ class Run:
             callbacks.append(self.callback)
         callbacks.append(self.barrier)
         left, begun = self.config.steps - self.model.num_timesteps, self.model.num_timesteps > 0
-        with _stopped(self.dashboard):
+        with self._stopped():
             self.model.learn(left, callback=CallbackList(callbacks), reset_num_timesteps=not begun)
             path = self.folder.path
             take = f"Take its labels with you: rltrainer export {path} FILE.jsonl"
             self._finish("finished", f"See what was learned: rltrainer enjoy {path}\n{take}")
 
+    @contextmanager
+    def _stopped(self) -> Iterator[None]:
+        """Ctrl-C ends the training, not the program.
+
+        A run that people label goes on from there. One with an oracle goes on from its last checkpoint: to reset the envs
+        here would make it another run than the one that was never stopped.
+        """
+        try:
+            yield
+        except KeyboardInterrupt as asked:
+            self.dashboard.say("Stopping: saving the run …")
+            if isinstance(asked, Asked) and self.config.labeler == "browser":
+                self.barrier.stop()
+
     def save(self) -> None:
-        """Everything that was learned, to the run folder."""
+        """Everything that was learned, to the run folder. Raises UserError where the disk takes no more; checkpoints stay."""
         if self.callback is not None:
             self.callback.close()
+        try:
+            self._save()
+        except OSError as error:
+            raise UserError(
+                f"run {str(self.folder.path)!r} could not be saved whole, the disk takes no more ({error.strerror}); make room "
+                f"and go on from the last checkpoint: rltrainer train --resume {self.folder.path}"
+            ) from error
+
+    def _save(self) -> None:
         self.folder.save_policy(self.model)
         if self.loop is not None:
             if self.loop.phase != "finished":
@@ -265,9 +291,23 @@ class Run:
             facts = asdict(self.loop.progress()) | facts
             now = time.monotonic()
             if at_once or now - self._told_at >= EVENT_SECONDS:
-                self.loop.store.log("progress", **facts)
+                self._log(self.loop.store, facts)
                 self._told_at = now
         self.dashboard.show(facts)
+
+    def _log(self, store: Store, facts: dict[str, Any]) -> None:
+        """To the store. That the disk is full is told at the terminal, once, and so is that there is room again."""
+        try:
+            store.log("progress", **facts)
+        except OSError as error:
+            if not self._full:
+                why = f"The disk takes no more ({error.strerror})"
+                self.dashboard.say(f"{why}. Training goes on; nothing is asked, and no label saved, until there is room")
+            self._full = True
+            return
+        if self._full:
+            self.dashboard.say("There is room on the disk again")
+        self._full = False
 
 
 class RolloutWatch(BaseCallback):
@@ -320,15 +360,6 @@ def callback_for(model: BaseAlgorithm) -> type[PreferenceCallback]:
     if isinstance(model, OffPolicyAlgorithm):
         return RelabellingCallback
     return DirectCallback if isinstance(model, CPL) else PreferenceCallback
-
-
-@contextmanager
-def _stopped(dashboard: Dashboard) -> Iterator[None]:
-    """Ctrl-C ends the training, not the program."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        dashboard.say("Stopping: saving the run …")
 
 
 # ------------------------------------------------------------------ the envs of a run

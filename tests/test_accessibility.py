@@ -54,8 +54,11 @@ def trimmed(page: Any, _: StandIn) -> None:
 def informed(page: Any, service: StandIn) -> None:
     service.send(CURVES)
     service.send(STATUS.model_copy(update={"step": 30_000}))
+    paid = {f"q1-{side}": [float(frame) for frame in range(20)] for side in "ab"}
+    service.send(wire.Predicted(query_id="q1", version=4, rewards=paid))
     page.click("#insight-words")
     page.wait_for_selector(".spark:not([hidden])")
+    page.wait_for_selector("#foresight svg")
 
 
 def reviewed(page: Any, _: StandIn) -> None:

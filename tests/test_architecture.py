@@ -20,6 +20,7 @@ LADDER = [
     "agreement",
     "disk",
     "lock",
+    "logs",
     "memory",
     "optimizers",
     "checkpoints",
@@ -50,6 +51,7 @@ LADDER = [
     "rewards",
     "refit",
     "repeats",
+    "foretelling",
     "queries",
     "teachers",
     "loop",
@@ -69,8 +71,9 @@ LADDER = [
 """From the ground up: each room may import what stands before it, and nothing that stands after it."""
 
 LABELING = [
-    "messages", "rules", "curves", "gate", "limits", "effects", "lines", "shelf", "dealing", "opinions", "watch", "session",
-    "replay", "camera", "drawing", "gl", "clips", "worker", "desk", "reports", "server", "process", "bot", "invitations",
+    "messages", "rules", "curves", "gate", "limits", "effects", "lines", "shelf", "dealing", "foresight", "opinions", "watch",
+    "session", "replay", "camera", "drawing", "gl", "clips", "worker", "desk", "reports", "server", "process", "bot",
+    "invitations",
 ]  # fmt: skip
 """The same inside the label service."""
 

@@ -205,15 +205,24 @@ def test_rates_and_ratios_of_the_learners_are_those_of_their_turns() -> None:
     raw = {
         "length": 50,
         "labels": 100,
-        "ours": {"comparisons_in_a_turn": 800, "learn": [0.2, 0.4, 0.2], "choose": [0.02, 0.02, 0.01]},
-        "imitation's": {"comparisons_in_a_turn": 300, "learn": [1.0, 1.0, 1.5], "choose": [0.2, 0.3, 0.2]},
+        "ours": {"refits_in_a_turn": 5, "learn": [0.5, 1.0, 0.5], "choose": [0.02, 0.02, 0.01]},
+        "our nets": {"refits_in_a_turn": 5, "comparisons_in_a_turn": 800, "learn": [0.2, 0.4, 0.2], "choose": [0.02] * 3},
+        "imitation's": {
+            "refits_in_a_turn": 1,
+            "comparisons_in_a_turn": 300,
+            "learn": [1.0, 1.0, 1.5],
+            "choose": [0.2, 0.3, 0.2],
+        },
     }
     found = figures_of(raw)
     where = "length 50, 100 labels"
-    assert found[f"{where}: ours comparisons a CPU second"] == 4_000
+    assert found[f"{where}: ours CPU ms a refit"] == 100
+    assert found[f"{where}: a refit, times quicker"] == pytest.approx(10)  # of 10, 5 and 15 the middle one
+    assert found[f"{where}: a refit, times quicker, least of the turns"] == pytest.approx(5)
+    assert found[f"{where}: our nets comparisons a CPU second"] == 4_000
     assert found[f"{where}: imitation's comparisons a CPU second"] == 300
-    assert found[f"{where}: ours over imitation's"] == pytest.approx(4_000 / 300)  # of 13.3, 6.7 and 20 the middle one
-    assert found[f"{where}: ours over imitation's, least of the turns"] == pytest.approx(2_000 / 300)
+    assert found[f"{where}: our nets over imitation's"] == pytest.approx(4_000 / 300)  # of 13.3, 6.7 and 20 the middle one
+    assert found[f"{where}: our nets over imitation's, least of the turns"] == pytest.approx(2_000 / 300)
     assert found[f"{where}: ours CPU ms a batch of 10 queries"] == 20
     assert found[f"{where}: a batch of queries, times quicker"] == pytest.approx(15)
 

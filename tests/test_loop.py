@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rltrainer.config import Config, Queries
 from rltrainer.core import Answer, Array, Comparison, Query, Segment, Teacher, UserError, Verdict
+from rltrainer.foretelling import Foretelling, rewards_of
 from rltrainer.loop import PreferenceLoop, Progress
 from rltrainer.queries import STRATEGIES
 from rltrainer.schedule import Schedule
@@ -499,6 +500,75 @@ def test_an_answer_to_a_pair_that_was_withdrawn_still_counts(people: Any) -> Non
     (comparison,) = rig.learner.fits[-1]
     assert comparison.query_id == query.id
     assert comparison.first.id == query.first  # read back from disk: memory has let go of it
+
+
+# ------------------------------------------------------------------ foretelling
+
+
+def test_what_the_reward_pays_for_each_step_of_waiting_pairs_is_in_the_store_and_nothing_else_is(people: Any) -> None:
+    rig, person = people(config(labeler="browser", reward__learner="ensemble", reward__hidden=[8], reward__fit_steps=5))
+    rig.play(400)
+    rig.loop.update()
+    assert person.store.forecast() is None, "no reward is learned yet"
+    for _ in range(2):
+        person.answer_all()
+        rig.rollout()
+        waiting = {name for query in person.store.waiting() for name in (query.first, query.second)}
+        forecast = person.store.forecast()
+        reward = rig.venv.seat.reward
+        assert reward is not None
+        assert forecast.version == reward.version
+        assert forecast.rewards.keys() == waiting
+        assert len(waiting) == 8
+        for name, paid in forecast.rewards.items():
+            segment = person.store.segment(name)
+            seen = reward(segment.observations[:-1], segment.actions, segment.observations[1:])
+            assert paid == pytest.approx(seen, abs=5e-4)
+    rig.loop.update()
+    assert person.store.forecast(forecast.seq) is None, "nothing new waits, and the reward is the same"
+
+
+def test_a_pair_asked_since_the_last_refit_is_foretold_by_the_reward_of_now(people: Any) -> None:
+    rig, person = people(config(labeler="browser", labels=1000, queries__decay=1e6))
+    rig.play(400)
+    rig.loop.update()
+    person.answer_all()
+    rig.rollout()
+    before = person.store.forecast()
+    fits = len(rig.learner.fits)
+    person.store.withdraw([person.store.waiting()[0].id])
+    rig.rollout()
+    after = person.store.forecast(before.seq)
+    assert len(rig.learner.fits) == fits
+    assert len(after.rewards.keys() - before.rewards.keys()) == 2
+
+
+def test_the_time_after_the_end_of_an_episode_is_foretold_to_pay_nothing() -> None:
+    ended = toys.segment([[0.0], [1.0], [2.0]], [[1.0], [1.0]], terminated=True, after=3)
+    assert rewards_of(toys.Even(1, 0.25), ended) == [0.25, 0.25, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("study", [{"labeling__config_restricted": True}, {"labeler": "oracle"}])
+def test_nothing_is_foretold_in_a_study_and_where_an_oracle_answers(people: Any, study: dict[str, Any]) -> None:
+    rig, person = people(config(**{"labeler": "browser", **study}))
+    rig.play(400)
+    rig.loop.update()
+    person.answer_all()
+    rig.rollout()
+    assert rig.learner.fits
+    assert person.store.forecast() is None
+
+
+def test_a_reward_that_is_not_finite_is_foretold_nowhere(people: Any) -> None:
+    rig, person = people()
+    rig.play(400)
+    rig.loop.update()
+    (first, second), *_ = rig.loop._taken.shown.values()
+    foretelling = Foretelling(rig.loop.store)
+    foretelling.update(toys.Even(3, math.nan), [first, second])
+    assert person.store.forecast() is None
+    foretelling.update(toys.Even(4, 0.5), [first, second])
+    assert person.store.forecast().rewards == {first.id: [0.5] * 8, second.id: [0.5] * 8}
 
 
 # ------------------------------------------------------------------ paused

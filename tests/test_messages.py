@@ -27,6 +27,7 @@ KINDS: dict[str, type[wire.Message]] = {
     "pause": wire.PauseMessage,
     "pair_header": wire.PairHeader,
     "pair_header_watched": wire.PairHeader,
+    "predicted": wire.Predicted,
     "refused": wire.Refused,
     "report": wire.ReportMessage,
     "report_ready": wire.ReportReady,

@@ -818,6 +818,35 @@ def test_the_state_of_the_run_is_said_in_words(service: StandIn, open_page: Open
     page.wait_for_selector("text=Training has finished")
 
 
+def test_what_the_reward_predicts_is_drawn_under_the_bar_while_the_panel_is_open_and_the_run_is_no_study(
+    service: StandIn, open_page: Open
+) -> None:
+    service.status = training()
+    page = open_page(motion="reduce")
+    seen(page)
+    assert page.locator("#foresight svg").is_hidden()
+    page.click("#insight-words")
+    shows(page, "#foresight .none", "not known of this pair")
+    rising, flat = [number / 10 for number in range(FRAMES)], [-1.0] * FRAMES
+    service.send(wire.Predicted(query_id="q1", version=4, rewards={"q1-a": rising, "q1-b": flat}))
+    red = side_of(page, RED)
+    green = "right" if red == "left" else "left"
+    # on one scale, from -1 to 1.9
+    page.wait_for_selector(f"#foresight polyline.{red}[points^='0,66 '][points$=' 1000,0']", state="attached")
+    page.wait_for_selector(f"#foresight polyline.{green}[points^='0,100 '][points$=' 1000,100']", state="attached")
+    page.keyboard.press(".")
+    shows(page, f"#foresight b.{red}", f"{red.title()} 0.10")
+    shows(page, f"#foresight b.{green}", f"{green.title()} -1.00")
+    words = page.locator("#foresight svg").get_attribute("aria-label")
+    assert f"{red} clip from 0.00 to 1.90" in words
+    knob = "document.querySelector('#scrub').getBoundingClientRect()"
+    head = "document.querySelector('#foresight .now').getBoundingClientRect().x"
+    assert page.evaluate(f"Math.abs({head} - ({knob}.x + 9 + ({knob}.width - 18) / {FRAMES - 1}))") < 2
+    service.rules["config_restricted"] = True
+    service.send(wire.Rules(**service.rules))
+    page.wait_for_selector("#foresight", state="hidden")
+
+
 @pytest.mark.parametrize("width", [800, 390])
 def test_the_longest_verdict_takes_no_room_from_the_clips(service: StandIn, open_page: Open, width: int) -> None:
     page = open_page(width=width)

@@ -173,6 +173,58 @@ def test_a_pause_outlives_the_trainer_as_links_do_and_costs_a_run_nothing(whole:
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("labeler", "goes_on_at"),
+    [
+        pytest.param("browser", 702, id="the step after the one that the signal came in"),
+        pytest.param("oracle", 576, id="the last barrier: every 128 steps from 64 on"),
+    ],
+)
+def test_a_run_that_people_label_goes_on_from_where_it_was_stopped_and_an_oracles_from_its_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labeler: str, goes_on_at: int
+) -> None:
+    def on_step(self: barrier.Barrier) -> bool:
+        if self.num_timesteps == 700:
+            signal.raise_signal(signal.SIGTERM)
+        return True
+
+    run = tmp_path / "run"
+    changes = {"labeler": labeler, "labeling.page": "off", "queries.warmup_labels": 0}
+    with monkeypatch.context() as patch:
+        patch.setattr(barrier.Barrier, "_on_step", on_step)
+        train(Config().but(SMALL | changes), run, dashboard()[0], announce=print)
+    resume(run, dashboard()[0], announce=print)
+    store = Store.open(run)
+    found = next(event["step"] for event in store.events("progress") if event["message"].startswith("Goes on from"))
+    last = store.newest_event("progress")
+    store.close()
+    assert found == goes_on_at
+    assert last is not None
+    assert last["phase"] == "finished"
+
+
+@pytest.mark.long
+def test_a_run_of_sac_that_was_paused_and_stopped_rests_where_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, (screen, _), told = tmp_path / "run", dashboard(), []
+    with monkeypatch.context() as patch:
+        stop_at(500, patch)
+        train(Config().but(SMALL | {"method": "sac", "steps": 600, "labels": 4}), run, dashboard()[0], announce=print)
+    pause(run, paused=True)
+
+    def show(facts: dict[str, Any]) -> None:
+        told.append((facts["phase"], facts["step"]))
+        if facts["phase"] == "paused":
+            pause(run, paused=False)
+
+    screen.show = show  # type: ignore[method-assign]
+    resume(run, screen, announce=print)
+    at = told[0][1]
+    assert told[:2] == [("starting", at), ("paused", at)]
+    assert told[-1][0] == "finished"
+
+
 def test_no_checkpoint_is_written_while_a_run_is_paused_and_the_next_holds_what_it_took_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

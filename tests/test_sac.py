@@ -244,6 +244,24 @@ def test_the_buffer_holds_the_rewards_of_the_newest_snapshot_after_each_refit(ru
     assert max(run.spy.stale) < 1e-5
 
 
+def test_a_run_that_is_stopped_in_an_update_leaves_a_buffer_that_the_newest_reward_paid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stopped(self: PreferenceLoop) -> None:
+        """A label of a paused run taught another reward, and then somebody pressed Ctrl-C."""
+        self.env.seat.reward = Plain()
+        raise KeyboardInterrupt
+
+    made = Run(sac__exploration_steps=0, steps=120)
+    monkeypatch.setattr(PreferenceLoop, "rest", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        made.model.learn(100, callback=RelabellingCallback(made.loop), reset_num_timesteps=False)
+    buffer: Any = made.model.replay_buffer
+    held = [part[: buffer.pos].reshape(-1, part.shape[-1]) for part in _transitions(buffer)]
+    np.testing.assert_allclose(buffer.rewards[: buffer.pos].reshape(-1), Plain()(*held), rtol=1e-5)
+    made.loop.close()
+
+
 def test_nothing_is_asked_before_the_exploration_has_ended(run: Run) -> None:
     warm_up = 2 * 8 * 6  # a quarter of 24 labels are 6 pairs of 8 steps
     asked = dict(run.spy.labels)

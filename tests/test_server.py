@@ -28,7 +28,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from rltrainer.config import Config
-from rltrainer.core import Label, Link, Segment, UserError, Verdict
+from rltrainer.core import Forecast, Label, Link, Segment, UserError, Verdict
 from rltrainer.envs import make_env
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.dealing import AHEAD
@@ -260,7 +260,7 @@ def test_an_undone_answer_is_on_record_and_its_pair_waits_again(house: tuple[str
             verdicts = [label.answer.verdict for label in labels_of(store, header.query_id)]
             assert verdicts == [Verdict.PREFER, Verdict.UNDO]
             assert header.query_id in [query.id for query in store.waiting()]
-            assert store.leased(time.time())[header.query_id] == "you"
+            await asyncio.to_thread(wait_for, lambda: store.leased(time.time()).get(header.query_id) == "you")
 
     asyncio.run(judge())
 
@@ -444,6 +444,20 @@ def test_a_page_hears_how_the_run_stands(house: tuple[str, Store]) -> None:
             store.log("progress", phase="training", message="The agent is learning.", step=4096, reward_version=2)
             status = await ada.until("status", step=4096)
             assert (status["phase"], status["reward_version"], status["wanted"]) == ("training", 2, 100)
+
+    asyncio.run(judge())
+
+
+def test_a_page_hears_what_the_reward_predicts_along_the_clips_that_it_has(house: tuple[str, Store]) -> None:
+    url, store = house
+
+    async def judge() -> None:
+        async with page(url) as ada:
+            header, _videos = await ada.pair()
+            rewards = {clip.segment_id: [float(step) for step in range(STEPS)] for clip in header.clips}
+            store.foretell(Forecast(3, rewards))
+            told = await ada.until("predicted", query_id=header.query_id)
+            assert (told["version"], told["rewards"]) == (3, rewards)
 
     asyncio.run(judge())
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rltrainer.config import Config
-from rltrainer.core import Answer, Label, Link, Query, Range, Strength, Verdict
+from rltrainer.core import Answer, Forecast, Label, Link, Query, Range, Strength, Verdict
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.dealing import AHEAD
 from rltrainer.labeling.effects import (
@@ -511,6 +511,15 @@ def test_a_label_for_a_pair_that_was_withdrawn_is_taken() -> None:
     assert house.withdrawn(page) == ["q1"]
     label_id = house.label(page, "q1")
     assert house.acked(page) == [label_id]
+
+
+def test_labels_that_come_in_another_order_than_their_pairs_are_each_taken_once() -> None:
+    house = House(SIX)
+    page = house.page()
+    sent = [house.label(page, name) for name in ("q3", "q1", "q2")]
+    house.label(page, "q3", label_id=sent[0])
+    assert house.acked(page) == [*sent, sent[0]]
+    assert [(save.label_id, save.query_id) for save in house.all(SaveLabel)] == list(zip(sent, ("q3", "q1", "q2"), strict=True))
 
 
 def test_a_label_from_an_outbox_for_a_pair_never_pushed_here_is_taken() -> None:
@@ -1439,6 +1448,55 @@ def test_an_admins_page_pauses_the_training_and_every_page_hears_of_it_once_it_i
     assert house.said(ada, wire.Status) == house.said(bob, wire.Status)
     house.label(ada, "q1")
     assert len(house.acked(ada)) == 1
+
+
+# ------------------------------------------------------------------ what the reward predicts
+
+
+def forecast(*names: str, version: int = 4, seq: int = 1) -> Forecast:
+    """Two steps of each segment of these pairs: -1 and 1 on one side, 0 and 0.5 on the other."""
+    return Forecast(version, {f"{name}-{side}": paid for name in names for side, paid in SIDES.items()}, seq)
+
+
+SIDES = {"a": [-1.0, 1.0], "b": [0.0, 0.5]}
+
+
+def test_a_page_hears_once_what_the_reward_predicts_along_the_frames_of_the_pairs_it_has() -> None:
+    house = House(["q1", "q2"], renders=False)
+    page = house.page()
+    house.carry_out(house.session.clips_ready("q1", pair("q1", frames=4, steps=2), house.now))
+    for _ in range(2):
+        house.carry_out(house.session.foretold(forecast("q1", "q2")))
+    halves = {"q1-a": [-1.0, -1.0, 1.0, 1.0], "q1-b": [0.0, 0.0, 0.5, 0.5]}
+    told = wire.Predicted(query_id="q1", version=4, rewards=halves)
+    assert house.said(page, wire.Predicted) == [told], "q2 has no clips yet"
+    house.carry_out(house.session.clips_ready("q2", pair("q2", frames=2, steps=2), house.now))
+    pairs = [effect for effect in house.done if isinstance(effect, SendPair)]
+    assert [effect.header.query_id for effect in pairs] == ["q1", "q2"]
+    assert [message.query_id for message in house.said(page, wire.Predicted)] == ["q1", "q2"]
+    assert house.done.index(pairs[1]) < len(house.done) - 1, "the pair comes before what is said of it"
+    house.carry_out(house.session.foretold(forecast("q2", version=5, seq=2)))
+    assert [(m.query_id, m.version) for m in house.said(page, wire.Predicted)] == [("q1", 4), ("q2", 4), ("q2", 5)]
+
+
+def test_a_pair_sent_once_more_is_told_of_once_more_and_an_answered_one_no_more() -> None:
+    house = House(["q1", "q2"])
+    page = house.page()
+    house.carry_out(house.session.foretold(forecast("q1", "q2")))
+    house.label(page, "q1")
+    house.label(page, "q2", "equal", strength="much")
+    assert house.pushed(page) == ["q1", "q2", "q2"], "it was not taken"
+    assert [message.query_id for message in house.said(page, wire.Predicted)] == ["q1", "q2", "q2"]
+    house.carry_out(house.session.foretold(forecast("q1", "q2", version=5, seq=2)))
+    assert [(m.query_id, m.version) for m in house.said(page, wire.Predicted)][3:] == [("q2", 5)]
+
+
+def test_in_a_study_no_page_hears_what_the_reward_predicts() -> None:
+    house = House(["q1"], labeling={"config_restricted": True})
+    page = house.page()
+    house.carry_out(house.session.foretold(forecast("q1")))
+    house.tick()
+    assert house.said(page, wire.Predicted) == []
 
 
 # ------------------------------------------------------------------ what pages are told of the run

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import toys
 
 from rltrainer.checkpoint import label_rows
-from rltrainer.core import Answer, Link, Query, Segment, Strength, UserError, Verdict
+from rltrainer.core import Answer, Forecast, Link, Query, Segment, Strength, UserError, Verdict
 from rltrainer.store import FILE, VERSION, Store, journal_mode, newest_backup
 
 EQUAL, SKIP, UNDO = Answer(Verdict.EQUAL), Answer(Verdict.SKIP), Answer(Verdict.UNDO)
@@ -276,6 +276,25 @@ def test_a_changed_answer_is_a_new_revision_and_the_old_one_stays_on_record(stor
     assert store.labels(since=old.seq) == [new]
 
 
+def test_a_clock_that_jumps_changes_neither_what_is_news_nor_which_answer_stands(
+    store: Store, queries: list[Query], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, saved = queries[0], []
+    for number, now in enumerate((2e9, 1e9, 3e9, 0.0)):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        saved.append(store.save_label(str(number), query.id, "ada", prefer((query.first, query.second)[number % 2])))
+        store.pause("ada", paused=number % 2 == 0)
+        store.log("progress", number=number)
+    assert [label.created_at for label in saved] == [2e9, 1e9, 3e9, 0.0]
+    assert store.labels() == saved
+    assert store.labels(since=saved[0].seq) == saved[1:]
+    assert store.standing_labels() == [saved[-1]]
+    assert store.paused() is False
+    event = store.newest_event("progress")
+    assert event is not None
+    assert event["number"] == 3
+
+
 def test_each_revision_says_how_much_better_its_segment_is(store: Store, queries: list[Query]) -> None:
     query = queries[0]
     said = [Answer(Verdict.PREFER, query.first, strength=strength) for strength in Strength]
@@ -298,6 +317,16 @@ def test_a_pause_holds_until_it_is_ended(store: Store) -> None:
         store.pause("ada", paused=paused)
         found.append(store.paused())
     assert found == [False, True, True, False, True]
+
+
+def test_a_forecast_takes_the_place_of_the_one_before_and_is_new_once(store: Store) -> None:
+    assert store.forecast() is None
+    for version in (1, 2):
+        store.foretell(Forecast(version, {"a": [0.5, -1.0]}))
+    found = store.forecast()
+    assert found is not None
+    assert (found.version, found.rewards, found.seq) == (2, {"a": [0.5, -1.0]}, 2)
+    assert store.forecast(since=found.seq) is None
 
 
 def test_an_undo_takes_the_label_back_and_the_query_waits_again(store: Store, queries: list[Query]) -> None:

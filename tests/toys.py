@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -114,7 +115,7 @@ class Faulty(Ledger):
         self.taken += 1
         if self.taken >= self.at:
             if self.fault == "die":
-                os._exit(3)
+                os.kill(os.getpid(), signal.SIGSEGV)
             if self.fault == "raise":
                 raise RuntimeError("the simulator exploded")
             if self.fault == "observation":
@@ -253,11 +254,11 @@ def global_draws() -> Array:
 class Even:
     """A reward that pays the same for every step."""
 
-    def __init__(self, version: int) -> None:
-        self.version = version
+    def __init__(self, version: int, paid: float = 1.0) -> None:
+        self.version, self._paid = version, paid
 
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
-        return np.ones(len(observations))
+        return np.full(len(observations), self._paid)
 
 
 class Remembering:

@@ -15,6 +15,11 @@ const NAMES = {
 /** Where the clips are stacked (style.css). */
 const NARROW = window.matchMedia("(max-width: 600px)");
 
+/** What a clip is called where it is. @param {Side} side */
+export function sideWord(side) {
+  return NAMES[side][NARROW.matches ? "narrow" : "wide"];
+}
+
 export class ClipCard {
   /** @param {Side} side */
   constructor(side) {
@@ -73,7 +78,7 @@ export class ClipCard {
     const [first, end] = rangeOf(state, pair, index);
     const editing = trimming(state);
     const whole = first === 0 && end === frames;
-    const side = NAMES[this.side][NARROW.matches ? "narrow" : "wide"];
+    const side = sideWord(this.side);
     const name = `${side} clip`;
     const seconds = (/** @type {number} */ frame) => `${(frame / rate).toFixed(2)} s`;
     mark(this.canvas, "aria-label", `${name}, ${seconds(frames)}`);

@@ -276,6 +276,7 @@ function frame(now) {
   const speed = (rules?.speed ?? 1) * state.speed;
   if (player.tick(now, { playing, speed, ranges: [rangeOf(state, pair, 0), rangeOf(state, pair, 1)] })) wake();
   view.transport.follow(player.position, playing);
+  view.foresight.follow(player.position);
 }
 
 /** Put the next pair on screen once its pictures are there; until then the last one stays, deaf to keys. @param {number} now */

@@ -33,8 +33,9 @@ const ANSWERED = 500;
  * @typedef {import("./wire.js").Range} Range
  * @typedef {import("./choices.js").Choice} Choice
  * @typedef {{queryId: string, clips: import("./wire.js").PairHeader["clips"],
- *   answer: import("./wire.js").AnswerHeader | null, trims: Record<string, Range>, reason: string, said?: Choice}} Pair clips
- *   as shown: left, right; reason: why, as far as it is written; said: what the labeler answered
+ *   answer: import("./wire.js").AnswerHeader | null, trims: Record<string, Range>, reason: string, said?: Choice,
+ *   rewards: Record<string, number[]> | null}} Pair clips as shown: left, right; reason: why, as far as it is written; said: what
+ *   the labeler answered; rewards: what the reward predicts, by segment and frame
  * @typedef {{phase: "connecting" | "open" | "waiting" | "denied", retryAt: number, reason: string}} Link
  * @typedef {{open: boolean, pending: boolean, error: string}} Settings
  * @typedef {{link: Link, welcome: import("./wire.js").Welcome | null, rules: import("./wire.js").Rules | null,
@@ -156,7 +157,7 @@ const ON = {
     const [one, two] = header.clips;
     // a toss, alike for the same two clips: asked again swapped, they are seen swapped
     const flip = (one.segment_id + two.segment_id).split(/[8-f]/).length % 2 === 0;
-    const pair = { queryId, clips: flip ? [two, one] : header.clips, answer: header.answer, trims: {}, reason: "" };
+    const pair = { queryId, clips: flip ? [two, one] : header.clips, answer: header.answer, trims: {}, reason: "", rewards: null };
     // trims count frames: a clip made anew, at another rate, takes the place of the old one
     if (held) {
       const shown = state.shown?.queryId === queryId ? null : state.shown;
@@ -164,6 +165,12 @@ const ON = {
     }
     const pairs = [...state.pairs, pair];
     return { ...state, pairs: watching(state) && pairs.length > WATCH_QUEUE ? [pairs[0], ...pairs.slice(2)] : pairs };
+  },
+
+  predicted(state, { message: { query_id: queryId, rewards } }) {
+    const fits = (/** @type {import("./wire.js").ClipHeader} */ { segment_id: id, frames }) => Object.hasOwn(rewards, id) && rewards[id].length === frames;
+    const told = (/** @type {Pair} */ pair) => (pair.queryId === queryId && pair.clips.every(fits) ? { ...pair, rewards } : pair);
+    return { ...state, pairs: state.pairs.map(told), history: state.history.map(told) };
   },
 
   withdrawn(state, { message }) {
@@ -325,6 +332,11 @@ export function watching(state) {
 /** Whether the trim handles are there. @param {State} state */
 export function trimming(state) {
   return state.trimming && !!state.rules?.allow_editing && !watching(state);
+}
+
+/** Whether what the reward predicts may be seen, and there is a reward. @param {State} state */
+export function foreseen(state) {
+  return !watching(state) && state.rules?.config_restricted === false && !!state.status?.reward_version;
 }
 
 /** Whether there are answers to look at again. @param {State} state */

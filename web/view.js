@@ -4,6 +4,7 @@
 import { ClipCard } from "./card.js";
 import { CHOICES } from "./choices.js";
 import { byId, list, mark, part, press, say, sayOrHide, show } from "./dom.js";
+import { Foresight } from "./foresight.js";
 import { renderHints } from "./hints.js";
 import { partsOf, writeMarkdown } from "./markdown.js";
 import { SPEEDS, mayPause, mayReview, onScreen, stage, trimming, watching } from "./state.js";
@@ -39,6 +40,7 @@ export class View {
     this.cards = /** @type {[ClipCard, ClipCard]} */ ([new ClipCard("left"), new ClipCard("right")]);
     byId("clips").append(...this.cards.map((card) => card.root));
     this.transport = new Transport(actions.command, actions.seek);
+    this.foresight = new Foresight();
     this.#listen(actions);
     this.#rememberInsight();
   }
@@ -113,6 +115,7 @@ export class View {
     if (!pair) return;
     const { width, height } = pair.clips[0];
     byId("clips").style.setProperty("--aspect", String(width / height));
+    this.foresight.render(state, pair);
     const badges = watched ? words.verdictWords(pair) : ["", ""];
     for (const [index, card] of this.cards.entries()) {
       card.render(state, pair);

@@ -4,7 +4,7 @@
  * `tests/wire/*.json` holds an example of each, read by both sides' tests.
  */
 
-export const PROTOCOL = 2;
+export const PROTOCOL = 3;
 const MOST_HELD = 16;
 
 /**
@@ -36,14 +36,16 @@ const MOST_HELD = 16;
  *   reward_version: number | null, next_pair_seconds: number | null}} Status paused: asked for; the phase says whether it is
  * @typedef {[number, number | null, number | null, number]} CurvePoint step, held-out accuracy, true return, reward version
  * @typedef {{type: "curves", points: CurvePoint[]}} Curves
- * @typedef {Welcome | Rules | Curves | Ack | Refused | Withdrawn | Status | ReportReady} Inbound
+ * @typedef {{type: "predicted", query_id: string, version: number, rewards: Record<string, number[]>}} Predicted rewards: by
+ *   segment, one for each frame of its clip
+ * @typedef {Welcome | Rules | Curves | Ack | Refused | Withdrawn | Status | Predicted | ReportReady} Inbound
  */
 
 /** A message that this page cannot read. */
 export class WireError extends Error {}
 
 /** Types of text messages that a service sends. */
-const INBOUND = new Set(["welcome", "rules", "ack", "refused", "withdrawn", "status", "curves", "report_ready"]);
+const INBOUND = new Set(["welcome", "rules", "ack", "refused", "withdrawn", "status", "curves", "predicted", "report_ready"]);
 
 /**
  * A text message from the service; null for a type that this page does not know (a newer service may say more).

@@ -34,6 +34,7 @@ from rltrainer.labeling.camera import Camera, close, simulation
 from rltrainer.labeling.drawing import Drawing
 from rltrainer.labeling.gl import no_gl, use_gl
 from rltrainer.labeling.replay import replay
+from rltrainer.labeling.shelf import steps_at
 
 LIMIT = 125_000
 """Bytes of a clip at most, so that a pair stays within 250 KB."""
@@ -63,8 +64,7 @@ class Clip:
 
 def steps_shown(steps: int, env_rate: float, frame_rate: float) -> list[int]:
     """The step that each frame shows, where a clip of `steps` steps has its frames at another rate than the env's."""
-    frames = max(1, round(steps * frame_rate / env_rate))
-    return [min(steps - 1, (2 * frame + 1) * steps // (2 * frames)) for frame in range(frames)]
+    return steps_at(max(1, round(steps * frame_rate / env_rate)), steps)
 
 
 class ClipMaker:

@@ -22,7 +22,7 @@ class Seat:
     seen:   when somebody last did something there
     held:   the pairs leased to it, in the order in which they are to be judged, and when each lease ends
     again:  those of them that another labeler has answered
-    pushed: every pair whose clips went to it: it has them still
+    pushed: every pair whose clips went to it: it has them still; and which forecast about it was the last to go
     """
 
     labeler: str
@@ -31,7 +31,7 @@ class Seat:
     seen: float
     held: dict[str, float] = field(default_factory=dict)
     again: set[str] = field(default_factory=set)
-    pushed: set[str] = field(default_factory=set)
+    pushed: dict[str, int] = field(default_factory=dict)
 
 
 class Dealer:
@@ -82,7 +82,8 @@ class Dealer:
         taken = [query_id for query_id in query_ids if seat.held.pop(query_id, None) is not None]
         shown = [query_id for query_id in taken if query_id in seat.pushed]
         seat.again.difference_update(taken)
-        seat.pushed.difference_update(taken)  # dealt to it once more, they are sent once more
+        for query_id in taken:  # dealt to it once more, they are sent once more
+            seat.pushed.pop(query_id, None)
         return [Send(page, Withdrawn(query_ids=shown))] if shown else []
 
     def withdraw_everywhere(self, query_id: str, *, again: bool = True) -> list[Effect]:
@@ -161,7 +162,7 @@ class Dealer:
         for page, seat in self.seats.items():
             for query_id in seat.held:
                 if query_id not in seat.pushed and (pair := pair_of(query_id)) is not None:
-                    seat.pushed.add(query_id)
+                    seat.pushed[query_id] = 0
                     effects.append(SendPair(page, pair.header, pair.videos))
         return effects
 

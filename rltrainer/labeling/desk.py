@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from rltrainer.core import Label, Link, Query, Segment
+from rltrainer.core import Forecast, Label, Link, Query, Segment
 from rltrainer.labeling.effects import ChangeSettings, Lease, Pause, Release, SaveLabel, Snapshot
 from rltrainer.store import Store
 
@@ -25,6 +25,7 @@ class StoreDesk:
         self._store = store
         self._thread = ThreadPoolExecutor(1, "store")
         self._seen = 0  # the newest label handed out
+        self._foretold = 0  # the newest forecast
 
     @property
     def run(self) -> Path:
@@ -38,6 +39,12 @@ class StoreDesk:
     async def report(self) -> tuple[Mapping[str, int], Mapping[str, Any] | None]:
         """How many pairs and labels there are, and the trainer's newest progress event."""
         return await self._in_thread(self._store.counts), await self._in_thread(self._store.newest_event, "progress")
+
+    async def forecast(self) -> Forecast | None:
+        """The trainer's newest forecast, once."""
+        found = await self._in_thread(self._store.forecast, self._foretold)
+        self._foretold = found.seq if found else self._foretold
+        return found
 
     async def past(self) -> list[dict[str, Any]]:
         """The trainer's progress events so far, oldest first."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from rltrainer.core import REASON_LENGTH, Strength, Verdict
 
-PROTOCOL = 2
+PROTOCOL = 3
 INBOUND_LIMIT = 16 * 1024
 MOST_HELD = 16
 MOST_POINTS = 200
@@ -207,6 +207,18 @@ class Curves(Message):
     points: Annotated[list[CurvePoint], Field(max_length=MOST_POINTS)]
 
 
+class Predicted(Message):
+    """What a version of the reward pays along the frames of both clips of a pair that the page has, by segment.
+
+    Never sent where the config is restricted: who sees it answers less freely.
+    """
+
+    type: Literal["predicted"] = "predicted"
+    query_id: Id
+    version: int
+    rewards: dict[Id, list[float]]
+
+
 class ReportReady(Message):
     """Where the report is, for this page alone and while it is connected; or why there is none."""
 
@@ -215,7 +227,7 @@ class ReportReady(Message):
     reason: str
 
 
-FromService = Welcome | Rules | Status | Curves | Ack | Refused | Withdrawn | ReportReady
+FromService = Welcome | Rules | Status | Curves | Ack | Refused | Withdrawn | Predicted | ReportReady
 Outbound = Annotated[FromService, Field(discriminator="type")]
 _OUTBOUND: TypeAdapter[FromService] = TypeAdapter(Outbound)
 

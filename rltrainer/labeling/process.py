@@ -31,7 +31,7 @@ class LabelService:
             return False
         try:
             self._child, self.url = self._start()
-        except UserError:  # training goes on without a page; tried again later
+        except (UserError, OSError):  # training goes on without a page; tried again later
             return False
         return True
 

@@ -8,7 +8,7 @@ import itertools
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,9 +54,11 @@ from rltrainer.labeling.messages import INBOUND_LIMIT, ReportReady, pack_pair
 from rltrainer.labeling.reports import make_report
 from rltrainer.labeling.session import Session
 from rltrainer.labeling.worker import ClipKeeper, Unshown
-from rltrainer.store import Store
+from rltrainer.store import NoRoom, Store
 
 POLL_SECONDS = 0.2
+ROOM_SECONDS = 1.0
+"""How often a full disk is tried again."""
 REPORT_SECONDS = 1.0
 BUSY_SECONDS = 2.0
 """How much later the store is looked at, at most, while labels come in as fast as it takes them."""
@@ -72,7 +74,8 @@ log = logging.getLogger(__name__)
 Look = Literal["snapshot", "report"]
 LOOKS: dict[Look, float] = {"snapshot": POLL_SECONDS, "report": REPORT_SECONDS}
 """How the store is looked at, and how often, in seconds."""
-Job = SaveLabel | Lease | Release | ChangeSettings | Pause | Look
+Write = SaveLabel | Lease | Release
+Job = Write | ChangeSettings | Pause | Look
 
 
 def serve(
@@ -116,6 +119,8 @@ async def run_service(
         port = config.labeling.port if port is None else port
         with _signals(stop.set):
             await service.run(Address(host, port, labeler), announce, until or (lambda: False), stop)
+    except NoRoom as error:
+        raise UserError(f"{str(run)!r} lies on a disk that takes no more ({error.strerror}); make room on it") from error
     finally:
         desk.close()
         store.close()
@@ -307,20 +312,32 @@ class Service:
         """
         while True:
             jobs = [await self._jobs.get()]
-            while isinstance(jobs[-1], SaveLabel | Lease | Release) and not self._jobs.empty():
+            while isinstance(jobs[-1], Write) and not self._jobs.empty():
                 jobs.append(self._jobs.get_nowait())
-            labels = [job for job in jobs if isinstance(job, SaveLabel)]
-            leases = [job for job in jobs if isinstance(job, Lease | Release)]
-            if labels or leases:
-                self._carry_out(await self._save(labels, leases))
-            if not isinstance(last := jobs[-1], SaveLabel | Lease | Release):
-                self._carry_out(await self._do(last))
+            writes = [job for job in jobs if isinstance(job, Write)]
+            if writes:
+                self._carry_out(await self._done(partial(self._write, writes)))
+            if not isinstance(last := jobs[-1], Write):
+                self._carry_out(await self._done(partial(self._do, last)))
             for _ in jobs:
                 self._jobs.task_done()
 
-    async def _save(self, labels: Sequence[SaveLabel], leases: Sequence[Lease | Release]) -> list[Effect]:
-        effects, saved = [], await self._desk.save(labels, leases)
-        now = time.monotonic()
+    async def _done(self, work: Callable[[], Awaitable[list[Effect]]]) -> list[Effect]:
+        """On a full disk no label is acked: pages keep theirs, and all that is to be written waits for room, in order."""
+        while True:
+            try:
+                return await work()
+            except NoRoom as error:
+                log.warning("what pages sent waits: %s", error.strerror)
+                if self._closing:
+                    return []
+                self._carry_out(self.session.delayed(f"the disk takes no more ({error.strerror})"))
+                await asyncio.sleep(ROOM_SECONDS)
+
+    async def _write(self, jobs: Sequence[Write]) -> list[Effect]:
+        labels = [job for job in jobs if isinstance(job, SaveLabel)]
+        saved = await self._desk.save(labels, [job for job in jobs if not isinstance(job, SaveLabel)])
+        effects, now = [], time.monotonic()
         for asked, label in zip(labels, saved, strict=True):
             if isinstance(label, Label):
                 effects += self.session.saved(label, now)
@@ -334,7 +351,8 @@ class Service:
                 return self.session.ticked(await self._desk.snapshot(), time.monotonic())
             case "report":
                 effects = self.session.let_in(await self._desk.links(), time.monotonic())
-                return effects + self.session.reported(*await self._desk.report())
+                effects += self.session.reported(*await self._desk.report())
+                return effects + self.session.foretold(await self._desk.forecast())
             case _:
                 await self._desk.note(job)
                 return await self._do("snapshot")

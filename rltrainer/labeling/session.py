@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from rltrainer.config import Config
-from rltrainer.core import Answer, Label, Link, Query, UserError, Verdict
+from rltrainer.core import Answer, Forecast, Label, Link, Query, UserError, Verdict
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.curves import Course, finite
 from rltrainer.labeling.dealing import Dealer, Seat
@@ -33,6 +33,7 @@ from rltrainer.labeling.effects import (
     Slow,
     Snapshot,
 )
+from rltrainer.labeling.foresight import Foresight
 from rltrainer.labeling.gate import hash_among
 from rltrainer.labeling.limits import LINK_RATE, MOST_OF_A_LINK, MOST_PAGES, Limits
 from rltrainer.labeling.opinions import Opinions
@@ -89,6 +90,7 @@ class Session:
         self._paused = False
         self._status: wire.Status | None = None
         self._course = Course()
+        self._foresight = Foresight()
 
     # ------------------------------------------------------------------ events: pages
 
@@ -176,6 +178,11 @@ class Session:
         """The store would not take a label."""
         return self._drop(self._saving[label_id], reason) + self._settle(now)
 
+    def delayed(self, reason: str) -> list[Effect]:
+        """The store takes nothing yet. Pages keep their labels, and hear why they are not saved: a refusal that names none."""
+        pages = {page for saving in self._saving.values() for page in saving.pages} & self._dealer.seats.keys()
+        return [_refused(page, f"answers are not saved yet, and kept on this page: {reason}") for page in sorted(pages)]
+
     def reported(self, counts: Mapping[str, int], progress: Mapping[str, Any] | None) -> list[Effect]:
         """How the run stands: `Store.counts` and the newest progress event. Pages hear of it where it changed."""
         if progress:
@@ -185,6 +192,13 @@ class Session:
             return []
         self._status = status
         return self._to_all(status)
+
+    def foretold(self, forecast: Forecast | None) -> list[Effect]:
+        """The trainer's newest forecast, if it is new. In a study nobody sees it: it would sway who answers."""
+        if forecast is None or self.config.labeling.config_restricted:
+            return []
+        self._foresight.newest = forecast
+        return list(self._foresight.tell(self._dealer.seats, self._shelf))
 
     def remember(self, past: Iterable[Mapping[str, Any]]) -> None:
         """The progress events of the run so far, oldest first."""
@@ -341,7 +355,7 @@ class Session:
     def _refuse(self, page: int, message: wire.LabelMessage, reason: str) -> list[Effect]:
         """Say why a label is not taken. The page has put the pair away: asked about again, it is sent again."""
         if message.verdict is not Verdict.UNDO:
-            self._dealer.seats[page].pushed.discard(message.query_id)
+            self._dealer.seats[page].pushed.pop(message.query_id, None)
         return [_refused(page, reason, message.label_id)]
 
     def _awaiting(self, query_id: str) -> list[Saving]:
@@ -395,6 +409,7 @@ class Session:
             lease = self.config.labeling.lease_seconds
             effects = self._dealer.deal(self._open, self._kept_for, self._second_opinions(), now, lease)
             effects += self._dealer.push(self._shelf.get)
+            effects += self._foresight.tell(self._dealer.seats, self._shelf)
         self._shelf.forget(min(3 * self.config.labeling.queue_size, MOST_KEPT), self._soon)
         return effects + self._next_clips()
 

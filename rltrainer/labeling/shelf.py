@@ -85,6 +85,11 @@ class Shelf:
         return steps_shown(trim, frames, steps)
 
 
+def steps_at(frames: int, steps: int) -> list[int]:
+    """The step that each of a clip's frames shows, where there are `frames` of them for `steps` steps."""
+    return [min(steps - 1, (2 * frame + 1) * steps // (2 * frames)) for frame in range(frames)]
+
+
 def steps_shown(trim: Range, frames: int, steps: int) -> Range:
     """The steps [first, end) that frames [first, end) show, in a clip of `frames` frames for `steps` steps."""
     first, end = trim

@@ -48,7 +48,7 @@ class Barrier(BaseCallback):
         self.model = model
         self._preferences, self._checkpoints, self._seeds, self._say = preferences, checkpoints, seeds, say
         self._step_seconds = step_seconds
-        self._number, self._next = -1, 0
+        self._number, self._next, self._reached = -1, 0, 0
 
     @property
     def _loop(self) -> PreferenceLoop | None:
@@ -62,11 +62,22 @@ class Barrier(BaseCallback):
             recall(self.model, checkpoint.memory.part("model"))
             self._begin(checkpoint.number, checkpoint.memory)
 
+    def stop(self) -> None:
+        """A checkpoint out of turn, for a run that ends before its time, between two env steps, and is to go on from here.
+
+        The steps of the rollout that is under way count, and nothing is learned from them.
+        """
+        if self._settled and self._number >= 0 and self.model.num_timesteps > self._reached:
+            self._write(Checkpoint(self._number + 1, self._memory()), "The run ends")
+
+    @property
+    def _settled(self) -> bool:
+        return self._preferences is None or self._preferences.settled
+
     def _on_rollout_start(self) -> None:
-        settled = self._preferences is None or self._preferences.settled
-        if settled and self.model.num_timesteps >= self._next:
+        if self._settled and self.model.num_timesteps >= self._next:
             memory = self._memory()
-            self._write(Checkpoint(self._number + 1, memory))
+            self._write(Checkpoint(self._number + 1, memory), "Training goes on")
             self._begin(self._number + 1, memory)
 
     def _on_step(self) -> bool:
@@ -78,19 +89,19 @@ class Barrier(BaseCallback):
             parts["loop"] = self._loop.remember()
         return Memory.of(parts)
 
-    def _write(self, checkpoint: Checkpoint) -> None:
+    def _write(self, checkpoint: Checkpoint, then: str) -> None:
         """A full disk is no reason to stop: the checkpoints before stay, and the next one may find room."""
         try:
             self._checkpoints.write(checkpoint)
         except OSError as error:
             self._say(
                 f"Checkpoint {checkpoint.number} at step {self.model.num_timesteps:,} could not be written ({error.strerror}). "
-                "Training goes on; the checkpoints before it stay"
+                f"{then}; the checkpoints before it stay"
             )
 
     def _begin(self, reached: int, memory: Memory) -> None:
         """What follows a checkpoint, in a run that wrote it and in one that read it."""
-        self._number = reached
+        self._number, self._reached = reached, self.model.num_timesteps
         self._next = self.model.num_timesteps + interval(memory.size, self._step_seconds)
         begin_anew(self.model, number(nth(self._seeds, reached)))
 

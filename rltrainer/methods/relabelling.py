@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -41,6 +42,7 @@ class RelabellingCallback(PreferenceCallback):
         model = cast(OffPolicyAlgorithm, self.model)
         self._replay = Replay(model, self.loop.env.seat)
         if self.loop.steps:
+            self._paying_anew(self.loop.rest)
             return
         model.num_timesteps += self.loop.act_at_random(Kept(model))
         self._explored_at = model.num_timesteps + self.loop.config.sac.exploration_steps
@@ -56,10 +58,7 @@ class RelabellingCallback(PreferenceCallback):
         self._record()
         steps = self.model.num_timesteps
         if self._entropy is None:
-            before = self.loop.env.seat.reward
-            self.loop.step(steps - self.loop.steps)
-            if self.loop.env.seat.reward is not before:
-                self._replay.relabel()
+            self._paying_anew(lambda: self.loop.step(steps - self.loop.steps))
         elif steps < self._explored_at:
             if len(self._replay) > GROWTH * len(self._entropy.particles):
                 self._explore()
@@ -69,6 +68,15 @@ class RelabellingCallback(PreferenceCallback):
             reset_critic(self.model)
             model = cast(OffPolicyAlgorithm, self.model)
             model.train(RESET_STEPS, model.batch_size)
+
+    def _paying_anew(self, update: Callable[[], object]) -> None:
+        """Where the reward is another one after it, the buffer is paid by that one, also where the run was stopped in it."""
+        before = self.loop.env.seat.reward
+        try:
+            update()
+        finally:
+            if self.loop.env.seat.reward is not before:
+                self._replay.relabel()
 
     def _explore(self) -> None:
         """Pay for states unlike those in the buffer."""

@@ -2,10 +2,12 @@
 
 The returns of segments are linear in the weights, and answers are as likely as `likelihood.py` says. The posterior is taken for
 a Gaussian around its mode (Laplace; MacKay 1992, "The evidence framework applied to classification networks"). The prior is
-N(0, 1/α) for the weights of each kind of feature, and α is chosen by the evidence: α = γ / Σ w², where γ is how many weights of
-the kind the answers determine (MacKay 1992, "Bayesian interpolation", section 4). So a kind that explains nothing is given next
-to no weight, and no setting has to say which kinds an env needs. A few answers fit nearly anything; so each kind has a usual
-width, which counts as much as one weight that was determined (a Gamma prior on α): α = (γ + 1) / (Σ w² + width²).
+N(0, 1/α) with an α of its own for each weight, chosen by the evidence: α = γ / w², where γ, from 0 to 1, is how far the answers
+determine that weight (MacKay 1992, "Bayesian interpolation", section 4; one α for each input is MacKay's automatic relevance
+determination, 1994). So a feature that explains nothing is given next to no weight, and no setting has to say which of them an
+env needs. A few answers fit nearly anything; so each α is held to that of its kind of features, which counts as much as `HELD`
+of a determined weight: α = (γ + HELD) / (w² + HELD · width²). The kind's own width is found in the same way from all of its
+weights, and is held to a usual one, which counts as one weight: width² = (Σ w² + usual²) / (Σ γ + 1).
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ FIRST_STEPS, STEPS = 30, 1
 """Newton's in the first round, at most, and in each of the others."""
 STILL = 1e-3
 """A step of no more than this, beside the largest weight, ends a round."""
+HELD = 0.2
+"""How much a kind's width counts beside what the answers say of one weight: less, and fewer features are taken for most."""
 SETTLED = 0.01
 """Relative change of the widths below which they stay as they are."""
 
@@ -78,7 +82,7 @@ class Evidence:
 
 
 def posterior(evidence: Evidence, kinds: Sequence[tuple[slice, float]]) -> Posterior:
-    """Of the weights w in R₁ − R₂ = inputs · w. kinds: which weights share a prior, and its usual width."""
+    """Of the weights w in R₁ − R₂ = inputs · w. kinds: which weights are of one kind, and its usual width."""
     inputs = torch.from_numpy(evidence.inputs)
     weights = torch.zeros(inputs.shape[1], dtype=torch.float64)
     precision = torch.ones_like(weights)
@@ -86,8 +90,9 @@ def posterior(evidence: Evidence, kinds: Sequence[tuple[slice, float]]) -> Poste
         weights, root = _climbed(inputs, evidence, weights, precision, STEPS if past else FIRST_STEPS)
         before, variances = precision.clone(), root.square().sum(dim=0)
         for part, width in kinds:
-            determined = part.stop - part.start - precision[part] @ variances[part]
-            precision[part] = (determined + 1) / (weights[part].square().sum() + width**2)
+            determined, squares = 1 - precision[part] * variances[part], weights[part].square()
+            shared = (squares.sum() + width**2) / (determined.sum() + 1)
+            precision[part] = (determined + HELD) / (squares + HELD * shared)
         if (precision / before).log().abs().max() < SETTLED:
             break
     return Posterior(weights.numpy(), root.numpy(), _aside(inputs, evidence, weights, root).numpy())

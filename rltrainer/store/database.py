@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,20 @@ import sqlalchemy as sa
 FILE = "store.db"
 BACKUPS = "backups"
 BUSY_SECONDS = 30
+NO_ROOM = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,  # of a journal, where a file system has no names left
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_DIR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+}
+"""What SQLite says where a disk takes no more."""
+
+
+class NoRoom(OSError):
+    """The disk did not take what was to be written: nothing of it counts, and what was there before stands."""
 
 
 def newest_backup(folder: Path) -> Path | None:
@@ -52,6 +67,12 @@ def engine_of(path: Path) -> sa.Engine:
         connection.execute(f"PRAGMA journal_mode = {mode}")
         connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'WAL' else 'EXTRA'}")
         connection.execute("PRAGMA foreign_keys = ON")
+
+    @sa.event.listens_for(engine, "handle_error")
+    def explain(context: sa.engine.ExceptionContext) -> None:
+        error = context.original_exception
+        if getattr(error, "sqlite_errorcode", None) in NO_ROOM:
+            raise NoRoom(errno.ENOSPC, f"{error}", str(path)) from error
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:

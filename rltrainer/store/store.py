@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from rltrainer.core import INHERITED, Answer, Label, Link, Query, Segment, UserError, Verdict
+from rltrainer.core import INHERITED, Answer, Forecast, Label, Link, Query, Segment, UserError, Verdict
 from rltrainer.disk import check_local, sync_folder
 from rltrainer.segment_files import remembered_segment, write_segment
 from rltrainer.store import tables
@@ -188,6 +188,13 @@ class Store:
         """Add an event: what happened, for whoever watches the run."""
         with self._writer.begin() as connection:
             connection.execute(tables.events.insert().values(kind=kind, content=content, created_at=time.time()))
+
+    def foretell(self, forecast: Forecast) -> None:
+        """Say what the reward pays for segments that wait to be judged, in place of what was said before."""
+        row = {"version": forecast.version, "rewards": forecast.rewards}
+        with self._writer.begin() as connection:
+            connection.execute(tables.forecasts.delete())
+            connection.execute(tables.forecasts.insert().values(row))
 
     # ------------------------------------------------------------------ whoever answers
 
@@ -370,6 +377,12 @@ class Store:
             skipped = verdicts.pop(Verdict.SKIP.value, 0)
             numbers = {"asked": connection.scalar(asked) or 0, "waiting": connection.scalar(waiting) or 0}
         return {**numbers, "labels": sum(verdicts.values()), "skipped": skipped}
+
+    def forecast(self, since: int = 0) -> Forecast | None:
+        """What the reward pays for segments that wait, if that is newer than the one at place `since`."""
+        with self._engine.begin() as connection:
+            row = connection.execute(tables.forecasts.select().where(tables.forecasts.c.seq > since)).one_or_none()
+        return None if row is None else Forecast(row.version, row.rewards, row.seq)
 
     def newest_event(self, kind: str) -> dict[str, Any] | None:
         """The content of the last event of that kind, with its time as `at` (Unix seconds)."""

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from rltrainer.core import Verdict
 
-VERSION = 4
+VERSION = 5
 
 everything = sa.MetaData()
 meta = sa.Table("meta", everything, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.JSON, nullable=False))
@@ -54,6 +54,14 @@ events = sa.Table(
     sa.Column("kind", sa.String, nullable=False, index=True),
     sa.Column("content", sa.JSON, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
+)
+forecasts = sa.Table(
+    "forecasts",
+    everything,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("rewards", sa.JSON, nullable=False),
+    sqlite_autoincrement=True,  # a new one takes the place of the old one, and never its number
 )
 leases = sa.Table(
     "leases",

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { POINTS } from "../../web/curves.js";
-import { HISTORY, LOCK_MS, SPEEDS, WATCH_MS, WATCH_QUEUE, initialState, mayAnswer, mayPause, onScreen, paceOf, rangeOf, reduce, stage, trimming } from "../../web/state.js";
+import { HISTORY, LOCK_MS, SPEEDS, WATCH_MS, WATCH_QUEUE, foreseen, initialState, mayAnswer, mayPause, onScreen, paceOf, rangeOf, reduce, stage, trimming } from "../../web/state.js";
 import { label } from "../../web/wire.js";
 
 const example = (name) => JSON.parse(readFileSync(new URL(`../wire/${name}.json`, import.meta.url), "utf8"));
@@ -65,6 +65,23 @@ test("what the rules forbid is no answer", () => {
   assert.deepEqual(ready(off, answer("equal"), answer("both-bad"), answer("skip")).outbox, []);
   assert.deepEqual(ready(answer("both-bad")).outbox, [label("l1", "q1", "both_bad")]);
   assert.equal(ready(answer("skip")).outbox[0].verdict, "skip");
+});
+
+test("what the reward predicts stays with its pair, also with one that is answered, and of another length is not taken", () => {
+  const told = (id, frames = 50) => ({ type: "predicted", message: { type: "predicted", query_id: id, version: 4, rewards: { [`${id}-a`]: Array(frames).fill(0.5), [`${id}-b`]: Array(50).fill(1) } } });
+  const state = ready(told("q1"), answer("left"), told("q2", 49), told("q3"), { type: "undo", labelId: "l2" });
+  assert.deepEqual(ids(state.pairs), ["q1", "q2"]);
+  assert.deepEqual(state.pairs[0].rewards["q1-b"], Array(50).fill(1));
+  assert.equal(state.pairs[1].rewards, null);
+});
+
+test("what the reward predicts is shown where there is a reward, nobody watches, and it is no study", () => {
+  const version = (reward_version) => ({ type: "status", message: { ...example("status"), reward_version } });
+  assert.equal(foreseen(ready(version(1))), true);
+  assert.equal(foreseen(ready(version(0))), false);
+  assert.equal(foreseen(ready(version(null))), false);
+  assert.equal(foreseen(ready(version(1), { type: "rules", message: { ...RULES, config_restricted: true } })), false);
+  assert.equal(foreseen(run(initialState(), welcome({ mode: "watch" }), version(1))), false);
 });
 
 test("an undo says so to the service and puts the pair back with its trims", () => {

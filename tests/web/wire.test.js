@@ -23,7 +23,7 @@ function small(name = "pair_header") {
   return header;
 }
 
-for (const name of ["welcome", "rules", "ack", "refused", "withdrawn", "status", "curves", "report_ready"]) {
+for (const name of ["welcome", "rules", "ack", "refused", "withdrawn", "status", "curves", "predicted", "report_ready"]) {
   test(`the service's ${name} is understood as it stands`, () => assert.deepEqual(parse(text(name)), example(name)));
 }
 
