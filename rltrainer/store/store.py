@@ -349,7 +349,7 @@ class Store:
 
     def waiting(self) -> list[Query]:
         """Queries that nobody has answered, oldest first, without the withdrawn ones."""
-        unanswered = ~tables.queries.c.withdrawn & tables.queries.c.id.not_in(sa.select(tables.standing.c.query_id))
+        unanswered = ~tables.queries.c.withdrawn & ~tables.answered
         with self._engine.begin() as connection:
             rows = connection.execute(tables.queries.select().where(unanswered).order_by(tables.queries.c.place)).all()
         return [query_of(row) for row in rows]
@@ -370,7 +370,7 @@ class Store:
         how_many = sa.func.count()
         inherited = sa.select(tables.labels.c.query_id).where(tables.labels.c.source.startswith(INHERITED))
         asked = sa.select(how_many).where(~tables.queries.c.withdrawn, tables.queries.c.id.not_in(inherited))
-        waiting = asked.where(tables.queries.c.id.not_in(sa.select(tables.standing.c.query_id)))
+        waiting = asked.where(~tables.answered)
         own = sa.select(tables.standing.c.verdict, how_many).where(~tables.standing.c.source.startswith(INHERITED))
         with self._engine.begin() as connection:
             verdicts = {verdict: int(number) for verdict, number in connection.execute(own.group_by(tables.standing.c.verdict))}
