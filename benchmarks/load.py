@@ -280,8 +280,8 @@ class Load:
         }
 
     def _raw(self, phases: Sequence[Sequence[Ack]], began: float) -> dict[str, Any]:
-        """Every ack: when its label was sent, in seconds, and how long it took, in ms."""
-        acks = [[(round(ack.sent - began, 3), round(1000 * ack.took, 1)) for ack in phase] for phase in phases]
+        """Every ack of each phase: when its label was sent, in seconds, and how long it took, in ms, as `sent:took`."""
+        acks = [" ".join(f"{ack.sent - began:.2f}:{1000 * ack.took:.0f}" for ack in phase) for phase in phases]
         return {"errors": self.errors, "acks": acks}
 
 

@@ -60,6 +60,8 @@ POLL_SECONDS = 0.2
 ROOM_SECONDS = 1.0
 """How often a full disk is tried again."""
 REPORT_SECONDS = 1.0
+LOOK_SHARE = 0.05
+"""Of the time, at most, for one kind of look: with a long queue and many labels it takes a while, and labels wait for it."""
 BUSY_SECONDS = 2.0
 """How much later the store is looked at, at most, while labels come in as fast as it takes them."""
 OPEN_SECONDS = 5.0
@@ -167,6 +169,7 @@ class Service:
         self._asked: asyncio.Queue[int] = asyncio.Queue()  # pages that wait for a report, each once
         self._asking: set[int] = set()  # the same
         self._reports: dict[int, str] = {}  # the path of each page's own
+        self._took: dict[Look, float] = {}  # by each look, the last time, in seconds
         self._noticed = asyncio.Event()
         self._closing = False
 
@@ -318,7 +321,10 @@ class Service:
             if writes:
                 self._carry_out(await self._done(partial(self._write, writes)))
             if not isinstance(last := jobs[-1], Write):
+                began = time.monotonic()
                 self._carry_out(await self._done(partial(self._do, last)))
+                if isinstance(last, str):
+                    self._took[last] = time.monotonic() - began
             for _ in jobs:
                 self._jobs.task_done()
 
@@ -364,8 +370,8 @@ class Service:
             await asyncio.sleep(POLL_SECONDS)
             now = time.monotonic()
             self._carry_out(self.session.elapsed(now))
-            patience = 0.0 if self._jobs.empty() else BUSY_SECONDS
-            for look in [look for look in LOOKS if now >= due[look] + patience]:
+            rest = {look: self._took.get(look, 0.0) / LOOK_SHARE if self._jobs.empty() else BUSY_SECONDS for look in LOOKS}
+            for look in [look for look in LOOKS if now >= due[look] + min(rest[look], BUSY_SECONDS)]:
                 due[look] = now + LOOKS[look]
                 self._jobs.put_nowait(look)
 
