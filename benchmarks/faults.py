@@ -23,6 +23,7 @@ import time
 import uuid
 from asyncio.subprocess import DEVNULL, Process
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -41,7 +42,7 @@ from rltrainer.inspection import inspect
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling import server
 from rltrainer.labeling.desk import StoreDesk
-from rltrainer.labeling.effects import SaveLabel
+from rltrainer.labeling.effects import Lease, Release, SaveLabel
 from rltrainer.labeling.gate import SOCKET_PATH, hashed, new_token
 from rltrainer.store import Store
 
@@ -296,9 +297,11 @@ def recorded(seed: int) -> Segment:
 class HastyDesk(StoreDesk):
     """The control's mistake: a label is called saved while it waits for the disk."""
 
-    async def save(self, label: SaveLabel) -> Label:
-        self._thread.submit(self._store.save_label, label.label_id, label.query_id, label.labeler, label.answer)
-        return Label(label.label_id, label.query_id, label.labeler, label.answer)
+    async def save(
+        self, labels: Sequence[SaveLabel], leases: Sequence[Lease | Release]
+    ) -> list[Label | LookupError | ValueError]:
+        self._thread.submit(self._store.note, [(one.label_id, one.query_id, one.labeler, one.answer) for one in labels], {})
+        return [Label(one.label_id, one.query_id, one.labeler, one.answer) for one in labels]
 
 
 def service() -> None:

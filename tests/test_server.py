@@ -260,7 +260,7 @@ def test_an_undone_answer_is_on_record_and_its_pair_waits_again(house: tuple[str
             verdicts = [label.answer.verdict for label in labels_of(store, header.query_id)]
             assert verdicts == [Verdict.PREFER, Verdict.UNDO]
             assert header.query_id in [query.id for query in store.waiting()]
-            assert store.leased(time.time())[header.query_id] == "you"
+            await asyncio.to_thread(wait_for, lambda: store.leased(time.time()).get(header.query_id) == "you")
 
     asyncio.run(judge())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rltrainer.labeling.effects import Effect, Lease, Pair, Release, Send, SendPair
@@ -88,7 +88,7 @@ class Dealer:
 
     def withdraw_everywhere(self, query_id: str, *, again: bool = True) -> list[Effect]:
         """again: also from pages that hold it for a second opinion"""
-        pages = [page for page, seat in self.seats.items() if again or query_id not in seat.again]
+        pages = [page for page, seat in self.seats.items() if query_id in seat.held and (again or query_id not in seat.again)]
         return [effect for page in pages for effect in self.withdraw(page, [query_id])]
 
     def keep(self, query_ids: Iterable[str]) -> list[Effect]:
@@ -102,26 +102,28 @@ class Dealer:
 
     def deal(
         self,
-        pairs: Sequence[str],
-        leased: Mapping[str, str],
+        pairs: Callable[[], Iterable[str]],
+        kept_for: Callable[[str], str | None],
         second: Callable[[str], str | None] | None,
         now: float,
         lease_seconds: float,
     ) -> list[Effect]:
         """Give pages pairs until each holds AHEAD of them; those that hold least come first.
 
-        pairs:  what may be dealt, the best first
-        leased: labeler by query id, as another service or an earlier one noted it: only that labeler may have the pair
-        second: an answered pair for a labeler's second opinion, or None; a page where somebody is holds one at a time
+        pairs:    what may be dealt, the best first; nothing is asked of it where no page lacks pairs
+        kept_for: the one labeler who may have a pair, or None
+        second:   an answered pair for a labeler's second opinion, or None; a page where somebody is holds one at a time
         A pair that lay longer than its lease goes to another page, if somebody is there and nothing else is left.
         """
         effects = self._end_second_opinions(now)
-        ends = {query_id: end for seat in self.seats.values() for query_id, end in seat.held.items()}
-        free = [query_id for query_id in pairs if query_id not in ends]
-        lapsed = [query_id for query_id in pairs if ends.get(query_id, math.inf) <= now]
         hungry = {page for page, seat in self.seats.items() if len(seat.held) < AHEAD}
+        if not hungry:
+            return effects
+        ends = {query_id: end for seat in self.seats.values() for query_id, end in seat.held.items()}
+        free = Offer(query_id for query_id in pairs() if query_id not in ends)
+        lapsed = Offer(query_id for query_id in pairs() if ends.get(query_id, math.inf) <= now)
         dealt: dict[int, list[str]] = {}
-        while hungry and (free or lapsed or second):
+        while hungry:
             page = min(hungry, key=lambda page: (len(self.seats[page].held), page))
             seat = self.seats[page]
             present = now - seat.seen < lease_seconds
@@ -129,9 +131,9 @@ class Dealer:
             if query_id is not None:
                 seat.again.add(query_id)
             else:
-                query_id = _take(free, lambda query_id: leased.get(query_id, seat.labeler) == seat.labeler)  # noqa: B023 - called at once
+                query_id = free.take(lambda query_id: kept_for(query_id) in (None, seat.labeler))  # noqa: B023 - called at once
             if query_id is None and present:
-                query_id = _take(lapsed, lambda query_id: query_id not in seat.held)  # noqa: B023 - called at once
+                query_id = lapsed.take(lambda query_id: query_id not in seat.held)  # noqa: B023 - called at once
                 holder = None if query_id is None else self.holder(query_id)
                 effects += self.withdraw(holder, [query_id]) if holder is not None and query_id is not None else []
             if query_id is None:
@@ -159,14 +161,26 @@ class Dealer:
         effects: list[Effect] = []
         for page, seat in self.seats.items():
             for query_id in seat.held:
-                pair = None if query_id in seat.pushed else pair_of(query_id)
-                if pair is not None:
+                if query_id not in seat.pushed and (pair := pair_of(query_id)) is not None:
                     seat.pushed[query_id] = 0
                     effects.append(SendPair(page, pair.header, pair.videos))
         return effects
 
 
-def _take(query_ids: list[str], fits: Callable[[str], bool]) -> str | None:
-    """The first that fits, taken out of the list."""
-    place = next((place for place, query_id in enumerate(query_ids) if fits(query_id)), None)
-    return None if place is None else query_ids.pop(place)
+class Offer:
+    """Pairs to choose from, looked at no further than the first that fits: most of a long queue never is."""
+
+    def __init__(self, query_ids: Iterable[str]) -> None:
+        self._rest = iter(query_ids)
+        self._passed: list[str] = []  # they did not fit somebody
+
+    def take(self, fits: Callable[[str], bool]) -> str | None:
+        """The first that fits, which is offered no more."""
+        place = next((place for place, query_id in enumerate(self._passed) if fits(query_id)), None)
+        if place is not None:
+            return self._passed.pop(place)
+        for query_id in self._rest:
+            if fits(query_id):
+                return query_id
+            self._passed.append(query_id)
+        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -59,16 +59,19 @@ class StoreDesk:
         await self._in_thread(self._store.add_link, token_hash, link)
         await self._in_thread(partial(self._store.log, "service", host=host, port=port))
 
-    async def save(self, label: SaveLabel) -> Label:
-        """Returns once the label is durable. Raises LookupError or ValueError where it does not fit the run."""
-        return await self._in_thread(self._store.save_label, label.label_id, label.query_id, label.labeler, label.answer)
+    async def save(
+        self, labels: Sequence[SaveLabel], leases: Sequence[Lease | Release]
+    ) -> list[Label | LookupError | ValueError]:
+        """Returns once the labels are durable; in place of one that does not fit the run, why. Leases are noted beside."""
+        answers = [(label.label_id, label.query_id, label.labeler, label.answer) for label in labels]
+        looks: dict[str, tuple[str, float] | None] = {}
+        for change in leases:
+            lease = (change.labeler, time.time() + change.seconds) if isinstance(change, Lease) else None
+            looks |= dict.fromkeys(change.query_ids, lease)
+        return await self._in_thread(self._store.note, answers, looks)
 
-    async def note(self, change: Lease | Release | ChangeSettings | Pause) -> None:
+    async def note(self, change: ChangeSettings | Pause) -> None:
         match change:
-            case Lease(query_ids, labeler, seconds):
-                await self._in_thread(self._store.lease, query_ids, labeler, time.time() + seconds)
-            case Release(query_ids):
-                await self._in_thread(self._store.release, query_ids)
             case ChangeSettings(changes, labeler):
                 await self._in_thread(self._store.change_settings, changes, labeler)
             case Pause(paused, labeler):

@@ -8,7 +8,7 @@ import itertools
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from rltrainer.config import Config
-from rltrainer.core import Link, UserError
+from rltrainer.core import Label, Link, UserError
 from rltrainer.labeling.desk import StoreDesk
 from rltrainer.labeling.effects import (
     ChangeSettings,
@@ -74,7 +74,8 @@ log = logging.getLogger(__name__)
 Look = Literal["snapshot", "report"]
 LOOKS: dict[Look, float] = {"snapshot": POLL_SECONDS, "report": REPORT_SECONDS}
 """How the store is looked at, and how often, in seconds."""
-Job = SaveLabel | Lease | Release | ChangeSettings | Pause | Look
+Write = SaveLabel | Lease | Release
+Job = Write | ChangeSettings | Pause | Look
 
 
 def serve(
@@ -305,25 +306,46 @@ class Service:
     # ------------------------------------------------------------------ the store
 
     async def _do_jobs(self) -> None:
-        """What the store says reaches the session in the order in which the store said it."""
-        while True:
-            job = await self._jobs.get()
-            self._carry_out(await self._done(job))
-            self._jobs.task_done()
+        """What the store says reaches the session in the order in which the store said it.
 
-    async def _done(self, job: Job) -> list[Effect]:
+        Labels and leases that wait go into the store together: one sync of the disk for all of them.
+        """
+        while True:
+            jobs = [await self._jobs.get()]
+            while isinstance(jobs[-1], Write) and not self._jobs.empty():
+                jobs.append(self._jobs.get_nowait())
+            writes = [job for job in jobs if isinstance(job, Write)]
+            if writes:
+                self._carry_out(await self._done(partial(self._write, writes)))
+            if not isinstance(last := jobs[-1], Write):
+                self._carry_out(await self._done(partial(self._do, last)))
+            for _ in jobs:
+                self._jobs.task_done()
+
+    async def _done(self, work: Callable[[], Awaitable[list[Effect]]]) -> list[Effect]:
         """On a full disk no label is acked: pages keep theirs, and all that is to be written waits for room, in order."""
         while True:
             try:
-                return await self._do(job)
+                return await work()
             except NoRoom as error:
-                log.warning("%s is not done: %s", type(job).__name__, error.strerror)
+                log.warning("what pages sent waits: %s", error.strerror)
                 if self._closing:
                     return []
                 self._carry_out(self.session.delayed(f"the disk takes no more ({error.strerror})"))
                 await asyncio.sleep(ROOM_SECONDS)
 
-    async def _do(self, job: Job) -> list[Effect]:
+    async def _write(self, jobs: Sequence[Write]) -> list[Effect]:
+        labels = [job for job in jobs if isinstance(job, SaveLabel)]
+        saved = await self._desk.save(labels, [job for job in jobs if not isinstance(job, SaveLabel)])
+        effects, now = [], time.monotonic()
+        for asked, label in zip(labels, saved, strict=True):
+            if isinstance(label, Label):
+                effects += self.session.saved(label, now)
+            else:
+                effects += self.session.not_saved(asked.label_id, str(label), now)
+        return effects
+
+    async def _do(self, job: ChangeSettings | Pause | Look) -> list[Effect]:
         match job:
             case "snapshot":
                 return self.session.ticked(await self._desk.snapshot(), time.monotonic())
@@ -331,15 +353,9 @@ class Service:
                 effects = self.session.let_in(await self._desk.links(), time.monotonic())
                 effects += self.session.reported(*await self._desk.report())
                 return effects + self.session.foretold(await self._desk.forecast())
-            case SaveLabel():
-                try:
-                    label = await self._desk.save(job)
-                except (LookupError, ValueError) as error:
-                    return self.session.not_saved(job.label_id, str(error), time.monotonic())
-                return self.session.saved(label, time.monotonic())
             case _:
                 await self._desk.note(job)
-                return await self._do("snapshot") if isinstance(job, ChangeSettings | Pause) else []
+                return await self._do("snapshot")
 
     async def _watch_clock(self) -> None:
         """Time goes by, and the store is looked at again and again, less often while it has enough to do."""

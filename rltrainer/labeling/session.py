@@ -7,8 +7,9 @@ in the order in which the store said it. `now` is any clock that goes forward, i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -79,6 +80,7 @@ class Session:
         self._shelf = Shelf()
         self._watch = Watch()
         self._waiting: dict[str, Query] = {}
+        self._places: Mapping[str, int] = {}  # in the queue, as it was last looked at
         self._leased: Mapping[str, str] = {}
         self._settings: Mapping[str, Any] = {}
         self._label_ids: set[str] = set()
@@ -144,6 +146,7 @@ class Session:
         effects = self._apply_settings(snapshot.settings) + self._apply_pause(paused=snapshot.paused)
         self._leased = snapshot.leased
         self._waiting = {query.id: query for query in snapshot.waiting}
+        self._places = {query_id: place for place, query_id in enumerate(self._waiting)}
         for label in snapshot.labels:
             self._note(label)
         return effects + self._dealer.keep(self._waiting) + self._settle(now)
@@ -255,8 +258,8 @@ class Session:
 
     def _back(self, page: int, held: Sequence[str], now: float) -> list[Effect]:
         """Pairs that a page brings with it stay there, but for those that are answered or somebody else's by now."""
-        labeler, open_, kept_for = self._dealer.seats[page].labeler, self._open(), self._kept_for()
-        free = [name for name in held if name in open_ and kept_for.get(name, labeler) == labeler]
+        labeler, open_ = self._dealer.seats[page].labeler, set(self._open())
+        free = [name for name in held if name in open_ and self._kept_for(name) in (None, labeler)]
         stay = [name for name in free if self._dealer.holder(name) is None]
         gone = [name for name in held if name not in stay]
         effects = self._dealer.give(page, stay, now, self.config.labeling.lease_seconds)
@@ -404,31 +407,35 @@ class Session:
             effects = self._watch.show(self._shelf, list(self._dealer.seats), now)
         else:
             lease = self.config.labeling.lease_seconds
-            effects = self._dealer.deal(self._open(), self._kept_for(), self._second_opinions(), now, lease)
+            effects = self._dealer.deal(self._open, self._kept_for, self._second_opinions(), now, lease)
             effects += self._dealer.push(self._shelf.get)
             effects += self._foresight.tell(self._dealer.seats, self._shelf)
-        soon = [] if watching(self.config) else self._soon()
-        self._shelf.forget(min(3 * self.config.labeling.queue_size, MOST_KEPT), soon)
-        return effects + self._next_clips(soon)
+        self._shelf.forget(min(3 * self.config.labeling.queue_size, MOST_KEPT), self._soon)
+        return effects + self._next_clips()
 
     def _soon(self) -> list[str]:
         """Pairs whose clips somebody is about to need: those that pages hold, or one for the first page to come.
 
         The trainer replaces what waits by newer pairs every few seconds: clips of all of them would be made for nobody.
         """
-        return self._dealer.unseen() if self._dealer.seats else self._open()[:1]
+        if watching(self.config):
+            return []
+        return self._dealer.unseen() if self._dealer.seats else list(islice(self._open(), 1))
 
-    def _open(self) -> list[str]:
+    def _open(self) -> Iterator[str]:
         """Pairs that may be dealt, the oldest first, those with clips before those without."""
         answered = {s.message.query_id for s in self._saving.values() if s.message.verdict is not Verdict.UNDO}
-        fit = [query_id for query_id in self._waiting if query_id not in answered and not self._shelf.hopeless(query_id)]
-        return sorted(fit, key=lambda query_id: query_id not in self._shelf)
+        ready = self._shelf.ready(self._places)
+        for query_id in chain(ready, (query_id for query_id in self._waiting if query_id not in self._shelf)):
+            if query_id in self._waiting and query_id not in answered and not self._shelf.hopeless(query_id):
+                yield query_id
 
-    def _kept_for(self) -> Mapping[str, str]:
-        """Labeler by query id, where nobody else may have the pair: who is asked, while they are there, or has a lease."""
-        here = {seat.labeler for seat in self._dealer.seats.values()}
-        asked = {query.id: query.labeler for query in self._waiting.values() if query.labeler in here}
-        return {**self._leased, **asked}
+    def _kept_for(self, query_id: str) -> str | None:
+        """The one labeler who may have a pair: who is asked, while they are there, or has a lease."""
+        query = self._waiting.get(query_id)
+        if query and query.labeler and any(seat.labeler == query.labeler for seat in self._dealer.seats.values()):
+            return query.labeler
+        return self._leased.get(query_id)
 
     def _second_opinions(self) -> Callable[[str], str | None] | None:
         """Gives a labeler an answered pair of somebody else's, if there is one. None where no more are due."""
@@ -452,12 +459,14 @@ class Session:
 
         return second
 
-    def _next_clips(self, soon: Sequence[str]) -> list[Effect]:
+    def _next_clips(self) -> list[Effect]:
         """Ask for the most urgent clips, one pair at a time: a label may wait for them, then pages do, then nobody."""
+        if self._shelf.making is not None:
+            return []
         urgent = [saving.message.query_id for saving in self._saving.values() if saving.awaits_clips]
-        ahead = [query_id for query_id in [*self._watch.preparing(), *soon] if query_id not in self._shelf]
+        ahead = [query_id for query_id in [*self._watch.preparing(), *self._soon()] if query_id not in self._shelf]
         wanted = next((query_id for query_id in urgent + ahead if not self._shelf.hopeless(query_id)), None)
-        if self._shelf.making is not None or wanted is None:
+        if wanted is None:
             return []
         self._shelf.making = wanted
         return [MakeClips(wanted, self.config.clips)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from rltrainer.core import Range
 from rltrainer.labeling.effects import Pair
@@ -46,19 +46,25 @@ class Shelf:
 
     def hopeless(self, query_id: str) -> bool:
         """Whether these clips are not tried again."""
-        return self._failures[query_id] >= ATTEMPTS
+        return self._failures.get(query_id, 0) >= ATTEMPTS
 
     @property
     def trouble(self) -> str | None:
         """Why nothing can be shown, once several pairs in a row could not be."""
         return self._reasons[-1] if len(self._reasons) >= TROUBLE_AFTER else None
 
-    def forget(self, most: int, wanted: Iterable[str]) -> None:
+    def forget(self, most: int, wanted: Callable[[], Iterable[str]]) -> None:
         """Forget the oldest pairs until `most` are left, the `wanted` ones last."""
-        wanted = set(wanted)
-        surplus = max(0, len(self._pairs) - most)
-        for query_id in sorted(self._pairs, key=wanted.__contains__)[:surplus]:
+        surplus = len(self._pairs) - most
+        if surplus <= 0:
+            return
+        kept = set(wanted())
+        for query_id in sorted(self._pairs, key=kept.__contains__)[:surplus]:
             del self._pairs[query_id]
+
+    def ready(self, places: Mapping[str, int]) -> list[str]:
+        """Those of the placed pairs that have clips, in the order of their places."""
+        return sorted(places.keys() & self._pairs.keys(), key=places.__getitem__)
 
     def forget_but(self, query_ids: Iterable[str]) -> None:
         """Forget every pair that is none of these."""

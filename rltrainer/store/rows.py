@@ -37,6 +37,29 @@ def insert_label(connection: sa.Connection, labeler: str, source: str, label_id:
     return label_of(connection.execute(tables.labels.insert().values(**_row(label)).returning(tables.labels)).one())
 
 
+def take_label(
+    connection: sa.Connection, label_id: str, query_id: str, labeler: str, answer: Answer
+) -> Label | LookupError | ValueError:
+    """An answer from a page, or why it is not taken. Its labeler has done with the pair, unless they take an answer back."""
+    try:
+        label = insert_label(connection, labeler, "browser", label_id, query_id, answer)
+    except (LookupError, ValueError) as error:
+        return error
+    if answer.verdict is not Verdict.UNDO:
+        theirs = (tables.leases.c.query_id == query_id) & (tables.leases.c.labeler == labeler)
+        connection.execute(tables.leases.delete().where(theirs))
+    return label
+
+
+def set_leases(connection: sa.Connection, leases: Mapping[str, tuple[str, float] | None]) -> None:
+    """By query: labeler and end in Unix seconds, or None to end the lease."""
+    rows = [{"query_id": query_id, "labeler": lease[0], "expires_at": lease[1]} for query_id, lease in leases.items() if lease]
+    if leases:
+        connection.execute(tables.leases.delete().where(tables.leases.c.query_id.in_(list(leases))))
+    if rows:
+        connection.execute(tables.leases.insert(), rows)
+
+
 def admit_query(connection: sa.Connection, query: Query) -> None:
     """A query as it stood elsewhere. Raises ValueError where the one of its id here is another."""
     there = connection.execute(tables.queries.select().where(tables.queries.c.id == query.id)).one_or_none()

@@ -23,7 +23,16 @@ from rltrainer.disk import check_local, sync_folder
 from rltrainer.segment_files import remembered_segment, write_segment
 from rltrainer.store import tables
 from rltrainer.store.database import BUSY_SECONDS, FILE, engine_of, is_corrupt, newest_backup, way_out
-from rltrainer.store.rows import admit_label, admit_query, insert_label, insert_segments, label_of, query_of
+from rltrainer.store.rows import (
+    admit_label,
+    admit_query,
+    insert_label,
+    insert_segments,
+    label_of,
+    query_of,
+    set_leases,
+    take_label,
+)
 
 ORACLE = "oracle"
 """The source of what an oracle inside the trainer answered."""
@@ -201,6 +210,20 @@ class Store:
         with self._writer.begin() as connection:
             return [insert_label(connection, labeler, source, *answer) for answer in answers]
 
+    def note(
+        self, answers: Iterable[tuple[str, str, str, Answer]], leases: Mapping[str, tuple[str, float] | None]
+    ) -> list[Label | LookupError | ValueError]:
+        """What pages did in a while, in one transaction, which costs the disk one sync.
+
+        answers: label id, query id, labeler, answer. Each is taken, or gives why it is not, for itself. Whoever has answered a
+                 pair does not look at it any more
+        leases:  for each pair who looks at it, and until when (Unix seconds), or None where nobody does any more
+        """
+        with self._writer.begin() as connection:
+            labels = [take_label(connection, *answer) for answer in answers]
+            set_leases(connection, leases)
+            return labels
+
     def admit(self, queries: Iterable[Query], labels: Iterable[Label]) -> int:
         """Take queries and labels as they stood elsewhere, with their ids, revisions and times: all of them, or none.
 
@@ -215,16 +238,11 @@ class Store:
 
     def lease(self, query_ids: Sequence[str], labeler: str, expires_at: float) -> None:
         """Keep pairs for one labeler until `expires_at` (Unix seconds)."""
-        with self._writer.begin() as connection:
-            connection.execute(tables.leases.delete().where(tables.leases.c.query_id.in_(query_ids)))
-            if query_ids:
-                rows = [{"query_id": q, "labeler": labeler, "expires_at": expires_at} for q in query_ids]
-                connection.execute(tables.leases.insert(), rows)
+        self.note((), dict.fromkeys(query_ids, (labeler, expires_at)))
 
     def release(self, query_ids: Sequence[str]) -> None:
         """Give pairs back to the queue."""
-        with self._writer.begin() as connection:
-            connection.execute(tables.leases.delete().where(tables.leases.c.query_id.in_(query_ids)))
+        self.note((), dict.fromkeys(query_ids))
 
     def add_link(self, token_hash: str, link: Link) -> None:
         """Let whoever holds the token of this hash in, under that labeler's name."""
@@ -331,7 +349,7 @@ class Store:
 
     def waiting(self) -> list[Query]:
         """Queries that nobody has answered, oldest first, without the withdrawn ones."""
-        unanswered = ~tables.queries.c.withdrawn & tables.queries.c.id.not_in(sa.select(tables.standing.c.query_id))
+        unanswered = ~tables.queries.c.withdrawn & ~tables.answered
         with self._engine.begin() as connection:
             rows = connection.execute(tables.queries.select().where(unanswered).order_by(tables.queries.c.place)).all()
         return [query_of(row) for row in rows]
@@ -352,7 +370,7 @@ class Store:
         how_many = sa.func.count()
         inherited = sa.select(tables.labels.c.query_id).where(tables.labels.c.source.startswith(INHERITED))
         asked = sa.select(how_many).where(~tables.queries.c.withdrawn, tables.queries.c.id.not_in(inherited))
-        waiting = asked.where(tables.queries.c.id.not_in(sa.select(tables.standing.c.query_id)))
+        waiting = asked.where(~tables.answered)
         own = sa.select(tables.standing.c.verdict, how_many).where(~tables.standing.c.source.startswith(INHERITED))
         with self._engine.begin() as connection:
             verdicts = {verdict: int(number) for verdict, number in connection.execute(own.group_by(tables.standing.c.verdict))}

@@ -98,3 +98,8 @@ pauses = sa.Table(
 _newest = sa.select(sa.func.max(labels.c.seq)).group_by(labels.c.query_id, labels.c.labeler)
 standing = labels.select().where(labels.c.seq.in_(_newest), labels.c.verdict != Verdict.UNDO.value).subquery("standing")
 """The newest revision of each (query, labeler), undone ones left out."""
+
+_answers = labels.select().where(labels.c.query_id == queries.c.id)
+_taken_back = sa.select(labels.c.query_id).where(labels.c.verdict == Verdict.UNDO.value)
+answered = _answers.exists() & (queries.c.id.not_in(_taken_back) | queries.c.id.in_(sa.select(standing.c.query_id)))
+"""Whether an answer to a query stands. What stands is sorted out for those alone of which an answer was taken back."""
