@@ -553,6 +553,7 @@ def test_a_grip_that_is_dragged_leaves_the_arrow_keys_free(service: StandIn, ope
     page = open_page()
     ready(page)
     page.click("#trim")
+    page.wait_for_selector(".left .first")  # until it is laid out, the track lies elsewhere
     box = page.locator(".left .track").bounding_box()
     middle = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] - 13, middle)
