@@ -83,7 +83,7 @@ def picture(browser: Browser, url: str) -> bytes:
     shot = Image.open(io.BytesIO(page.screenshot()))
     page.close()
     file = io.BytesIO()
-    shot.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    shot.quantize(256).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 

@@ -23,7 +23,8 @@ class Foretelling:
     def update(self, reward: RewardFunction, segments: Iterable[Segment]) -> None:
         """These segments wait: note what this reward pays for their steps, where that is not known yet.
 
-        Nothing is noted where it pays what is no number: that stops the run, in words, where it is paid.
+        Nothing is noted where it pays what is no number: that stops the run, in words, where it is paid. Raises OSError where
+        the disk takes no more: the next update tries again.
         """
         waiting = {segment.id: segment for segment in segments}
         known = self._forecast.rewards if self._forecast.version == reward.version else {}
@@ -31,8 +32,9 @@ class Foretelling:
             return
         rewards = {name: known[name] if name in known else rewards_of(reward, segment) for name, segment in waiting.items()}
         if all(map(math.isfinite, chain(*rewards.values()))):
-            self._forecast = Forecast(reward.version, rewards)
-            self._store.foretell(self._forecast)
+            forecast = Forecast(reward.version, rewards)
+            self._store.foretell(forecast)
+            self._forecast = forecast
 
 
 def rewards_of(reward: RewardFunction, segment: Segment) -> list[float]:

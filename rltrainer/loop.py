@@ -334,7 +334,7 @@ class PreferenceLoop:
 
     @contextmanager
     def _if_there_is_room(self) -> Iterator[None]:
-        """On a full disk nothing is asked, and training goes on: it is tried again at the next boundary."""
+        """On a full disk nothing is asked or foretold, and training goes on: it is tried again at the next boundary."""
         try:
             yield
         except OSError as error:
@@ -450,7 +450,8 @@ class PreferenceLoop:
         if self._reward is None or self.teacher is not None or self.config.labeling.config_restricted:
             return
         pairs = [self._taken.shown.get(query.id, ()) for query in self.store.waiting()]
-        self._foretelling.update(self._reward, (segment for pair in pairs for segment in pair))
+        with self._if_there_is_room():
+            self._foretelling.update(self._reward, (segment for pair in pairs for segment in pair))
 
     def _wait_for(self, answers: int) -> None:
         """The configured warm-up: the one time that training waits for a person."""

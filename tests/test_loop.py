@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import shutil
 import time
@@ -21,7 +22,7 @@ from rltrainer.foretelling import Foretelling, rewards_of
 from rltrainer.loop import PreferenceLoop, Progress
 from rltrainer.queries import STRATEGIES
 from rltrainer.schedule import Schedule
-from rltrainer.store import Store
+from rltrainer.store import NoRoom, Store
 from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper
 
 SKIP, UNDO, EQUAL = Answer(Verdict.SKIP), Answer(Verdict.UNDO), Answer(Verdict.EQUAL)
@@ -569,6 +570,25 @@ def test_a_reward_that_is_not_finite_is_foretold_nowhere(people: Any) -> None:
     assert person.store.forecast() is None
     foretelling.update(toys.Even(4, 0.5), [first, second])
     assert person.store.forecast().rewards == {first.id: [0.5] * 8, second.id: [0.5] * 8}
+
+
+def test_on_a_full_disk_nothing_is_foretold_training_goes_on_and_it_is_made_up_for_when_there_is_room(
+    people: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise NoRoom(errno.ENOSPC, "No space left on device")
+
+    rig, person = people()
+    rig.play(400)
+    rig.loop.update()
+    person.answer_all()
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.loop.store, "foretell", full)
+        rig.rollout()
+    assert rig.learner.fits
+    assert person.store.forecast() is None
+    rig.loop.update()
+    assert person.store.forecast().version == len(rig.learner.fits)
 
 
 # ------------------------------------------------------------------ paused

@@ -152,21 +152,28 @@ def test_what_people_answered_while_nothing_trained_is_learned_from(stopped: Pat
     store.close()
 
 
-def test_a_pause_outlives_the_trainer_as_links_do_and_costs_a_run_nothing(whole: Path, stopped: Path) -> None:
-    store, (screen, _), told = Store.open(stopped), dashboard(), []
-    store.add_link("hash", Link("Ada"))
-    store.close()
-    pause(stopped, paused=True)
+def rests_where_it_goes_on(run: Path) -> str:
+    """Resume a run that is paused; once it rests, somebody ends the pause. Gives its last phase."""
+    (screen, _), told = dashboard(), []
+    pause(run, paused=True)
 
     def show(facts: dict[str, Any]) -> None:
         told.append((facts["phase"], facts["step"]))
         if facts["phase"] == "paused":
-            pause(stopped, paused=False)
+            pause(run, paused=False)
 
     screen.show = show  # type: ignore[method-assign]
-    resume(stopped, screen, announce=print)
+    resume(run, screen, announce=print)
     at = told[0][1]
     assert told[:2] == [("starting", at), ("paused", at)], "it rests where it goes on, before it trains"
+    return str(told[-1][0])
+
+
+def test_a_pause_outlives_the_trainer_as_links_do_and_costs_a_run_nothing(whole: Path, stopped: Path) -> None:
+    store = Store.open(stopped)
+    store.add_link("hash", Link("Ada"))
+    store.close()
+    rests_where_it_goes_on(stopped)
     assert_same(whole, stopped)
     store = Store.open(stopped)
     assert store.links() == {"hash": Link("Ada")}
@@ -207,22 +214,11 @@ def test_a_run_that_people_label_goes_on_from_where_it_was_stopped_and_an_oracle
 def test_a_run_of_sac_that_was_paused_and_stopped_rests_where_it_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, (screen, _), told = tmp_path / "run", dashboard(), []
+    run = tmp_path / "run"
     with monkeypatch.context() as patch:
         stop_at(500, patch)
         train(Config().but(SMALL | {"method": "sac", "steps": 600, "labels": 4}), run, dashboard()[0], announce=print)
-    pause(run, paused=True)
-
-    def show(facts: dict[str, Any]) -> None:
-        told.append((facts["phase"], facts["step"]))
-        if facts["phase"] == "paused":
-            pause(run, paused=False)
-
-    screen.show = show  # type: ignore[method-assign]
-    resume(run, screen, announce=print)
-    at = told[0][1]
-    assert told[:2] == [("starting", at), ("paused", at)]
-    assert told[-1][0] == "finished"
+    assert rests_where_it_goes_on(run) == "finished"
 
 
 def test_no_checkpoint_is_written_while_a_run_is_paused_and_the_next_holds_what_it_took_then(
