@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from rltrainer.config import Config
 from rltrainer.core import Answer, Forecast, Label, Link, Query, UserError, Verdict
 from rltrainer.labeling import messages as wire
-from rltrainer.labeling.curves import Course, finite
+from rltrainer.labeling.curves import Course
 from rltrainer.labeling.dealing import Dealer, Seat
 from rltrainer.labeling.effects import (
     ChangeSettings,
@@ -39,6 +39,7 @@ from rltrainer.labeling.limits import LINK_RATE, MOST_OF_A_LINK, MOST_PAGES, Lim
 from rltrainer.labeling.opinions import Opinions
 from rltrainer.labeling.rules import checked, objection, rules_of, watching
 from rltrainer.labeling.shelf import Shelf
+from rltrainer.labeling.status import status_of
 from rltrainer.labeling.watch import Watch
 
 HELLO_SECONDS = 5.0
@@ -187,7 +188,7 @@ class Session:
         """How the run stands: `Store.counts` and the newest progress event. Pages hear of it where it changed."""
         if progress:
             self._course.note(progress)
-        status = self._status_of(counts, progress or {})
+        status = status_of(counts, progress or {}, self.config, paused=self._paused, trouble=self._shelf.trouble)
         if status == self._status:
             return []
         self._status = status
@@ -473,28 +474,6 @@ class Session:
 
     def _to_all(self, message: wire.Message) -> list[Effect]:
         return [Send(page, message) for page in self._dealer.seats]
-
-    def _status_of(self, counts: Mapping[str, int], progress: Mapping[str, Any]) -> wire.Status:
-        trouble = self._shelf.trouble
-        step, pace = int(progress.get("step") or 0), finite(progress.get("steps_per_second"))
-        next_at = progress.get("next_pair_at")
-        return wire.Status(
-            phase=progress.get("phase") or "starting",
-            paused=self._paused,
-            message=f"Pairs cannot be shown: {trouble}" if trouble else progress.get("message") or "",
-            labels=counts["labels"],
-            skipped=counts["skipped"],
-            wanted=self.config.labels,
-            waiting=counts["waiting"],
-            step=step,
-            steps=int(progress.get("steps") or self.config.steps),
-            steps_per_second=pace,
-            held_out_accuracy=finite(progress.get("held_out_accuracy")),
-            verdict=(progress.get("diagnosis") or {}).get("verdict", ""),
-            true_return=finite(progress.get("true_return")),
-            reward_version=int(progress.get("reward_version") or 0) if self.config.models_reward else None,
-            next_pair_seconds=max(0, next_at - step) / pace if next_at is not None and pace else None,
-        )
 
 
 _ID: TypeAdapter[str] = TypeAdapter(wire.Id)
