@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -132,7 +131,7 @@ def measure(run: Path, minutes: float, apart: float, loads: int) -> dict[str, An
             raw["paused"] = person(browser, url, store, PAUSED_PAIRS_PER_MINUTE, count=round(4 * minutes))
             browser.close()
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         process.communicate(timeout=60)
         store.close()
     return raw

@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -382,7 +381,7 @@ def trainer(run: Path) -> Iterator[Callable[[], tuple[float, float]]]:
                 time.sleep(0.5)
             yield lambda: _steps(store)
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         process.wait(PATIENCE_SECONDS)
 
 
