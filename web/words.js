@@ -96,7 +96,7 @@ export function insights(state) {
   const { step, steps } = status;
   const rate = status.steps_per_second === null ? "" : ` · ${whole.format(status.steps_per_second)} a second`;
   const list = [
-    { name: `Training steps${rate}`, value: `${whole.format(step)} of ${whole.format(steps)}`, share: step / steps },
+    { name: `Of ${whole.format(steps)} to train${rate}`, value: counted(step, "step"), share: step / steps },
     ...budget(state),
     ...(status.true_return === null ? [] : [{ name: "Environment’s own return", value: number(status.true_return), spark: spark(state, 2, number) }]),
     ...reward(state),

@@ -40,6 +40,7 @@ test("the strip has budget, pace, and a curve where there are two points of it",
   const status = { labels: 12, wanted: 100, step: 500, steps: 1000, steps_per_second: null, held_out_accuracy: 0.82, true_return: null, reward_version: 2, verdict: "" };
   const state = { ...initialState(), status, times: [0, 4000, 8000, 12000], curves: [[100, null, null, 0], [200, 0.7, null, 1], [500, 0.82, null, 2]] };
   const rows = new Map(insights(state).map((row) => [row.name, row]));
+  assert.equal(rows.get("Of 1,000 to train").value, "500 steps");
   assert.equal(rows.get("Budget used").value, "12 of 100 labels");
   assert.equal(rows.get("Your pace · about 6 min to go").value, "15 a minute", "88 to go");
   assert.deepEqual(rows.get("Right on unseen answers").spark, { curve: [[200, 0.7], [500, 0.82]], words: "from 70% at step 200 to 82% at step 500" });
