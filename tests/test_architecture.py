@@ -41,6 +41,7 @@ LADDER = [
     "interrupts",
     "wrapper",
     "segment_files",
+    "parquet",
     "store",
     "backup",
     "report",
