@@ -150,7 +150,7 @@ class Labeling(Section):
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Annotated[Whole, Field(ge=0, le=65_535)] = Field(8765, description="port to listen on; 0 takes a free one")
-    queue_size: Size = Field(8, description="pairs waiting for an answer, at most (MAX_QUEUE_SIZE)")
+    queue_size: Annotated[Whole, Field(ge=1, le=100_000)] = Field(8, description="pairs waiting for an answer, at most (MAX_QUEUE_SIZE)")
     lease_seconds: Positive = Field(120.0, description="how long a pair is kept for one labeler")
     overlap: Share = Field(0.1, description="share of pairs that a second labeler judges, too, once there are two")
     allow_editing: bool = Field(True, description="the labeler may trim each clip (allowEditing)")
@@ -164,7 +164,7 @@ class Clips(Section):
     """How segments are shown."""
 
     size: Annotated[Whole, Field(ge=32, le=1024)] = Field(256, description="longer side of a clip, in pixels")
-    frame_rate: Annotated[Number, Field(gt=0, le=240)] | None = Field(
+    frame_rate: Annotated[Number, Field(ge=1, le=240)] | None = Field(
         None, description="frames per second; unset: the env's own (FRAME_RATE)"
     )
     speed: Annotated[Number, Field(gt=0, le=16)] = Field(1.0, description="playback speed, 1.0 is real time (RUN_SPEED_FACTOR)")

@@ -87,9 +87,10 @@ class Dealer:
         return [Send(page, Withdrawn(query_ids=shown))] if shown else []
 
     def withdraw_everywhere(self, query_id: str, *, again: bool = True) -> list[Effect]:
-        """again: also from pages that hold it for a second opinion"""
+        """And free it. again: also from pages that hold it for a second opinion"""
         pages = [page for page, seat in self.seats.items() if query_id in seat.held and (again or query_id not in seat.again)]
-        return [effect for page in pages for effect in self.withdraw(page, [query_id])]
+        effects = [effect for page in pages for effect in self.withdraw(page, [query_id])]
+        return [*effects, Release((query_id,))] if pages else []
 
     def keep(self, query_ids: Iterable[str]) -> list[Effect]:
         """Take every pair from the pages that is none of these, and is there for no second opinion."""

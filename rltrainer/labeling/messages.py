@@ -20,6 +20,9 @@ MOST_HELD = 16
 MOST_POINTS = 200
 
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+Number = Annotated[float, Field(ge=-(2**53), le=2**53)]
+"""What JavaScript counts exactly: no larger numbers are taken."""
 FrameRange = tuple[Annotated[int, Field(ge=0, le=100_000)], Annotated[int, Field(ge=1, le=100_000)]]
 
 
@@ -61,7 +64,7 @@ class SettingsMessage(Message):
     """Settings that the panel of an unrestricted page changes, by dotted name."""
 
     type: Literal["settings"] = "settings"
-    changes: Annotated[dict[str, bool | int | float | None], Field(max_length=8)]
+    changes: Annotated[dict[str, bool | Whole | Number | None], Field(max_length=8)]
 
 
 class Here(Message):
@@ -235,11 +238,21 @@ _OUTBOUND: TypeAdapter[FromService] = TypeAdapter(Outbound)
 def read(text: str) -> FromPage:
     """A message from a page. Raises ValueError with a sentence fit to send back."""
     try:
-        return _INBOUND.validate_json(text)
+        message = _INBOUND.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "message"
         raise ValueError(f"message not understood: {place}: {first['msg']}") from None
+    json.loads(text, object_pairs_hook=_each_once)
+    return message
+
+
+def _each_once(fields: list[tuple[str, Any]]) -> None:
+    """Raises ValueError for a key that is there twice: readers differ over which of them counts."""
+    names = [name for name, _ in fields]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"message not understood: {twice}: it is there twice")
 
 
 def heard(text: str) -> FromService:

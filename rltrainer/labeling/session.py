@@ -27,7 +27,6 @@ from rltrainer.labeling.effects import (
     MakeReport,
     Pair,
     Pause,
-    Release,
     SaveLabel,
     Send,
     Slow,
@@ -44,6 +43,7 @@ from rltrainer.labeling.watch import Watch
 
 HELLO_SECONDS = 5.0
 MOST_KEPT = 200
+UNCHECKED = "the trim cannot be checked: the clips of this pair cannot be made again"
 
 POLICY_VIOLATION = 1008
 TRY_LATER = 1013
@@ -215,14 +215,13 @@ class Session:
 
     def clips_failed(self, query_id: str, reason: str, now: float, *, final: bool = True) -> list[Effect]:
         """A pair cannot be shown (`final`), or could not this time. Pages do not hear of it: they get another."""
-        self._shelf.failed(query_id, reason, final=final)
+        self._shelf.failed(query_id, reason, final=final, wanted=query_id in self._places or watching(self.config))
         if not self._shelf.hopeless(query_id):
             return self._settle(now)
-        unchecked = "the trim cannot be checked: the clips of this pair cannot be made again"
-        effects = [effect for saving in self._awaiting(query_id) for effect in self._drop(saving, unchecked)]
+        effects = [effect for saving in self._awaiting(query_id) for effect in self._drop(saving, UNCHECKED)]
         self._watch.give_up(query_id)
         if query_id in self._dealer.unseen():
-            effects += [*self._dealer.withdraw_everywhere(query_id), Release((query_id,))]
+            effects += self._dealer.withdraw_everywhere(query_id)
         return effects + self._settle(now)
 
     # ------------------------------------------------------------------ hello
@@ -307,12 +306,14 @@ class Session:
             self._saving[message.label_id].pages.append(page)
             return []
         reason = objection(message, self.config) or self._objection(message, seat.labeler)
+        trimmed = bool(message.trims) and not self._shelf.knows_length(message.query_id)
+        if not reason and trimmed and self._shelf.hopeless(message.query_id):
+            reason = UNCHECKED
         if reason:
             return self._refuse(page, message, reason)
         if message.verdict is not Verdict.UNDO:
             self._dealer.answered(page, message.query_id)
         seat.seen = now
-        trimmed = bool(message.trims) and not self._shelf.knows_length(message.query_id)
         awaits_clips = trimmed or bool(self._awaiting(message.query_id))  # an undo does not overtake its answer
         saving = self._saving[message.label_id] = Saving([page], seat.labeler, message, awaits_clips)
         renewed = self._dealer.renew(page, now, self.config.labeling.lease_seconds)

@@ -38,10 +38,10 @@ class Shelf:
         self._pairs[query_id] = pair
         self._lengths[query_id] = pair.lengths()
 
-    def failed(self, query_id: str, reason: str, *, final: bool) -> None:
-        """What was being made is not to be had (`final`), or was not this time."""
+    def failed(self, query_id: str, reason: str, *, final: bool, wanted: bool) -> None:
+        """What was being made is not to be had (`final`), or was not this time. wanted: whether it was to be shown."""
         self.making = None
-        self._reasons.append(reason)
+        self._reasons += [reason] if wanted else []
         self._failures[query_id] += ATTEMPTS if final else 1
 
     def hopeless(self, query_id: str) -> bool:
