@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -216,9 +217,28 @@ def test_a_policy_that_acts_by_nan_is_stopped_with_a_reason() -> None:
         venv.step(np.full((1, *venv.action_space.shape), np.nan, np.float32))
 
 
-def test_an_env_process_that_dies_stops_the_run_and_everything_is_saved(tmp_path: Path) -> None:
-    settings = {"env": "toys:faulty", "env_options": {"fault": "die", "at": 450}, "subprocesses": True, "n_envs": 1}
-    with pytest.raises(EnvFault, match="the process of an env died"):
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["ppo", "sac", "cpl"])
+def test_a_run_whose_envs_die_on_the_way_goes_on_to_its_end(tmp_path: Path, method: str) -> None:
+    """Each of the two dies at its step 300, and a fresh one would at the run's step 1200."""
+    screen, said = dashboard()
+    settings = {"env": "toys:faulty", "env_options": {"fault": "die", "at": 300}, "subprocesses": True, "n_envs": 2}
+    folder = train(config(**settings, method=method, sac__exploration_steps=100), tmp_path / "run", screen, announce=print)
+    found = re.findall(r"env (\d) of 2 \(process \d+\) died of signal SIGSEGV at its step 300\. A fresh one", said.getvalue())
+    assert found == ["1", "2"]
+    assert all(np.isfinite(value).all() for value in arrays(folder).values())
+    store = Store.open(folder.path)
+    last, labels = store.newest_event("progress"), store.counts()["labels"]
+    store.close()
+    assert last is not None
+    assert last["phase"] == "finished"
+    assert labels > 8  # half of them were given before the envs died
+
+
+@pytest.mark.long
+def test_an_env_process_that_dies_too_often_stops_the_run_and_everything_is_saved(tmp_path: Path) -> None:
+    settings = {"env": "toys:faulty", "env_options": {"fault": "die", "at": 150}, "subprocesses": True, "n_envs": 1}
+    with pytest.raises(EnvFault, match=r"SIGSEGV at its step 150, and has been replaced 3 times; .* is saved in"):
         trained(tmp_path / "run", **settings, steps=2000, labels=8)
     folder = RunFolder.open(tmp_path / "run")
     assert all(np.isfinite(value).all() for value in arrays(folder).values())
