@@ -200,12 +200,13 @@ class Finite(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
 def is_finite(observation: Any) -> bool:
     """Whether an observation, in all its parts, is made of numbers."""
+    if isinstance(observation, np.ndarray):
+        return observation.dtype.kind != "f" or bool(np.isfinite(observation).all())
     if isinstance(observation, dict):
         return all(map(is_finite, observation.values()))
     if isinstance(observation, tuple):
         return all(map(is_finite, observation))
-    numbers = np.asarray(observation)
-    return numbers.dtype.kind != "f" or bool(np.isfinite(numbers).all())
+    return bool(np.isfinite(observation))
 
 
 def _serve(pipe: Connection, theirs: Connection, make: CloudpickleWrapper) -> None:

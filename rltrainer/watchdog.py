@@ -77,7 +77,7 @@ class WatchedVecEnv(SubprocVecEnv):
         steps = [self._stood_still(env, found) if isinstance(found, Lost) else found for env, found in enumerate(answers)]
         observations, rewards, dones, infos, self.reset_infos = map(list, zip(*steps, strict=True))
         self._last = [(seen, 0.0 if done else paid) for seen, paid, done in zip(observations, rewards, dones, strict=True)]
-        return _stack_obs(observations, self.observation_space), np.stack(rewards), np.stack(dones), infos
+        return _stack_obs(observations, self.observation_space), np.array(rewards), np.array(dones), infos
 
     def close(self) -> None:
         """Envs have `END_SECONDS` together to finish their step and close; who hangs is killed."""

@@ -333,7 +333,7 @@ def test_nothing_is_cut_from_an_episode_that_was_dropped(together: bool) -> None
             play.reset(0)
         else:
             play.end()
-        segments = sample(play.recorder, steps=5)
+        segments = sample(play.recorder, count=80, steps=5)
         assert {episode for episode, _ in starts(segments)} <= {episode for _, episode in play.ended}
         for segment in segments:
             play.check(segment)

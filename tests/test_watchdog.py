@@ -30,7 +30,7 @@ FAULTS = {
     "raise": r"raised RuntimeError: the simulator exploded \(toys\.py:\d+\)",
     "observation": "gave an observation with NaN or infinity",
     "reward": "gave a reward that is NaN",
-    "hang": "has not answered for 1 s",
+    "hang": "has not answered for 2 s",
 }
 
 
@@ -78,7 +78,7 @@ def kill(venv: WatchedVecEnv, env: int) -> None:
 def test_each_fault_is_named_and_a_fresh_env_takes_its_place(started: Callable[..., WatchedVecEnv]) -> None:
     """Every env but the first fails at its fifth step. What a Ledger shows is [episode, step], what it pays its action."""
     said: list[str] = []
-    venv = started(ledger, *(faulty(fault, 5) for fault in FAULTS), say=said.append, hang_seconds=1.0)
+    venv = started(ledger, *(faulty(fault, 5) for fault in FAULTS), say=said.append, hang_seconds=2.0)
     pids = [remote._process.pid for remote in venv.remotes]  # type: ignore[attr-defined]
     venv.seed(1)
     venv.reset()
