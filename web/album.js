@@ -35,10 +35,9 @@ export class Album {
     }
   }
 
-  /** What was answered last under a name, oldest first, from now on this album's. @param {string} owner @param {number} now */
+  /** What was answered last under a name, oldest first; from then on `follow` is about it. @param {string} owner */
   async load(owner, now = Date.now()) {
-    this.#owner = owner;
-    this.#kept.clear();
+    this.#owner = "";
     if (!this.database) return [];
     const change = this.database.transaction(STORE, "readwrite");
     const store = change.objectStore(STORE);
@@ -46,7 +45,7 @@ export class Album {
     for (const { owner: whose, at, pair } of all) if (now - at > KEPT_MS) store.delete([whose, pair.queryId]);
     await committed(change);
     const own = all.filter((page) => page.owner === owner && now - page.at <= KEPT_MS).sort((one, two) => one.at - two.at);
-    this.#kept = new Set(own.map(({ pair }) => pair.queryId));
+    [this.#owner, this.#kept] = [owner, new Set(own.map(({ pair }) => pair.queryId))];
     return own;
   }
 

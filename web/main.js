@@ -154,17 +154,20 @@ async function take(message) {
   if (!known) delivery.adopt(ownerOf(message), stored);
   delivery.connected();
   dispatch({ type: "welcome", message, outbox: stored });
-  if (!known) await recallAll(message);
+  const of = message.labeler;
+  if (!known) {
+    dispatch({ type: "recalled", keys: recalledKeys(recall(`keys.${of}`)), reasons: recalled(recall(`reasons.${of}`)) });
+    if (!watching(state)) reopen(ownerOf(message));
+  }
   if (!outbox.durable) dispatch({ type: "forgetful" });
 }
 
-/** What the browser kept of a labeler. @param {import("./wire.js").Welcome} welcome */
-async function recallAll(welcome) {
-  const of = welcome.labeler;
-  const pages = watching(state) ? [] : await album.load(ownerOf(welcome)).catch(() => []);
+/** Past answers, when the disk has found them: no pair waits for that. @param {string} owner */
+async function reopen(owner) {
+  const pages = await album.load(owner).catch(() => []);
+  if (!state.welcome || ownerOf(state.welcome) !== owner) return;
   for (const { pair, clips } of pages) shelf.add({ query_id: pair.queryId, clips: clips.clips }, clips.videos);
-  const history = pages.map(({ pair }) => pair);
-  dispatch({ type: "recalled", keys: recalledKeys(recall(`keys.${of}`)), reasons: recalled(recall(`reasons.${of}`)), history });
+  dispatch({ type: "remembered", history: pages.map(({ pair }) => pair) });
 }
 
 /** @type {Shelf["add"]} */

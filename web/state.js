@@ -128,7 +128,13 @@ const ON = {
   },
 
   /** What the browser kept of this labeler. */
-  recalled: (state, { keys, reasons, history }) => ({ ...state, keys, reasons, history: [...history, ...state.history].slice(-HISTORY) }),
+  recalled: (state, { keys, reasons }) => ({ ...state, keys, reasons }),
+
+  /** What was answered before the page was opened. @param {{history: Pair[]}} found */
+  remembered(state, { history }) {
+    const here = new Set([...state.pairs, ...state.history].map((pair) => pair.queryId));
+    return { ...state, history: [...history.filter((pair) => !here.has(pair.queryId)), ...state.history].slice(-HISTORY) };
+  },
 
   tick(state, { now }) {
     const due = watching(state) && state.pairs.length > 1 && state.shown?.queryId === state.pairs[0].queryId;

@@ -143,15 +143,16 @@ test("labels that were not acked before a reload are in the outbox again and the
 
 test("answers from before a reload can be taken back, and a page that has shown nothing yet is not up to date for them", () => {
   const kept = ready(answer("left")).history;
-  const recalled = { type: "recalled", keys: {}, reasons: [], history: kept };
-  const state = run(initialState(), welcome(), recalled, pair("q2"));
+  const remembered = { type: "remembered", history: kept };
+  const state = run(initialState(), welcome(), pair("q2"), remembered);
   assert.deepEqual(ids(state.history), ["q1"]);
   assert.equal(stage(state), "loading");
   const undone = run(state, { type: "undo", labelId: "l2" });
+  assert.deepEqual(run(undone, remembered).history, [], "what is here to be answered is no past answer");
   assert.deepEqual([ids(undone.pairs), undone.outbox], [["q1", "q2"], [label("l2", "q1", "undo")]]);
   assert.deepEqual(ids(run(state, pair("q1")).history), [], "asked again, it is no past answer");
   const many = Array.from({ length: HISTORY + 1 }, (_, index) => ({ ...kept[0], queryId: `old${index}` }));
-  assert.deepEqual(ids(run(ready(answer("left")), { ...recalled, history: many }).history).slice(-2), [`old${HISTORY}`, "q1"], "the newest are kept");
+  assert.deepEqual(ids(run(ready(answer("left")), { ...remembered, history: many }).history).slice(-2), [`old${HISTORY}`, "q1"], "the newest are kept");
 });
 
 test("a reconnect keeps what is on hand, and a pair that comes twice is there once", () => {
