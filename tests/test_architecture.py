@@ -55,6 +55,7 @@ LADDER = [
     "foretelling",
     "queries",
     "teachers",
+    "asking",
     "loop",
     "methods",
     "labeling",

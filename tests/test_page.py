@@ -893,7 +893,7 @@ def test_the_page_weighs_little(service: StandIn, open_page: Open) -> None:
     seen(page)
     files = page.evaluate("performance.getEntries().filter(entry => entry.transferSize).map(entry => entry.toJSON())")
     assert sum(file["decodedBodySize"] for file in files) > 100_000  # all of it was counted
-    assert 20_000 < sum(file["transferSize"] for file in files) <= 80_000  # over the wire, headers included; 100 KB are promised
+    assert 20_000 < sum(file["transferSize"] for file in files) <= 80_000  # over the wire, with headers; 100 KB are promised
 
 
 # -------------------------------------------------------------------- admins
