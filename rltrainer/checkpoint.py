@@ -16,6 +16,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from rltrainer import parquet
 from rltrainer.config import Config, Reward
 from rltrainer.core import Array, Label, UserError
 from rltrainer.disk import check_local, write_whole
@@ -128,9 +129,11 @@ class RunFolder:
     # ------------------------------------------------------------------ labels
 
     def export_labels(self, store: Store, file: Path | None = None) -> int:
-        """Every standing label as one JSON object a line. Gives their number."""
-        lines = [json.dumps(row) + "\n" for row in label_rows(store)]
-        text = "".join(lines).encode()
+        """Every standing label as one JSON object a line, or as Parquet where the file is called so. Gives their number."""
+        rows = list(label_rows(store))
+        if file is not None and file.suffix == parquet.SUFFIX:
+            return parquet.write_labels(rows, store.segment, file)
+        text = "".join(json.dumps(row) + "\n" for row in rows).encode()
         if file is None:
             self.write("labels.jsonl", text)
         else:
@@ -138,7 +141,7 @@ class RunFolder:
                 file.write_bytes(text)
             except OSError as error:
                 raise UserError(f"the labels cannot be written to {str(file)!r}: {error.strerror}; pass another FILE") from None
-        return len(lines)
+        return len(rows)
 
 
 def check_free(path: Path) -> None:

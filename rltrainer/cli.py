@@ -352,7 +352,10 @@ def report(run: Path, as_json: bool) -> None:
 @RUN
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 def export(run: Path, file: Path | None) -> None:
-    """Write a run's labels as JSON lines, to FILE or to RUN/labels.jsonl."""
+    """Write a run's labels to FILE, or to RUN/labels.jsonl.
+
+    One JSON object a line; a FILE that ends in .parquet gets the steps of both segments too, for other tools.
+    """
     from rltrainer.checkpoint import RunFolder
     from rltrainer.store import Store
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rltrainer import parquet
 from rltrainer.core import INHERITED, Answer, Label, Query, Range, Strength, UserError, Verdict
 from rltrainer.sizes import Sizes
 from rltrainer.store import Store
@@ -118,23 +119,31 @@ def import_labels(store: Store, file: Path) -> tuple[int, int]:
 
 def read_lines(file: Path) -> list[Line]:
     """The labels of an exported file. Raises UserError with the line that is none."""
+    if file.suffix == parquet.SUFFIX:
+        return [_line(row, f"{str(file)!r}, row {number}") for number, row in enumerate(parquet.read_labels(file), 1)]
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"the labels cannot be read from {str(file)!r}: {error.strerror}; pass another FILE") from None
     except UnicodeDecodeError:
         raise UserError(f"{str(file)!r} is not UTF-8 text; pass a file that `rltrainer export` wrote") from None
-    return [_line(line, f"{str(file)!r}, line {number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    return [_line(_parsed(line, where), where) for number, line in lines for where in [f"{str(file)!r}, line {number}"]]
 
 
-def _line(text: str, where: str) -> Line:
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        raise UserError(f"{where} is not JSON; pass a file that `rltrainer export` wrote") from None
+
+
+def _line(row: Any, where: str) -> Line:
     """Raises UserError with the line's number."""
     try:
-        return Line.model_validate(json.loads(text))
+        return Line.model_validate(row)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         found = f"{where}: {name or 'it'} is no part of a label" + f": {first['msg'][0].lower()}{first['msg'][1:]}"
         raise UserError(f"{found}; pass a file that `rltrainer export` wrote") from None
-    except (json.JSONDecodeError, RecursionError):
-        raise UserError(f"{where} is not JSON; pass a file that `rltrainer export` wrote") from None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import toys
 
-from rltrainer.checkpoint import label_rows
+from rltrainer.checkpoint import RunFolder, label_rows
 from rltrainer.core import INHERITED, Answer, Query, Strength, UserError, Verdict
 from rltrainer.labels import check_heritage, import_labels, inherit
 from rltrainer.sizes import Sizes
@@ -85,6 +87,44 @@ def test_exported_imported_and_exported_again_is_the_same_file(
     assert import_labels(copy, file) == (5, 5)
     assert exported(copy, tmp_path / "two.jsonl").read_bytes() == file.read_bytes()
     assert [label.answer for label in copy.standing_labels()] == [label.answer for label in store.standing_labels()]
+
+
+def test_a_parquet_file_has_the_labels_and_all_of_the_steps_that_they_are_about(
+    stores: Callable[[Path], Store], tmp_path: Path
+) -> None:
+    store, file = stores(tmp_path / "run"), tmp_path / "labels.parquet"
+    labelled(store)
+    assert RunFolder(tmp_path / "run").export_labels(store, file) == 5
+    rows = pd.read_parquet(file).to_dict("records")
+    for row, label in zip(rows, label_rows(store), strict=True):
+        assert (row["label_id"], row["reason"], row["preferred"]) == (label["label_id"], label["reason"], label["preferred"])
+        for side, name in enumerate(label["segments"]):
+            segment = store.segment(name)
+            assert np.array_equal(np.stack(row["observations"][side]), segment.observations)
+            assert np.array_equal(np.stack(row["actions"][side]), segment.actions.reshape(len(segment.actions), -1))
+            assert np.array_equal(row["env_rewards"][side], segment.env_rewards.astype(np.float32))
+    copy = stores(without_labels(tmp_path / "run", tmp_path / "copy"))
+    assert import_labels(copy, file) == (5, 5)
+    assert list(label_rows(copy)) == list(label_rows(store))
+
+
+def test_what_is_no_parquet_file_of_ours_is_refused_in_a_sentence(
+    stores: Callable[[Path], Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, file = stores(tmp_path / "run"), tmp_path / "labels.parquet"
+    with pytest.raises(UserError, match=r"cannot be read from .*labels\.parquet"):
+        import_labels(store, file)
+    file.write_bytes(b"PAR1 but not really")
+    with pytest.raises(UserError, match=r"cannot be read from .*labels\.parquet"):
+        import_labels(store, file)
+    pd.DataFrame({"label_id": ["a"], "colour": ["blue"]}).to_parquet(file)
+    with pytest.raises(UserError, match=r"row 1: query_id is no part of a label: field required"):
+        import_labels(store, file)
+    with pytest.raises(UserError, match=r"cannot be written to .*pass another FILE"):
+        RunFolder(tmp_path / "run").export_labels(store, tmp_path / "nowhere" / "labels.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"pip install -e '\.\[parquet\]'"):
+        import_labels(store, file)
 
 
 def test_importing_twice_is_importing_once(stores: Callable[[Path], Store], tmp_path: Path) -> None:

@@ -44,11 +44,12 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which runs/pendulum was trained."""
+    """A folder in which runs/pendulum was trained, and its labels were exported."""
     folder = tmp_path_factory.mktemp("workplace")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         group.main(shlex.split(TRAINED), standalone_mode=False)
+        group.main(["export", "runs/pendulum", "labels.parquet"], standalone_mode=False)
     return folder
 
 
