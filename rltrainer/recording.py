@@ -128,6 +128,12 @@ class Recorder:
         self._episodes[env][-1].terminated = terminated
         self._episodes[env][-1].truncated = truncated
 
+    def drop(self, env: int) -> None:
+        """Forget the env's unfinished episode: nothing more is cut from it. `begin` is next."""
+        self._write()
+        dropped = self._episodes[env].pop()
+        self._frames[env] = {row: frame for row, frame in self._frames[env].items() if row < dropped.start}
+
     def sample(self, count: int, steps: int, rng: np.random.Generator) -> list[Segment]:
         """`count` segments of `steps` steps, each window of the newest `recent_steps` as likely as any other.
 

@@ -24,6 +24,7 @@ from rltrainer.envs import (
 from rltrainer.fancy import BlackBox
 from rltrainer.guard import EnvFault, check_finite
 from rltrainer.recording import Recorder
+from rltrainer.watchdog import LOST
 
 RECENT_STEPS = 16_000
 _RECORDED = ("recorded_observation_space", "recorded_action_space", "recorded_episode_limit")
@@ -193,8 +194,8 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
         observations, env_rewards, dones, infos = self.venv.step_wait()
         ended: list[int] = dones.nonzero()[0].tolist() if dones.any() else []
         env_rewards = np.array(env_rewards, np.float32)  # as DummyVecEnv rounds them, and SubprocVecEnv does not
-        if "inner_steps" in infos[0]:
-            rewards = np.array([self.seat.pay_inner(env, info.pop("inner_steps")) for env, info in enumerate(infos)])
+        if self.seat.black_box:
+            rewards = np.array([self._pay_inner(env, info) for env, info in enumerate(infos)])
         else:
             rewards = self._pay(observations, env_rewards, ended, infos)
         for info, env_reward in zip(infos, env_rewards.tolist(), strict=True):
@@ -217,11 +218,17 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
             [self.seat.pay_one(env, np.asarray(a), float(r), o, i.pop("frame", None)) for env, (a, r, o, i) in enumerate(steps)]
         )
 
+    def _pay_inner(self, env: int, info: dict[str, Any]) -> float:
+        return 0.0 if LOST in info else self.seat.pay_inner(env, info.pop("inner_steps"))
+
     def _turn(self, env: int, observations: VecEnvObs, info: dict[str, Any]) -> None:
-        """The env's episode ended, and it has been reset already."""
-        truncated = bool(info.get("TimeLimit.truncated", False))
-        self.recorder.end(env, terminated=not truncated, truncated=truncated)
-        info["learned_return"] = float(self.seat.learned_returns[env])
+        """The env's episode ended, or it was lost in the middle of one, and it has been reset already."""
+        if LOST in info:
+            self.recorder.drop(env)
+        else:
+            truncated = bool(info.get("TimeLimit.truncated", False))
+            self.recorder.end(env, terminated=not truncated, truncated=truncated)
+            info["learned_return"] = float(self.seat.learned_returns[env])
         self.seat.begin(env, _row(observations, env), self.venv.unwrapped.reset_infos[env])
 
 

@@ -37,6 +37,8 @@ LADDER = [
     "recording",
     "exploring",
     "guard",
+    "env_process",
+    "watchdog",
     "terse",
     "interrupts",
     "wrapper",

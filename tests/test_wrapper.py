@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 from rltrainer.core import Array, UserError
 from rltrainer.envs import SeededEpisodes, make_env
 from rltrainer.guard import EnvFault
+from rltrainer.watchdog import LOST
 from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper
 
 
@@ -573,6 +574,30 @@ def test_a_black_box_pays_the_learned_reward_summed_over_its_inner_steps() -> No
     assert info["learned_return"] == reward
     assert "inner_steps" not in info
     assert type(info["env_reward"]) is float
+    env.close()
+
+
+class Losing(DummyVecEnv):
+    """Loses its second env in every step, as a WatchedVecEnv does."""
+
+    def step_wait(self) -> Any:
+        observations, rewards, dones, infos = super().step_wait()
+        infos[1] = {LOST: True, "TimeLimit.truncated": True, "terminal_observation": observations[1]}
+        return observations, rewards, np.array([dones[0], True]), infos
+
+
+@pytest.mark.usefixtures("fancy")
+def test_a_black_box_that_is_lost_pays_nothing_and_leaves_no_segment() -> None:
+    env = PreferenceRewardVecWrapper(Losing([lambda: make_env("fancy_ProMP/Reacher5d-v0")] * 2))
+    env.seat.reward = Constant(1.0)
+    env.seed(3)
+    env.reset()
+    _, rewards, _, infos = env.step(np.stack([env.action_space.sample() for _ in range(2)]))
+    assert rewards[0] > 50
+    assert rewards[1] == 0
+    assert ["learned_return" in info for info in infos] == [True, False]
+    seeds = {segment.episode_seed for segment in env.recorder.sample(20, 50, np.random.default_rng(0))}
+    assert seeds == {3}
     env.close()
 
 
