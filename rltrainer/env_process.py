@@ -92,7 +92,7 @@ class EnvProcess:
         theirs.close()
         self._name = f"{place} (process {self._process.pid})"
         self._watch = watch
-        self._steps, self._slowest = 0, 0.0
+        self._asked, self._steps, self._slowest = "", 0, 0.0
 
     def fileno(self) -> int:
         """Of the pipe to it."""
@@ -100,7 +100,8 @@ class EnvProcess:
 
     def send(self, command: tuple[str, Any]) -> None:
         """Ask for something; that nobody is there is found out by whoever waits for the answer."""
-        self._steps += command[0] == "step"
+        self._asked = command[0]
+        self._steps += self._asked == "step"
         with contextlib.suppress(OSError):
             self._pipe.send(command)
 
@@ -113,7 +114,8 @@ class EnvProcess:
 
     def take(self, waited: float) -> Any:
         """What has come, or the Lost that says why nothing will; waited: seconds that this took, in whole slices."""
-        self._slowest = max(self._slowest, waited)
+        if self._asked in ("step", "reset"):  # and not what comes first, with all that is to be imported
+            self._slowest = max(self._slowest, waited)
         try:
             answer = self._pipe.recv()
         except (EOFError, OSError):
@@ -124,8 +126,8 @@ class EnvProcess:
         """Why it will not answer any more, after so many seconds of silence; None while it may."""
         if not self._process.is_alive():
             return None if self._pipe.poll() else self._last_words()
-        begun = self._watch.hang_seconds if self._steps > 1 else max(START_SECONDS, self._watch.hang_seconds)
-        limit = max(begun, SLOWER * self._slowest)
+        least = self._watch.hang_seconds if self._steps > 1 else START_SECONDS
+        limit = max(least, SLOWER * self._slowest)
         return f"has not answered for {limit:g} s" if waited >= limit else None
 
     def lost(self, why: str) -> Lost:

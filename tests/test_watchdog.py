@@ -30,7 +30,7 @@ FAULTS = {
     "raise": r"raised RuntimeError: the simulator exploded \(toys\.py:\d+\)",
     "observation": "gave an observation with NaN or infinity",
     "reward": "gave a reward that is NaN",
-    "hang": "has not answered for 2 s",
+    "hang": r"has not answered for \d+ s",
 }
 
 
