@@ -225,6 +225,27 @@ def test_falling_at_the_time_limit_is_terminated() -> None:
     assert (segment.terminated, segment.truncated) == (True, False)
 
 
+@pytest.mark.parametrize("vector", [False, True])
+def test_once_the_pole_fell_a_fixed_horizon_pays_nothing_and_no_segment_is_of_that_time(vector: bool) -> None:
+    def make() -> gym.Env[Any, Any]:
+        return make_env("CartPole-v1", {"fixed_horizon": True})
+
+    env: Any = wrap_vec(make, make, reward=Constant()) if vector else wrap(make(), Constant())
+    env.reset()
+    action = np.array([1, 0]) if vector else 1
+    steps = [env.step(action) for _ in range(500)]
+    paid = np.array([reward for _, reward, *_ in steps])
+    infos = [info if vector else [info] for *_, info in steps]
+    np.testing.assert_array_equal(paid.reshape(500, -1), [[one["env_reward"] for one in info] for info in infos])
+    assert 5 < paid.sum() / (2 if vector else 1) < 50
+    cut = env.recorder.sample(40, 50, np.random.default_rng(0))
+    for segment in cut:
+        assert segment.env_rewards.tolist() == [1.0] * len(segment.actions)
+        assert (segment.after, segment.terminated) == (50 - len(segment.actions), True)
+    env.recorder.restore(env.recorder.state())
+    assert [segment.id for segment in env.recorder.sample(40, 50, np.random.default_rng(0))] == [s.id for s in cut]
+
+
 def test_each_envs_episodes_are_its_own() -> None:
     """Envs that end at different times do not cut one another's episodes."""
     venv = wrap_vec(*(lambda n=n: toys.ledger(length=20, runs_out_at=n) for n in (5, 7, 11)))
