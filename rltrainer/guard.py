@@ -1,4 +1,4 @@
-"""An env that raises, dies or gives NaN stops the run before the policy is harmed."""
+"""An env that raises or gives NaN stops the run before the policy is harmed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from rltrainer.core import Array, UserError
-
-GONE = (EOFError, BrokenPipeError, ConnectionResetError)
-"""What a dead env process looks like from here."""
 
 
 class EnvFault(UserError):
@@ -58,17 +55,11 @@ class GuardedVecEnv(VecEnvWrapper):
             raise EnvFault(f"the env gave an infinite reward after {self._steps} steps; mend the env, or learn its reward")
         return observations, env_rewards, dones, infos
 
-    def close(self) -> None:
-        with contextlib.suppress(*GONE):
-            self.venv.close()
-
     @contextlib.contextmanager
     def _explained(self) -> Any:
         try:
             yield
         except UserError:
             raise
-        except GONE:
-            raise EnvFault(f"the process of an env died after {self._steps} steps; look for its last words above") from None
         except Exception as error:  # an env is foreign code and may raise anything
             raise EnvFault(f"the env raised {type(error).__name__} after {self._steps} steps: {error}; mend the env") from error

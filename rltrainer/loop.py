@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -12,8 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rltrainer.asking import Asker
 from rltrainer.config import Config
-from rltrainer.core import Array, Comparison, FitReport, Query, RewardFunction, Segment, Strategy, Teacher, UserError
+from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment, Strategy, Teacher, UserError
 from rltrainer.diagnostics import Diagnosis, RankingHistory, diagnose
 from rltrainer.envs import image_shape
 from rltrainer.exploring import explore
@@ -23,14 +23,12 @@ from rltrainer.lengths import segment_steps
 from rltrainer.memory import Memory, within
 from rltrainer.queries import STRATEGIES
 from rltrainer.refit import RECENT_SEGMENTS, fit_through
-from rltrainer.repeats import STRATEGY as REPEAT
 from rltrainer.repeats import Repeats
 from rltrainer.rewards import make_learner
 from rltrainer.schedule import Schedule
 from rltrainer.seams import named
 from rltrainer.seeds import Seeds, generator_state, restore_generator
 from rltrainer.sizes import Sizes
-from rltrainer.store import ORACLE
 from rltrainer.taken import Taken
 from rltrainer.teachers import OracleTeacher
 from rltrainer.wrapper import RewardSeat
@@ -119,12 +117,10 @@ class PreferenceLoop:
         self._updated_at = 0
         self.learns_reward = learn_reward
         queries = self.config.queries if learn_reward else self.config.queries.model_copy(update=AT_RANDOM)
-        self._strategy_name = queries.strategy
         strategy: Strategy = named(STRATEGIES, queries.strategy, "queries.strategy")
-        self._strategy = strategy
         seeds = Seeds.of(self.config.seed)
         self._rngs = {name: np.random.default_rng(getattr(seeds, name)) for name in GENERATORS}
-        self._query_rng, self._teacher_rng, self._explore_rng, self._diagnosis_rng = self._rngs.values()
+        self._query_rng, teacher_rng, self._explore_rng, self._diagnosis_rng = self._rngs.values()
         image = image_shape(env.seat.observation_space)
         sizes = Sizes.of(self.recorder.current.shape[1], env.seat.action_space, image)
         self.learner = make_learner(sizes, self.config.reward, seeds.learner)
@@ -139,6 +135,22 @@ class PreferenceLoop:
         self._reference: list[Segment] = []
         self._ranking = RankingHistory()
         self._repeats = Repeats(self._diagnosis_rng)
+        self._asker = Asker(
+            self.config,
+            queries,
+            strategy,
+            self.schedule,
+            self.store,
+            self._taken,
+            self.recorder,
+            self.learner,
+            self.teacher,
+            self._repeats,
+            self.segment_steps,
+            self._inherited,
+            self._query_rng,
+            teacher_rng,
+        )
 
     # ------------------------------------------------------------------ the clock
 
@@ -324,13 +336,13 @@ class PreferenceLoop:
             self._read()
             self._fit()
             with self._if_there_is_room():
-                self._put(min(left, self.config.queries.batch))
+                self._asker.ask(min(left, self.config.queries.batch), self.steps)
 
     def _ask(self) -> None:
         """Top the queue up to what the schedule allows and the queue holds. An oracle is asked in batches."""
         if self._asks:
             with self._if_there_is_room():
-                self._top_up()
+                self._asker.top_up(self.steps)
 
     @contextmanager
     def _if_there_is_room(self) -> Iterator[None]:
@@ -339,85 +351,6 @@ class PreferenceLoop:
             yield
         except OSError as error:
             self._message = f"Nothing can be asked: the disk takes no more ({error.strerror})."
-
-    def _top_up(self) -> None:
-        """Raises OSError where the disk takes no more."""
-        waiting = self.store.waiting()
-        if self.teacher is not None and waiting:  # a full disk came between the question and its answer
-            self.store.withdraw([query.id for query in waiting])
-            waiting = []
-        given = sum(query_id not in self._inherited for query_id, _ in self._taken.comparisons)
-        if self.teacher is None:
-            waiting = self._make_room(waiting)
-        allowed = self.schedule.asked_by(self.steps) - given - len(waiting)
-        if self.teacher is None:
-            allowed = min(allowed, self._queue_size() - len(waiting))
-        elif not self.config.labels:
-            allowed = self.config.queries.batch
-        elif allowed < min(self.config.queries.batch, self.config.labels - given):
-            return
-        if self.teacher is None and allowed >= 1:
-            allowed -= self._ask_again()
-        if allowed >= 1:
-            self._put(int(allowed))
-
-    def _put(self, count: int) -> None:
-        """Choose `count` pairs among candidates, store them, and have the teacher answer at once."""
-        candidates = self._candidates(2 * count * self.config.queries.candidates)
-        if len(candidates) < 2:
-            return
-        chosen = self._strategy(candidates, self.learner, min(2 * count, len(candidates) // 2), self._query_rng)
-        before = {frozenset((c.first.id, c.second.id)) for c in self.comparisons}
-        pairs = [(candidates[i], candidates[j]) for i, j in chosen]
-        pairs = [(a, b) for a, b in pairs if frozenset((a.id, b.id)) not in before][:count]
-        queries = self.store.ask(pairs, self.steps, self._strategy_name)
-        self._taken.shown |= {query.id: pair for query, pair in zip(queries, pairs, strict=True)}
-        if self.teacher is not None:
-            answers = [
-                (uuid.uuid4().hex, q.id, self.teacher(a, b, self._teacher_rng))
-                for q, (a, b) in zip(queries, pairs, strict=True)
-            ]
-            self.store.save_labels("oracle", answers, source=ORACLE)
-
-    def _candidates(self, count: int) -> list[Segment]:
-        """Segments of the newest policy, and as many, up to half of all, that were judged before.
-
-        Within what one policy does there is nothing to tell that it is no better than an earlier one. An agent that is paid for
-        a posture it keeps up shows no other, and only a pair with what came before says what that is worth.
-        """
-        judged = list({segment.id: segment for c in self.comparisons for segment in (c.first, c.second)}.values())
-        again = [judged[index] for index in self._query_rng.permutation(len(judged))[: count // 2]]
-        fresh = self.recorder.sample(count - len(again), self.segment_steps, self._query_rng)
-        return list({segment.id: segment for segment in [*fresh, *again]}.values())
-
-    def _ask_again(self) -> int:
-        """Where it is time, show somebody a pair that they answered, sides swapped. Gives how many: 1 or 0."""
-        chosen = self._repeats.due([c for c in self.comparisons if c.query_id not in self._inherited])
-        if chosen is None:
-            return 0
-        pair = (chosen.second, chosen.first)
-        (query,) = self.store.ask([pair], self.steps, REPEAT, chosen.labeler)
-        self._taken.shown[query.id] = pair
-        self._repeats.asked(chosen, query)
-        return 1
-
-    def _make_room(self, waiting: list[Query]) -> list[Query]:
-        """Withdraw pairs about a policy long gone that nobody is looking at; fresh ones take their place."""
-        oldest = self.recorder.steps - self.config.segments.recent_steps
-        shown = self._taken.shown
-        known = {q.id: max(segment.policy_step for segment in shown[q.id]) for q in waiting if q.id in shown}
-        stale = [q.id for q in waiting if q.strategy != REPEAT and known.get(q.id, -1) < oldest]
-        if not stale:
-            return waiting
-        looked_at = self.store.leased(time.time())
-        gone = {query_id for query_id in stale if query_id not in looked_at}
-        self.store.withdraw(sorted(gone))
-        for query_id in gone:
-            shown.pop(query_id, None)
-        return [query for query in waiting if query.id not in gone]
-
-    def _queue_size(self) -> int:
-        return int(self.store.settings().get("labeling.queue_size", self.config.labeling.queue_size))
 
     # ------------------------------------------------------------------ learning
 

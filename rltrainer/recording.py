@@ -18,13 +18,27 @@ PENDING = 64
 
 @dataclass
 class Episode:
-    """A run of rows of one env, from its reset on. Row `start + t` holds what was seen before step t."""
+    """A run of rows of one env, from its reset on. Row `start + t` holds what was seen before step t.
+
+    rest: steps at the end in which the env was over already, though its episode went on
+    """
 
     start: int
     seed: int
     steps: int = 0
     terminated: bool = False
     truncated: bool = False
+    rest: int = 0
+
+    @property
+    def acted(self) -> int:
+        """Steps before the rest."""
+        return self.steps - self.rest
+
+    @property
+    def over(self) -> bool:
+        """Whether what comes after its steps is time in which nothing happens."""
+        return self.terminated or self.rest > 0
 
 
 class Recorder:
@@ -109,6 +123,7 @@ class Recorder:
         self._heads += len(self._pending)
         for episodes in self._episodes:
             episodes[-1].steps += len(self._pending)
+            episodes[-1].rest += len(self._pending) if episodes[-1].rest else 0
         self._pending.clear()
 
     def add_to(self, env: int, action: Array, env_reward: float, next_observation: Array, frame: bytes | None = None) -> None:
@@ -120,13 +135,26 @@ class Recorder:
         self._heads[env] += 1
         self._put(env, next_observation, frame)
         self._episodes[env][-1].steps += 1
+        self._episodes[env][-1].rest += bool(self._episodes[env][-1].rest)
         self.steps += 1
+
+    def rest(self, env: int) -> None:
+        """In the env's newest step it was over already: no segment has this step, or those after it in the episode."""
+        if not self._episodes[env][-1].rest:
+            self._write()
+            self._episodes[env][-1].rest = 1
 
     def end(self, env: int, *, terminated: bool, truncated: bool) -> None:
         """The env's newest step ended its episode."""
         self._write()
         self._episodes[env][-1].terminated = terminated
         self._episodes[env][-1].truncated = truncated
+
+    def drop(self, env: int) -> None:
+        """Forget the env's unfinished episode: nothing more is cut from it. `begin` is next."""
+        self._write()
+        dropped = self._episodes[env].pop()
+        self._frames[env] = {row: frame for row, frame in self._frames[env].items() if row < dropped.start}
 
     def sample(self, count: int, steps: int, rng: np.random.Generator) -> list[Segment]:
         """`count` segments of `steps` steps, each window of the newest `recent_steps` as likely as any other.
@@ -149,7 +177,7 @@ class Recorder:
         ended = [episode for episode in self._episodes[env] if episode.terminated or episode.truncated]
         if not ended:
             raise LookupError(f"no episode of env {env} has ended in {self.steps} steps")
-        return self._cut((env, ended[-1], 0, 0, ended[-1].steps), np.random.default_rng(0))
+        return self._cut((env, ended[-1], 0, 0, ended[-1].acted), np.random.default_rng(0))
 
     # ------------------------------------------------------------------ to disk and back
 
@@ -168,7 +196,7 @@ class Recorder:
             "actions": self._flat_actions[rows],
             "env_rewards": self._flat_env_rewards[rows],
             "heads": self._heads.copy(),
-            "episodes": np.array(episodes, np.int64).reshape(-1, 6),  # env, start, seed, steps, terminated, truncated
+            "episodes": np.array(episodes, np.int64).reshape(-1, 7),  # env, start, seed, steps, terminated, truncated, rest
             "steps": np.array([self.steps]),
             "pictures": np.frombuffer(b"".join(frame for *_, frame in pictures), np.uint8),
             "picture_places": np.array([(env, row, len(frame)) for env, row, frame in pictures], np.int64).reshape(-1, 3),
@@ -186,8 +214,8 @@ class Recorder:
         for env in range(self.n_envs):
             self._episodes[env].clear()
             self._frames[env].clear()
-        for env, start, seed, steps, terminated, truncated in state["episodes"].tolist():
-            self._episodes[env].append(Episode(start, seed, steps, bool(terminated), bool(truncated)))
+        for env, start, seed, steps, terminated, truncated, rest in state["episodes"].tolist():
+            self._episodes[env].append(Episode(start, seed, steps, bool(terminated), bool(truncated), rest))
         pictures = state["pictures"].tobytes()
         self._captures, begin = bool(pictures), 0
         for env, row, length in state["picture_places"].tolist():
@@ -213,9 +241,9 @@ class Recorder:
                 continue
             if self._captures and not self._frames[env]:
                 continue
-            last = episode.steps - (1 if episode.terminated else steps)
+            last = episode.acted - (1 if episode.over else steps)
             first = min(max(0, oldest - episode.start), last)
-            if last >= 0 and episode.start + min(last + steps, episode.steps) >= oldest:
+            if last >= 0 and episode.start + min(last + steps, episode.acted) >= oldest:
                 found.append((env, episode, first, last, steps))
         return found
 
@@ -223,17 +251,17 @@ class Recorder:
         """A copy of the slice: later steps overwrite the ring, never the segment."""
         env, episode, first, last, steps = source
         start = int(rng.integers(first, last + 1))
-        length = min(steps, episode.steps - start)
+        length = min(steps, episode.acted - start)
         reset, begin, end = episode.start, episode.start + start, episode.start + start + length
-        whole = start + length == episode.steps
+        whole = start + length == episode.acted
         return Segment(
             observations=self._slice(self._observations[env], begin, end + 1),
             actions=self._slice(self._actions[env], begin, end),
             env_rewards=self._slice(self._env_rewards[env], begin, end),
             episode_seed=episode.seed,
             lead_in=self._slice(self._actions[env], reset, begin),
-            terminated=whole and episode.terminated,
-            truncated=whole and episode.truncated,
+            terminated=whole and episode.over,
+            truncated=whole and episode.truncated and not episode.over,
             after=steps - length,
             policy_step=self.steps,
             frames=tuple(self._frames[env][row] for row in range(begin, end + 1)) if self._frames[env] else (),

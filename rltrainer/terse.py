@@ -7,7 +7,9 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
-READ = ("episode_seed", "frame", "inner_steps", "is_success")
+from rltrainer.horizon import AT_REST
+
+READ = (AT_REST, "episode_seed", "frame", "inner_steps", "is_success")
 """What our wrappers put there, and what Stable-Baselines3 logs."""
 
 

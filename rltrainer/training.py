@@ -21,7 +21,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
 
 from rltrainer.capture import Filmed, must_film
@@ -53,6 +53,7 @@ from rltrainer.seeds import Seeds, number
 from rltrainer.sizes import Sizes
 from rltrainer.store import Store
 from rltrainer.terse import Terse
+from rltrainer.watchdog import WatchedVecEnv
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
 EVENT_SECONDS = 1.0
@@ -170,7 +171,14 @@ class Run:
         self._full = False
         self._watcher: RolloutWatch | None = None
         seeds = Seeds.of(config.seed)
-        venv = make_vec_env(config, number(seeds.envs), film=film, checked=not config.learns_reward)
+        venv = make_vec_env(
+            config,
+            number(seeds.envs),
+            film=film,
+            checked=not config.learns_reward,
+            say=dashboard.say,
+            meanwhile=interrupts.check,
+        )
         if config.learns_reward:
             venv = PreferenceRewardVecWrapper(venv, config.segments.recent_steps)
             self.loop = PreferenceLoop(
@@ -334,6 +342,9 @@ class RolloutWatch(BaseCallback):
     def _on_rollout_end(self) -> None:
         self._rollout_ends.append((time.monotonic(), self.model.num_timesteps))
         seconds, steps = (np.array(self._rollout_ends[-1]) - self._rollout_ends[0]).tolist()
+        envs = self.training_env.unwrapped
+        if isinstance(envs, WatchedVecEnv):
+            self.logger.record("envs/replaced", int(envs.restarts.sum()))
         if self._service is not None:
             self._service.ensure()
         self._tell(
@@ -365,16 +376,25 @@ def callback_for(model: BaseAlgorithm) -> type[PreferenceCallback]:
 # ------------------------------------------------------------------ the envs of a run
 
 
-def make_vec_env(config: Config, seed: int, *, film: bool = False, checked: bool = True) -> VecEnv:
+def make_vec_env(
+    config: Config,
+    seed: int,
+    *,
+    film: bool = False,
+    checked: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> VecEnv:
     """The run's envs, each with a Monitor inside, so that `ep_rew_mean` is the true return.
 
     film:    the first of them takes pictures as it steps, and segments are cut from that one only
     checked: what they give is checked to be finite; a PreferenceRewardVecWrapper does that itself
+    say, meanwhile: for a WatchedVecEnv, where each env has a process of its own
     """
     plain = EnvMaker(config.env, config.env_options)
     first = EnvMaker(config.env, config.env_options, config.clips.size) if film else plain
     makers = [first, *[plain] * (config.n_envs - 1)]
-    venv: VecEnv = SubprocVecEnv(list(makers), start_method="spawn") if config.subprocesses else DummyVecEnv(list(makers))
+    venv: VecEnv = WatchedVecEnv(makers, say, meanwhile) if config.subprocesses else DummyVecEnv(list(makers))
     venv.seed(seed)
     return GuardedVecEnv(venv, checked=checked)
 

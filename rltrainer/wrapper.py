@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -23,7 +24,9 @@ from rltrainer.envs import (
 )
 from rltrainer.fancy import BlackBox
 from rltrainer.guard import EnvFault, check_finite
+from rltrainer.horizon import AT_REST, FixedHorizon
 from rltrainer.recording import Recorder
+from rltrainer.watchdog import LOST
 
 RECENT_STEPS = 16_000
 _RECORDED = ("recorded_observation_space", "recorded_action_space", "recorded_episode_limit")
@@ -53,6 +56,7 @@ class RewardSeat:
         self.learned_returns = np.zeros(n_envs)
         self.episode_limit = limit
         self.steps_per_second = steps_per_second
+        self.rests = False  # whether episodes may be over before they end: with `FixedHorizon`
 
     def begin(self, env: int, observation: Any, info: dict[str, Any]) -> None:
         """An env was reset. A black box gives its policy's observation here, so the recorder waits for the inner one."""
@@ -63,19 +67,28 @@ class RewardSeat:
         self.recorder.begin(env, info["episode_seed"], seen, info.pop("frame", None))
         self.learned_returns[env] = 0.0
 
-    def pay(self, actions: Array, env_rewards: Array, next_observations: Array) -> Array:
-        """Learned rewards [N] of one step of every env: actions [N, *A], next_observations [N, O]."""
+    def pay(self, actions: Array, env_rewards: Array, next_observations: Array, resting: Sequence[int] = ()) -> Array:
+        """Learned rewards [N] of one step of every env: actions [N, *A], next_observations [N, O].
+
+        resting: the envs that were over already, which pay 0
+        """
         observations = self.recorder.current  # [N, O]
         self.recorder.add(actions, env_rewards, next_observations)
         rewards = self._rewards(observations, actions, next_observations)
+        for env in resting:
+            self.recorder.rest(env)
+            rewards[env] = 0.0
         self._check(rewards, env_rewards, next_observations)
         self.learned_returns += rewards
         return rewards
 
-    def pay_one(self, env: int, action: Array, env_reward: float, next_observation: Array, frame: bytes | None) -> float:
-        """The learned reward of one step of one env, whose picture was taken."""
+    def pay_one(self, env: int, action: Array, env_reward: float, next_observation: Array, info: dict[str, Any]) -> float:
+        """The learned reward of one step of one env, whose info may hold a picture."""
         observation = self.recorder.current[env]
-        self.recorder.add_to(env, action, env_reward, next_observation, frame)
+        self.recorder.add_to(env, action, env_reward, next_observation, info.pop("frame", None))
+        if AT_REST in info:
+            self.recorder.rest(env)
+            return 0.0
         rewards = self._rewards(observation[None], np.asarray(action)[None], next_observation[None])
         self._check(rewards, np.array([env_reward]), next_observation)
         self.learned_returns[env] += rewards[0]
@@ -128,6 +141,7 @@ class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
             observation_space, action_space, limit = (inner.get_wrapper_attr(name) for name in _RECORDED)
             inside = Inside(observation_space, action_space, limit, black_box=True)
         self.seat = RewardSeat(1, inside, recent_steps, frames_per_second(inner))
+        self.seat.rests = any(isinstance(layer, FixedHorizon) for layer in layers(inner))
 
     @property
     def recorder(self) -> Recorder:
@@ -146,7 +160,7 @@ class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
             reward = self.seat.pay_inner(0, inner)
         else:
             after = flat_observation(self.seat.observation_space, observation)
-            reward = self.seat.pay_one(0, np.asarray(action), float(env_reward), after, info.pop("frame", None))
+            reward = self.seat.pay_one(0, np.asarray(action), float(env_reward), after, info)
         info["env_reward"] = float(env_reward)
         if terminated or truncated:
             self.recorder.end(0, terminated=terminated, truncated=truncated)
@@ -172,6 +186,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
         self.seat = RewardSeat(venv.num_envs, inside, recent_steps, venv.get_attr("recorded_steps_per_second", 0)[0])
         self._actions = np.zeros(0)
         self._films = False
+        self.seat.rests = any(venv.env_is_wrapped(FixedHorizon))
 
     @property
     def recorder(self) -> Recorder:
@@ -193,8 +208,8 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
         observations, env_rewards, dones, infos = self.venv.step_wait()
         ended: list[int] = dones.nonzero()[0].tolist() if dones.any() else []
         env_rewards = np.array(env_rewards, np.float32)  # as DummyVecEnv rounds them, and SubprocVecEnv does not
-        if "inner_steps" in infos[0]:
-            rewards = np.array([self.seat.pay_inner(env, info.pop("inner_steps")) for env, info in enumerate(infos)])
+        if self.seat.black_box:
+            rewards = np.array([self._pay_inner(env, info) for env, info in enumerate(infos)])
         else:
             rewards = self._pay(observations, env_rewards, ended, infos)
         for info, env_reward in zip(infos, env_rewards.tolist(), strict=True):
@@ -211,17 +226,22 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
             for env in ended:
                 after[env] = flat_observation(space, infos[env]["terminal_observation"])
         if not self._films:
-            return self.seat.pay(self._actions, env_rewards, after)
+            resting = [env for env, info in enumerate(infos) if AT_REST in info] if self.seat.rests else ()
+            return self.seat.pay(self._actions, env_rewards, after, resting)
         steps = zip(self._actions, env_rewards, after, infos, strict=True)
-        return np.array(
-            [self.seat.pay_one(env, np.asarray(a), float(r), o, i.pop("frame", None)) for env, (a, r, o, i) in enumerate(steps)]
-        )
+        return np.array([self.seat.pay_one(env, np.asarray(a), float(r), o, i) for env, (a, r, o, i) in enumerate(steps)])
+
+    def _pay_inner(self, env: int, info: dict[str, Any]) -> float:
+        return 0.0 if LOST in info else self.seat.pay_inner(env, info.pop("inner_steps"))
 
     def _turn(self, env: int, observations: VecEnvObs, info: dict[str, Any]) -> None:
-        """The env's episode ended, and it has been reset already."""
-        truncated = bool(info.get("TimeLimit.truncated", False))
-        self.recorder.end(env, terminated=not truncated, truncated=truncated)
-        info["learned_return"] = float(self.seat.learned_returns[env])
+        """The env's episode ended, or it was lost in the middle of one, and it has been reset already."""
+        if LOST in info:
+            self.recorder.drop(env)
+        else:
+            truncated = bool(info.get("TimeLimit.truncated", False))
+            self.recorder.end(env, terminated=not truncated, truncated=truncated)
+            info["learned_return"] = float(self.seat.learned_returns[env])
         self.seat.begin(env, _row(observations, env), self.venv.unwrapped.reset_infos[env])
 
 

@@ -321,6 +321,40 @@ def test_discrete_actions_and_pictures_keep_their_types() -> None:
     assert segment.actions.dtype == np.int64
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_nothing_is_cut_from_an_episode_that_was_dropped(together: bool) -> None:
+    play = Play(recent_steps=30, limit=8)
+    step = play.step_all if together else play.step
+    for steps, dropped in [(8, False), (5, True), (0, True), (6, False), (8, False), (7, True), (8, False)] * 2:
+        for _ in range(steps):
+            step()
+        if dropped:
+            play.recorder.drop(0)
+            play.reset(0)
+        else:
+            play.end()
+        segments = sample(play.recorder, count=80, steps=5)
+        assert {episode for episode, _ in starts(segments)} <= {episode for _, episode in play.ended}
+        for segment in segments:
+            play.check(segment)
+    again = Recorder(1, np.zeros(3, np.float32), ACTIONS, recent_steps=30, episode_limit=8)
+    again.restore(play.recorder.state())
+    assert [s.id for s in sample(again)] == [s.id for s in sample(play.recorder)]
+    assert {episode for episode, _ in starts(sample(again))} == {10, 11, 13}  # of the newest 30 rows, 12's are 8
+
+
+def test_pictures_of_an_episode_that_was_dropped_are_gone() -> None:
+    recorder = Recorder(1, np.zeros(1, np.float32), ACTIONS, recent_steps=100, episode_limit=10)
+    for episode in range(2):
+        recorder.begin(0, episode, np.zeros(1, np.float32), frame=b"first")
+        for t in range(3):
+            recorder.add_to(0, np.zeros(1), 0.0, np.array([t + 1], np.float32), frame=b"next")
+        if episode == 0:
+            recorder.end(0, terminated=False, truncated=True)
+    recorder.drop(0)
+    assert sorted(recorder._frames[0]) == [0, 1, 2, 3]
+
+
 def test_captured_frames_come_with_their_steps() -> None:
     recorder = Recorder(1, np.zeros(1, np.float32), ACTIONS, 20, 10)
     taken = 0

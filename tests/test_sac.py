@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import math
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper,
 from rltrainer.cli import group
 from rltrainer.config import Config
 from rltrainer.core import Array, UserError
+from rltrainer.horizon import FixedHorizon
 from rltrainer.loop import PreferenceLoop
 from rltrainer.methods import PreferenceCallback, RelabellingCallback, make_sac, relabelling, replay, sac
 from rltrainer.methods.exploration import ParticleEntropy, neighbour_distances
@@ -132,6 +134,18 @@ def test_a_relabelled_transition_pays_what_the_env_would_have_paid_under_the_new
     due = paid_by_the_env(kind, witness.actions, Plain())
     for step in range(len(due))[-buffer.buffer_size :]:
         np.testing.assert_allclose(buffer.rewards[step % buffer.buffer_size], due[step], rtol=1e-4, atol=1e-3)
+
+
+def test_the_rest_of_a_fixed_horizon_pays_nothing_under_a_new_reward_either() -> None:
+    env = functools.partial(FixedHorizon, toys.Spaced(copy.deepcopy(SPACES["box"]), LOPSIDED), 20)  # over after 8 steps
+    venv = PreferenceRewardVecWrapper(DummyVecEnv([env]))
+    settings = config(steps=300, n_envs=1)
+    model = make_sac(normalised(venv, settings), settings, 0)
+    model.learn(60)
+    venv.seat.reward = toys.Even(1)
+    Replay(model, venv.seat).relabel()
+    assert model.replay_buffer is not None
+    assert model.replay_buffer.rewards[:60, 0].tolist() == ([1.0] * 8 + [0.0] * 12) * 3
 
 
 def test_a_terminal_observation_is_the_next_one_at_an_episodes_end() -> None:

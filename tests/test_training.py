@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
+import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,12 @@ import torch
 import toys
 from rich.console import Console
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rltrainer.checkpoint import RunFolder
 from rltrainer.config import Config
 from rltrainer.core import Array, UserError
+from rltrainer.env_process import EnvProcess
 from rltrainer.guard import EnvFault, GuardedVecEnv
 from rltrainer.interrupts import Interrupts
 from rltrainer.progress import Dashboard, words
@@ -216,9 +221,47 @@ def test_a_policy_that_acts_by_nan_is_stopped_with_a_reason() -> None:
         venv.step(np.full((1, *venv.action_space.shape), np.nan, np.float32))
 
 
-def test_an_env_process_that_dies_stops_the_run_and_everything_is_saved(tmp_path: Path) -> None:
-    settings = {"env": "toys:faulty", "env_options": {"fault": "die", "at": 450}, "subprocesses": True, "n_envs": 1}
-    with pytest.raises(EnvFault, match="the process of an env died"):
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["ppo", "sac"])
+def test_a_run_whose_envs_die_on_the_way_goes_on_to_its_end(tmp_path: Path, method: str) -> None:
+    """Each of the two dies at its step 300, and a fresh one would at the run's step 1200."""
+    screen, said = dashboard()
+    settings = {"env": "toys:faulty", "env_options": {"fault": "die", "at": 300}, "subprocesses": True, "n_envs": 2}
+    folder = train(config(**settings, method=method, sac__exploration_steps=100), tmp_path / "run", screen, announce=print)
+    found = re.findall(r"env (\d) of 2 \(process \d+\) died of signal SIGSEGV at its step 300\. A fresh one", said.getvalue())
+    assert found == ["1", "2"]
+    assert all(np.isfinite(value).all() for value in arrays(folder).values())
+    store = Store.open(folder.path)
+    last, labels = store.newest_event("progress"), store.counts()["labels"]
+    store.close()
+    assert last is not None
+    assert last["phase"] == "finished"
+    assert labels > 8  # half of them were given before the envs died
+    curves = EventAccumulator(str(folder.logs)).Reload()
+    assert curves.Scalars("envs/replaced")[-1].value == 2
+
+
+@pytest.mark.long
+def test_a_run_that_waits_for_an_env_that_hangs_ends_when_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(process: EnvProcess, waited: float) -> None:
+        if process._steps == 150:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(EnvProcess, "failing", told)
+    screen, said = dashboard()
+    settings = {"env": "toys:faulty", "env_options": {"fault": "hang", "at": 150}, "subprocesses": True, "n_envs": 2}
+    folder = train(config(**settings), tmp_path / "run", screen, announce=print)
+    assert "Stopping" in said.getvalue()
+    assert arrays(folder)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.long
+def test_an_env_process_that_dies_too_often_stops_the_run_and_everything_is_saved(tmp_path: Path) -> None:
+    settings = {"env": "toys:faulty", "env_options": {"fault": "die", "at": 150}, "subprocesses": True, "n_envs": 1}
+    with pytest.raises(EnvFault, match=r"SIGSEGV at its step 150, and has been replaced 3 times; .* is saved in"):
         trained(tmp_path / "run", **settings, steps=2000, labels=8)
     folder = RunFolder.open(tmp_path / "run")
     assert all(np.isfinite(value).all() for value in arrays(folder).values())

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 from rltrainer.core import Array, UserError
 from rltrainer.envs import SeededEpisodes, make_env
 from rltrainer.guard import EnvFault
+from rltrainer.watchdog import LOST
 from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper
 
 
@@ -222,6 +223,27 @@ def test_falling_at_the_time_limit_is_terminated() -> None:
         venv.step(np.zeros((1, 1), np.float32))
     (segment,) = venv.recorder.sample(1, 4, np.random.default_rng(0))
     assert (segment.terminated, segment.truncated) == (True, False)
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_once_the_pole_fell_a_fixed_horizon_pays_nothing_and_no_segment_is_of_that_time(vector: bool) -> None:
+    def make() -> gym.Env[Any, Any]:
+        return make_env("CartPole-v1", {"fixed_horizon": True})
+
+    env: Any = wrap_vec(make, make, reward=Constant()) if vector else wrap(make(), Constant())
+    env.reset()
+    action = np.array([1, 0]) if vector else 1
+    steps = [env.step(action) for _ in range(500)]
+    paid = np.array([reward for _, reward, *_ in steps])
+    infos = [info if vector else [info] for *_, info in steps]
+    np.testing.assert_array_equal(paid.reshape(500, -1), [[one["env_reward"] for one in info] for info in infos])
+    assert 5 < paid.sum() / (2 if vector else 1) < 50
+    cut = env.recorder.sample(40, 50, np.random.default_rng(0))
+    for segment in cut:
+        assert segment.env_rewards.tolist() == [1.0] * len(segment.actions)
+        assert (segment.after, segment.terminated) == (50 - len(segment.actions), True)
+    env.recorder.restore(env.recorder.state())
+    assert [segment.id for segment in env.recorder.sample(40, 50, np.random.default_rng(0))] == [s.id for s in cut]
 
 
 def test_each_envs_episodes_are_its_own() -> None:
@@ -573,6 +595,30 @@ def test_a_black_box_pays_the_learned_reward_summed_over_its_inner_steps() -> No
     assert info["learned_return"] == reward
     assert "inner_steps" not in info
     assert type(info["env_reward"]) is float
+    env.close()
+
+
+class Losing(DummyVecEnv):
+    """Loses its second env in every step, as a WatchedVecEnv does."""
+
+    def step_wait(self) -> Any:
+        observations, rewards, dones, infos = super().step_wait()
+        infos[1] = {LOST: True, "TimeLimit.truncated": True, "terminal_observation": observations[1]}
+        return observations, rewards, np.array([dones[0], True]), infos
+
+
+@pytest.mark.usefixtures("fancy")
+def test_a_black_box_that_is_lost_pays_nothing_and_leaves_no_segment() -> None:
+    env = PreferenceRewardVecWrapper(Losing([lambda: make_env("fancy_ProMP/Reacher5d-v0")] * 2))
+    env.seat.reward = Constant(1.0)
+    env.seed(3)
+    env.reset()
+    _, rewards, _, infos = env.step(np.stack([env.action_space.sample() for _ in range(2)]))
+    assert rewards[0] > 50
+    assert rewards[1] == 0
+    assert ["learned_return" in info for info in infos] == [True, False]
+    seeds = {segment.episode_seed for segment in env.recorder.sample(20, 50, np.random.default_rng(0))}
+    assert seeds == {3}
     env.close()
 
 

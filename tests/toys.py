@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -98,7 +99,7 @@ def drift(length: int = 40, **options: Any) -> gym.Env[Any, Any]:
 
 
 class Faulty(Ledger):
-    """A Ledger whose `fault` comes at step `at`: a bad "observation", "reward" or "reset", or it does "raise" or "die"."""
+    """A Ledger whose `fault` comes at step `at`: a bad "observation", "reward", "reset", or it does "raise", "die", "hang"."""
 
     def __init__(self, fault: str, at: int = 5, **options: Any) -> None:
         super().__init__(**options)
@@ -116,6 +117,10 @@ class Faulty(Ledger):
         if self.taken >= self.at:
             if self.fault == "die":
                 os.kill(os.getpid(), signal.SIGSEGV)
+            if self.fault == "exit":
+                os._exit(3)
+            if self.fault == "hang":
+                time.sleep(3600)
             if self.fault == "raise":
                 raise RuntimeError("the simulator exploded")
             if self.fault == "observation":

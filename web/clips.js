@@ -121,7 +121,7 @@ export class Shelf {
     this.decode = decode;
   }
 
-  /** @param {import("./wire.js").PairHeader} header @param {[Uint8Array, Uint8Array]} videos */
+  /** @param {Pick<import("./wire.js").PairHeader, "query_id" | "clips">} header @param {[Uint8Array, Uint8Array]} videos */
   add({ query_id: queryId, clips }, videos) {
     const held = this.#entries.get(queryId);
     if (held && sameClips(held.clips, clips)) return;
@@ -134,7 +134,7 @@ export class Shelf {
     return this.#entries.get(queryId)?.pictures ?? null;
   }
 
-  /** A pair's clips and their bytes. @param {string} queryId @returns {{clips: ClipHeader[], videos: Uint8Array[]} | null} */
+  /** A pair's clips and their bytes. @param {string} queryId @returns {Pick<Entry, "clips" | "videos"> | null} */
   bytes(queryId) {
     return this.#entries.get(queryId) ?? null;
   }

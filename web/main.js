@@ -2,6 +2,7 @@
 /** The wiring: sockets, keys, disk and frames bring events; the state that comes of them is shown, stored and sent. */
 
 import { ReportButton } from "./admin.js";
+import { Album } from "./album.js";
 import { Shelf, decodeClip } from "./clips.js";
 import { Connection } from "./connection.js";
 import { part } from "./dom.js";
@@ -73,7 +74,7 @@ const reports = new ReportButton(part(document, "#report", HTMLElement), {
 });
 const player = new Player(view.cards);
 const shelf = new Shelf(wake, (queryId, error) => dispatch({ type: "unplayable", queryId, details: String(error) }));
-const outbox = await Outbox.open();
+const [outbox, album] = await Promise.all([Outbox.open(), Album.open()]);
 const delivery = new Delivery(outbox, (label) => connection.send(label), () => dispatch({ type: "forgetful" }));
 
 /** What comes is taken in order, though a welcome waits for the disk. */
@@ -109,6 +110,7 @@ function keep(before) {
   const of = state.welcome?.labeler ?? "";
   if (state.keys !== before.keys) remember(`keys.${of}`, JSON.stringify(state.keys));
   if (state.reasons !== before.reasons) remember(`reasons.${of}`, JSON.stringify(state.reasons));
+  if (state.history !== before.history) album.follow(state.history, (queryId) => shelf.bytes(queryId)).catch(() => null); // a full disk: for this page only
 }
 
 /** Pairs whose pictures are worth their memory: to answer, on screen, the next; then some ahead and behind. */
@@ -153,8 +155,19 @@ async function take(message) {
   delivery.connected();
   dispatch({ type: "welcome", message, outbox: stored });
   const of = message.labeler;
-  if (!known) dispatch({ type: "recalled", keys: recalledKeys(recall(`keys.${of}`)), reasons: recalled(recall(`reasons.${of}`)) });
+  if (!known) {
+    dispatch({ type: "recalled", keys: recalledKeys(recall(`keys.${of}`)), reasons: recalled(recall(`reasons.${of}`)) });
+    if (!watching(state)) reopen(ownerOf(message));
+  }
   if (!outbox.durable) dispatch({ type: "forgetful" });
+}
+
+/** Past answers, when the disk has found them: no pair waits for that. @param {string} owner */
+async function reopen(owner) {
+  const pages = await album.load(owner).catch(() => []);
+  if (!state.welcome || ownerOf(state.welcome) !== owner) return;
+  for (const { pair, clips } of pages) shelf.add({ query_id: pair.queryId, clips: clips.clips }, clips.videos);
+  dispatch({ type: "remembered", history: pages.map(({ pair }) => pair) });
 }
 
 /** @type {Shelf["add"]} */

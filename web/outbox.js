@@ -1,6 +1,8 @@
 // @ts-check
 /** Labels on disk until they are acked, and their delivery in order. */
 
+import { committed, done } from "./idb.js";
+
 const NAME = "rltrainer";
 const STORE = "labels";
 
@@ -132,20 +134,4 @@ export class Delivery {
       this.#sent.add(label.label_id);
     }
   }
-}
-
-/** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
-function done(request) {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-}
-
-/** @param {IDBTransaction} transaction @returns {Promise<void>} */
-function committed(transaction) {
-  return new Promise((resolve, reject) => {
-    transaction.oncomplete = () => resolve();
-    transaction.onabort = transaction.onerror = () => reject(transaction.error);
-  });
 }

@@ -13,7 +13,7 @@ import { PROTOCOL, label } from "./wire.js";
 /** Nobody answers a pair unseen: keys are deaf for this long after a pair came on screen. */
 export const LOCK_MS = 250;
 /** Answers that can be taken back. */
-export const HISTORY = 12;
+export const HISTORY = 30;
 /** A watched pair stays on screen at least this long. */
 export const WATCH_MS = 2500;
 /** Watched pairs that wait: the page shows what happens now. */
@@ -130,6 +130,12 @@ const ON = {
   /** What the browser kept of this labeler. */
   recalled: (state, { keys, reasons }) => ({ ...state, keys, reasons }),
 
+  /** What was answered before the page was opened. @param {{history: Pair[]}} found */
+  remembered(state, { history }) {
+    const here = new Set([...state.pairs, ...state.history].map((pair) => pair.queryId));
+    return { ...state, history: [...history.filter((pair) => !here.has(pair.queryId)), ...state.history].slice(-HISTORY) };
+  },
+
   tick(state, { now }) {
     const due = watching(state) && state.pairs.length > 1 && state.shown?.queryId === state.pairs[0].queryId;
     const next = due && state.shown && now - state.shown.at >= WATCH_MS ? state.pairs.slice(1) : state.pairs;
@@ -163,8 +169,8 @@ const ON = {
       const shown = state.shown?.queryId === queryId ? null : state.shown;
       return { ...state, shown, pairs: state.pairs.map((one) => (one === held ? pair : one)) };
     }
-    const pairs = [...state.pairs, pair];
-    return { ...state, pairs: watching(state) && pairs.length > WATCH_QUEUE ? [pairs[0], ...pairs.slice(2)] : pairs };
+    const [pairs, history] = [[...state.pairs, pair], state.history.filter((one) => one.queryId !== queryId)];
+    return { ...state, history, pairs: watching(state) && pairs.length > WATCH_QUEUE ? [pairs[0], ...pairs.slice(2)] : pairs };
   },
 
   predicted(state, { message: { query_id: queryId, rewards } }) {
@@ -312,7 +318,7 @@ const ON = {
   unplayable(state, { queryId, details }) {
     const pairs = state.pairs.filter((pair) => pair.queryId !== queryId);
     const next = { ...state, pairs, shown: pairs.length ? state.shown : null };
-    if (pairs.length || state.history.length) return { ...next, remark: "A pair could not be played and was left out." };
+    if (pairs.length || state.times.length) return { ...next, remark: "A pair could not be played and was left out." };
     const text = "This browser cannot play the clips. Try a current Chromium, Firefox or Safari.";
     return { ...next, trouble: { sentence: text, details, passing: true } };
   },
@@ -393,7 +399,7 @@ export function stage(state) {
   const over = phase === "finished" || phase === "stopped" ? phase : null;
   const open = state.link.phase === "open";
   if (over && !open) return over; // the service went, too
-  if (state.pairs.length) return state.shown ? "clips" : state.history.length ? "empty" : "loading";
+  if (state.pairs.length) return state.shown ? "clips" : state.times.length ? "empty" : "loading";
   if (!open) return "offline";
   return over ?? (phase === "training" || phase === "paused" ? "empty" : "waiting");
 }

@@ -141,6 +141,20 @@ test("labels that were not acked before a reload are in the outbox again and the
   assert.deepEqual(ids(state.pairs), ["q2"], "q2's answer was taken back");
 });
 
+test("answers from before a reload can be taken back, and a page that has shown nothing yet is not up to date for them", () => {
+  const kept = ready(answer("left")).history;
+  const remembered = { type: "remembered", history: kept };
+  const state = run(initialState(), welcome(), pair("q2"), remembered);
+  assert.deepEqual(ids(state.history), ["q1"]);
+  assert.equal(stage(state), "loading");
+  const undone = run(state, { type: "undo", labelId: "l2" });
+  assert.deepEqual(run(undone, remembered).history, [], "what is here to be answered is no past answer");
+  assert.deepEqual([ids(undone.pairs), undone.outbox], [["q1", "q2"], [label("l2", "q1", "undo")]]);
+  assert.deepEqual(ids(run(state, pair("q1")).history), [], "asked again, it is no past answer");
+  const many = Array.from({ length: HISTORY + 1 }, (_, index) => ({ ...kept[0], queryId: `old${index}` }));
+  assert.deepEqual(ids(run(ready(answer("left")), { ...remembered, history: many }).history).slice(-2), [`old${HISTORY}`, "q1"], "the newest are kept");
+});
+
 test("a reconnect keeps what is on hand, and a pair that comes twice is there once", () => {
   const state = ready(answer("left"), shown("q2", 1100), { type: "lost", retryAt: 3000, now: 2000 }, { type: "connecting" }, welcome(), pair("q1"), pair("q2"), pair("q3"));
   assert.deepEqual(ids(state.pairs), ["q2", "q3"]);

@@ -1,0 +1,134 @@
+"""Which pairs to ask about now, and how many: what the schedule allows, chosen among what the agent just did and did before."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import numpy as np
+
+from rltrainer.config import Config, Queries
+from rltrainer.core import Learner, Query, Segment, Strategy, Teacher
+from rltrainer.recording import Recorder
+from rltrainer.repeats import STRATEGY as REPEAT
+from rltrainer.repeats import Repeats
+from rltrainer.schedule import Schedule
+from rltrainer.store import ORACLE, Store
+from rltrainer.taken import Taken
+
+
+@dataclass(eq=False)
+class Asker:
+    """Puts pairs of segments into the store: a queue that people find filled, or a batch that a teacher answers at once.
+
+    queries:   how pairs are chosen, and strategy: the one of that name; they need not be what the config says
+    inherited: queries of an earlier run, whose labels came with it
+    rng, teacher_rng: for what is asked, and for the answers
+    """
+
+    config: Config
+    queries: Queries
+    strategy: Strategy
+    schedule: Schedule
+    store: Store
+    taken: Taken
+    recorder: Recorder
+    learner: Learner
+    teacher: Teacher | None
+    repeats: Repeats
+    segment_steps: int
+    inherited: AbstractSet[str]
+    rng: np.random.Generator
+    teacher_rng: np.random.Generator
+
+    def top_up(self, step: int) -> None:
+        """Ask what is due at that env step: people as far as their queue has room, a teacher once there is a batch of it.
+
+        Raises OSError where the disk takes no more.
+        """
+        waiting = self.store.waiting()
+        count = self._due_to_people(waiting, step) if self.teacher is None else self._due_to_teacher(waiting, step)
+        if count >= 1:
+            self.ask(int(count), step)
+
+    def _due_to_people(self, waiting: list[Query], step: int) -> float:
+        waiting = self._make_room(waiting)
+        free = min(self._due(step), self._queue_size()) - len(waiting)
+        return free - self._ask_again(step) if free >= 1 else 0
+
+    def _due_to_teacher(self, waiting: list[Query], step: int) -> float:
+        if waiting:  # a full disk came between the question and its answer
+            self.store.withdraw([query.id for query in waiting])
+        batch = self.config.queries.batch
+        if not self.config.labels:
+            return batch
+        due = self._due(step)
+        return due if due >= min(batch, self.config.labels - self._given) else 0
+
+    def _due(self, step: int) -> float:
+        """Pairs that should have been asked by then, without those that were answered."""
+        return self.schedule.asked_by(step) - self._given
+
+    @property
+    def _given(self) -> int:
+        return sum(query_id not in self.inherited for query_id, _ in self.taken.comparisons)
+
+    def ask(self, count: int, step: int) -> None:
+        """Choose `count` pairs among candidates, store them, and have a teacher answer at once. Raises OSError, as `top_up`."""
+        candidates = self._candidates(2 * count * self.config.queries.candidates)
+        if len(candidates) < 2:
+            return
+        chosen = self.strategy(candidates, self.learner, min(2 * count, len(candidates) // 2), self.rng)
+        before = {frozenset((c.first.id, c.second.id)) for c in self.taken.comparisons.values()}
+        pairs = [(candidates[i], candidates[j]) for i, j in chosen]
+        pairs = [(a, b) for a, b in pairs if frozenset((a.id, b.id)) not in before][:count]
+        queries = self.store.ask(pairs, step, self.queries.strategy)
+        self.taken.shown |= {query.id: pair for query, pair in zip(queries, pairs, strict=True)}
+        if self.teacher is not None:
+            answers = [
+                (uuid.uuid4().hex, q.id, self.teacher(a, b, self.teacher_rng)) for q, (a, b) in zip(queries, pairs, strict=True)
+            ]
+            self.store.save_labels("oracle", answers, source=ORACLE)
+
+    def _candidates(self, count: int) -> list[Segment]:
+        """Segments of the newest policy, and as many, up to half of all, that were judged before.
+
+        Within what one policy does there is nothing to tell that it is no better than an earlier one. An agent that is paid for
+        a posture it keeps up shows no other, and only a pair with what came before says what that is worth.
+        """
+        compared = self.taken.comparisons.values()
+        judged = list({segment.id: segment for c in compared for segment in (c.first, c.second)}.values())
+        again = [judged[index] for index in self.rng.permutation(len(judged))[: count // 2]]
+        fresh = self.recorder.sample(count - len(again), self.segment_steps, self.rng)
+        return list({segment.id: segment for segment in [*fresh, *again]}.values())
+
+    def _ask_again(self, step: int) -> int:
+        """Where it is time, show somebody a pair that they answered, sides swapped. Gives how many: 1 or 0."""
+        chosen = self.repeats.due([c for c in self.taken.comparisons.values() if c.query_id not in self.inherited])
+        if chosen is None:
+            return 0
+        pair = (chosen.second, chosen.first)
+        (query,) = self.store.ask([pair], step, REPEAT, chosen.labeler)
+        self.taken.shown[query.id] = pair
+        self.repeats.asked(chosen, query)
+        return 1
+
+    def _make_room(self, waiting: list[Query]) -> list[Query]:
+        """Withdraw pairs about a policy long gone that nobody is looking at; fresh ones take their place."""
+        oldest = self.recorder.steps - self.config.segments.recent_steps
+        shown = self.taken.shown
+        known = {q.id: max(segment.policy_step for segment in shown[q.id]) for q in waiting if q.id in shown}
+        stale = [q.id for q in waiting if q.strategy != REPEAT and known.get(q.id, -1) < oldest]
+        if not stale:
+            return waiting
+        looked_at = self.store.leased(time.time())
+        gone = {query_id for query_id in stale if query_id not in looked_at}
+        self.store.withdraw(sorted(gone))
+        for query_id in gone:
+            shown.pop(query_id, None)
+        return [query for query in waiting if query.id not in gone]
+
+    def _queue_size(self) -> int:
+        return int(self.store.settings().get("labeling.queue_size", self.config.labeling.queue_size))
