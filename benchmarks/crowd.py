@@ -232,7 +232,14 @@ ABOUT = st.sampled_from(("waiting", "waiting", "waiting", "mine", "mine", "answe
 VERDICTS = st.sampled_from(("prefer", "prefer", "prefer", "equal", "both_bad", "skip", "undo", "undo"))
 CHOICES = st.sampled_from(("first", "second", "first", "second", "foreign", "none such", None))
 MORE = st.sampled_from(
-    (*[{}] * 8, {"strength": "much"}, {"strength": "slightly"}, {"reason": "it fell"}, {"reason": " \0\u202e\U0001f600 "}, {"trims": 1})
+    (
+        *[{}] * 8,
+        {"strength": "much"},
+        {"strength": "slightly"},
+        {"reason": "it fell"},
+        {"reason": " \0\u202e\U0001f600 "},
+        {"trims": 1},
+    )
 )
 CHANGES = st.dictionaries(
     st.sampled_from(
@@ -305,7 +312,17 @@ class Crowd(RuleBasedStateMachine):
     # ------------------------------------------------------------------ what pages send
 
     @rule(who=NUMBER, ids=IDS, about=ABOUT, which=NUMBER, verdict=VERDICTS, choice=CHOICES, more=MORE, rash=RASH)
-    def label(self, who: int, ids: str, about: str, which: int, verdict: str, choice: str | None, more: Fields, rash: bool) -> None:  # noqa: FBT001, PLR0913, PLR0917
+    def label(  # noqa: PLR0917 - what hypothesis drew
+        self,
+        who: int,
+        ids: str,
+        about: str,
+        which: int,
+        verdict: str,
+        choice: str | None,
+        more: Fields,
+        rash: bool,  # noqa: FBT001
+    ) -> None:
         self._label(self._guest(who), ids, about, which, verdict, choice, more, rash=rash)
 
     @rule(who=NUMBER, which=NUMBER, verdicts=st.lists(st.sampled_from(("prefer", "prefer", "equal", "skip")), max_size=12))
@@ -373,7 +390,7 @@ class Crowd(RuleBasedStateMachine):
         elif kind == 1:
             text, code = list(ENDS.items())[which // 16 % len(ENDS)]
             self._end(guest, text, code, "no text, or too much")
-        elif kind == 2:  # noqa: PLR2004
+        elif kind == 2:
             raw, code = list(RAW.values())[which // 16 % len(RAW)]
             self._settle()
             self._count("no frames")
@@ -456,7 +473,7 @@ class Crowd(RuleBasedStateMachine):
         if not self.party.run.rules.items() <= guest.rules.items():
             self._do(guest.ruled(self.party.run.rules))
 
-    def _label(  # noqa: PLR0913
+    def _label(  # noqa: PLR0917 - what hypothesis drew
         self, guest: Guest, ids: str, about: str, which: int, verdict: str, choice: str | None, more: Fields, *, rash: bool
     ) -> None:
         query = self._query(guest, about, which)
@@ -488,7 +505,11 @@ class Crowd(RuleBasedStateMachine):
         name = f"{rng.getrandbits(128):032x}"
         label = {"type": "label", "label_id": name, "query_id": query.id, "verdict": "prefer", "preferred": query.second}
         return [
-            *(label, {**label, "strength": "much", "reason": "ab"}, {**label, "trims": {query.first: [0, 2], query.second: [1, 3]}}),
+            *(
+                label,
+                {**label, "strength": "much", "reason": "ab"},
+                {**label, "trims": {query.first: [0, 2], query.second: [1, 3]}},
+            ),
             {"type": "label", "label_id": name, "query_id": query.id, "verdict": "equal", "preferred": None},
             *({"type": "here"}, {"type": "pause", "paused": False}),
             {"type": "settings", "changes": {"labeling.allow_ties": True, "clips.speed": 2.0}},

@@ -1,9 +1,9 @@
 """Whether any message hurts: crowds of guests send what they like to the label service, and every answer and row is checked.
 
 The service is `rltrainer label` with its own limits and a store of its own; guests are spread over so many links that nobody is
-slowed down. What they send is drawn by hypothesis (benchmarks.crowd): pages' own messages in any order, from labelers, admins and
-strangers, with ids of others and of another run, hostile JSON, and good messages with bytes changed at random by a seeded mutator
-(the service reads messages with compiled code, where a fuzzer that follows Python's branches sees none). benchmarks.protocol
+slowed down. What they send is drawn by hypothesis (benchmarks.crowd): pages' own messages in any order, from labelers, admins
+and strangers, with ids of others and of another run, hostile JSON, and good messages with bytes changed by a seeded mutator (it
+reads messages with compiled code, where a fuzzer that follows Python's branches sees none). benchmarks.protocol
 says what is owed for each, and which rows may be in the store. Bystanders label as people do meanwhile.
 
 The controls are the same with services that have a planted fault each: one closes everybody on a certain message, one stores
@@ -170,7 +170,7 @@ class Storm:
         self.bystanders_links = [self._link(f"bystander {number}") for number in range(BYSTANDERS)]
         self.bad = [Pass(token, "nobody", bad=True) for token in (new_token(), "", "x" * 128, "ä\0\U0001f600")]
         self.bad.append(self._ended())
-        self.rules = {"allow_ties": True, "allow_skipping": True, "allow_editing": True, "allow_reasons": True}
+        self.rules: dict[str, Any] = {"allow_ties": True, "allow_skipping": True, "allow_editing": True, "allow_reasons": True}
         self.rules |= {"queue_size": config.labeling.queue_size, "speed": 1.0, "frame_rate": None}
         self.run = Run(STEPS, rules=dict(self.rules))
         self.elsewhere = [Query(uuid.uuid4().hex, pool[0].id, pool[1].id), Query(uuid.uuid4().hex, uuid.uuid4().hex, "a" * 32)]
@@ -187,7 +187,7 @@ class Storm:
     def _invited(self, number: int) -> Pass:
         """Of the six guests of a round one comes by two links, and two are admins."""
         crowd, place = divmod(number, 6)
-        return self._link(f"guest {crowd}-{0 if place == 1 else place}", admin=place > 3)  # noqa: PLR2004
+        return self._link(f"guest {crowd}-{0 if place == 1 else place}", admin=place > 3)
 
     def _ended(self) -> Pass:
         link = self._link("somebody who was here")
@@ -301,9 +301,16 @@ class Storm:
         for one in self.bystanders:
             if label.id in one.labels:
                 as_said = (one.link.labeler, *one.labels[label.id], "prefer")
-                return None if (label.labeler, label.query_id, answer.preferred, answer.verdict) == as_said else f"not {as_said}"
+                return (
+                    None if (label.labeler, label.query_id, answer.preferred, answer.verdict) == as_said else f"not {as_said}"
+                )
         row = {"id": label.id, "labeler": label.labeler, "query_id": label.query_id, "verdict": answer.verdict.value}
-        about = {"preferred": answer.preferred, "strength": answer.strength.value, "reason": answer.reason, "trims": answer.trims}
+        about = {
+            "preferred": answer.preferred,
+            "strength": answer.strength.value,
+            "reason": answer.reason,
+            "trims": answer.trims,
+        }
         if label.source != "browser":
             return f"its source is {label.source!r}"
         return self.run.wrong_with({**row, **about})

@@ -10,7 +10,7 @@ from typing import Any
 Fields = dict[str, Any]
 
 TOKENS = (
-    b"{ } [ ] , : \" \\ \\u0000 \\ud800 \\udfff NaN -Infinity 1e999 -0 1.0 0x1 null true false type label_id \xff \xc0\xaf "
+    b'{ } [ ] , : " \\ \\u0000 \\ud800 \\udfff NaN -Infinity 1e999 -0 1.0 0x1 null true false type label_id \xff \xc0\xaf '
     b"\xed\xa0\x80 \xef\xbb\xbf \xe2\x80\xae __proto__ constructor // /* ' `"
 ).split(b" ")
 CHANGES = 6
@@ -69,13 +69,19 @@ def _nested(message: Fields, rng: random.Random) -> str:
 
 
 FAMILIES: dict[str, Callable[[Fields, random.Random], str]] = {
-    "no number": lambda message, rng: _with(message, rng, rng.choice(("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "+1"))),
+    "no number": lambda message, rng: _with(
+        message, rng, rng.choice(("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "+1"))
+    ),
     "a huge number": lambda message, rng: _with(message, rng, rng.choice(("", "-")) + "9" * rng.choice((17, 20, 400, 5000))),
-    "an odd number": lambda message, rng: _with(message, rng, rng.choice(("1.0", "-0", "1E400", "5e-324", "01", "0x1", "1.", "2e0"))),
+    "an odd number": lambda message, rng: _with(
+        message, rng, rng.choice(("1.0", "-0", "1E400", "5e-324", "01", "0x1", "1.", "2e0"))
+    ),
     "deep nesting": _nested,
     "a key twice": _twice,
     "half a character": lambda message, rng: _with(message, rng, rng.choice(('"\\ud800"', '"\\udc00x"', '"\\ud83d\\u0041"'))),
-    "a whole one": lambda message, rng: _with(message, rng, rng.choice(('"\\ud83d\\ude00"', '"\\u202e"', '"\\uffff"', '"\\u2028"'))),
+    "a whole one": lambda message, rng: _with(
+        message, rng, rng.choice(('"\\ud83d\\ude00"', '"\\u202e"', '"\\uffff"', '"\\u2028"'))
+    ),
     "a NUL": lambda message, rng: _with(message, rng, rng.choice(('"\\u0000"', '"a\\u0000b"', '"\x00"'))),
     "another type": lambda message, rng: _with(message, rng, rng.choice((None, True, 0, -1, 0.5, [], {}, [{}], {"a": None}))),
     "another word": lambda message, rng: _with(
@@ -83,7 +89,10 @@ FAMILIES: dict[str, Callable[[Fields, random.Random], str]] = {
     ),
     "a field too few": lambda message, rng: json.dumps({name: message[name] for name in list(message)[rng.randint(0, 1) :: 2]}),
     "a field too many": lambda message, rng: json.dumps(
-        {**message, rng.choice(("labeler", "admin", "__proto__", "constructor", "", "\x00", "Type", "seq")): rng.choice((1, "ada"))}
+        {
+            **message,
+            rng.choice(("labeler", "admin", "__proto__", "constructor", "", "\x00", "Type", "seq")): rng.choice((1, "ada")),
+        }
     ),
     "more than one": lambda message, rng: rng.choice(("[{0}]", "{0}{0}", "{0},{0}", "{0}\n{0}", '{0} "x"')).replace(
         "{0}", json.dumps(message)
@@ -92,11 +101,15 @@ FAMILIES: dict[str, Callable[[Fields, random.Random], str]] = {
     "put oddly": lambda message, rng: rng.choice(("\ufeff{0}", "\n\t{0}\r ", "{0}\x00", "\x0c{0}", "/**/{0}", "{0};")).replace(
         "{0}", json.dumps(message)
     ),
-    "no JSON": lambda message, rng: rng.choice(("", " ", "left", "null", "0", '"label"', "{}", "[]", "'", "<xml/>", "\\", "\U0001f600")),
+    "no JSON": lambda message, rng: rng.choice(
+        ("", " ", "left", "null", "0", '"label"', "{}", "[]", "'", "<xml/>", "\\", "\U0001f600")
+    ),
     "long": lambda message, rng: _with(message, rng, json.dumps("x" * rng.choice((300, 5000, 15_000)))),
     "wide": lambda message, rng: json.dumps({**message, **{f"k{number}": 0 for number in range(rng.choice((10, 900)))}}),
     "many of them": lambda message, rng: _with(message, rng, json.dumps(["a"] * rng.choice((17, 2500)))),
-    "wide within": lambda message, rng: _with(message, rng, json.dumps({f"k{n}": [0, 1] for n in range(rng.choice((3, 9, 500)))})),
+    "wide within": lambda message, rng: _with(
+        message, rng, json.dumps({f"k{n}": [0, 1] for n in range(rng.choice((3, 9, 500)))})
+    ),
     "another kind": lambda message, rng: json.dumps({**message, "type": rng.choice(KINDS)}),
 }
 """How a message is spoilt, by what is wrong with it. Some of it is allowed after all; benchmarks.protocol tells."""

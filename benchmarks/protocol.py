@@ -90,9 +90,7 @@ def _is_whole(value: Any, least: int, most: int) -> bool:
 
 
 def _is_trim(value: Any) -> bool:
-    return (
-        isinstance(value, list) and len(value) == 2 and _is_whole(value[0], 0, 100_000) and _is_whole(value[1], 1, 100_000)
-    )
+    return isinstance(value, list) and len(value) == 2 and _is_whole(value[0], 0, 100_000) and _is_whole(value[1], 1, 100_000)
 
 
 def _is_setting(value: Any) -> bool:
@@ -192,7 +190,7 @@ class Run:
             return Owed("closed", codes=frozenset({4401, 1013}))  # 4401 after a word, 1013 where many are tried
         return Owed("welcome")
 
-    def heard(self, text: str, labeler: str, *, admin: bool, rash: bool) -> Owed:
+    def heard(self, text: str, labeler: str, *, admin: bool, rash: bool) -> Owed:  # noqa: PLR0911 - a row for each type
         """For any other. rash: sent before the answers to those before it were there"""
         message = understood(text)
         if message is None:
@@ -200,10 +198,10 @@ class Run:
         match message["type"]:
             case "label":
                 return self._label(message, labeler, rash=rash)
-            case "hello":
-                return Owed("refused")
             case "here":
                 return Owed("nothing")
+            case "hello":
+                return Owed("refused")
             case _ if not admin:
                 return Owed("refused")
             case "settings":

@@ -150,7 +150,9 @@ class Labeling(Section):
     )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Annotated[Whole, Field(ge=0, le=65_535)] = Field(8765, description="port to listen on; 0 takes a free one")
-    queue_size: Annotated[Whole, Field(ge=1, le=100_000)] = Field(8, description="pairs waiting for an answer, at most (MAX_QUEUE_SIZE)")
+    queue_size: Annotated[Whole, Field(ge=1, le=100_000)] = Field(
+        8, description="pairs waiting for an answer, at most (MAX_QUEUE_SIZE)"
+    )
     lease_seconds: Positive = Field(120.0, description="how long a pair is kept for one labeler")
     overlap: Share = Field(0.1, description="share of pairs that a second labeler judges, too, once there are two")
     allow_editing: bool = Field(True, description="the labeler may trim each clip (allowEditing)")

@@ -209,7 +209,7 @@ def test_a_setting_under_both_of_its_names_is_refused() -> None:
         ("labeling: {queue_size: 0}", "labeling.queue_size", "0", "greater than or equal to 1"),
         ("MAX_QUEUE_SIZE: none", "labeling.queue_size", "'none'", "MAX_QUEUE_SIZE"),
         ("labeling: {allow_ties: perhaps}", "labeling.allow_ties", "'perhaps'", "boolean"),
-        ("FRAME_RATE: 0", "clips.frame_rate", "0", "greater than 0"),
+        ("FRAME_RATE: 0", "clips.frame_rate", "0", "greater than or equal to 1"),
         ("RUN_SPEED_FACTOR: -1", "clips.speed", "-1", "greater than 0"),
         ("clips: {size: 4}", "clips.size", "4", "greater than or equal to 32"),
         ("ppo: {gamma: 1.5}", "ppo.gamma", "1.5", "less than or equal to 1"),

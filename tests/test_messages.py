@@ -108,6 +108,13 @@ def test_a_field_too_many_is_refused(name: str) -> None:
         ('{"type": "pause", "paused": "yes"}', "paused"),
         ('{"type": "settings", "changes": {"clips.speed": "fast"}}', "changes"),
         ('{"type": "settings", "changes": {"clips.speed": NaN}}', "changes|message"),
+        ('{"type": "settings", "changes": {"labeling.queue_size": 90071992547409930}}', "changes"),
+        ('{"type": "settings", "changes": {"clips.speed": 1e300}}', "changes"),
+        ('{"type": "pause", "paused": true, "paused": false}', "paused: it is there twice"),
+        (
+            '{"type": "label", "label_id": "l", "query_id": "q", "verdict": "equal", "trims": {"s": [0, 1], "s": [0, 2]}}',
+            "s: it is there twice",
+        ),
     ],
 )
 def test_what_is_not_understood_is_refused_in_one_line(text: str, names: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from rltrainer.config import Config
 from rltrainer.core import Answer, Forecast, Label, Link, Query, Range, Strength, Verdict
 from rltrainer.labeling import messages as wire
-from rltrainer.labeling.dealing import AHEAD
+from rltrainer.labeling.dealing import AHEAD, Dealer, Seat
 from rltrainer.labeling.effects import (
     ChangeSettings,
     Close,
@@ -644,6 +644,21 @@ def test_a_trim_is_saved_in_steps() -> None:
     house.is_ready("q1", frames=25, steps=50)
     house.label(page, "q1", trims={"q1-a": [2, 20], "q1-b": [0, 25]})
     assert house.labels[0].answer.trims == {"q1-a": (4, 40), "q1-b": (0, 50)}
+
+
+def test_a_trim_of_a_pair_whose_clips_cannot_be_made_is_refused_at_once() -> None:
+    house = House(["q1", "q2"], renders=False)
+    page = house.page()
+    house.fails("q1")
+    house.label(page, "q1", trims={"q1-a": [0, 5]})
+    assert house.refusals(page) == ["the trim cannot be checked: the clips of this pair cannot be made again"]
+
+
+def test_a_pair_that_is_taken_from_a_page_is_leased_to_nobody() -> None:
+    dealer = Dealer()
+    dealer.seats[1] = Seat("ada", "link", admin=False, seen=0.0)
+    dealer.give(1, ["q1", "q2"], 0.0, 9.0)
+    assert dealer.keep(["q2"]) == [Release(("q1",))]
 
 
 def test_a_tie_may_speak_of_trimmed_ranges() -> None:

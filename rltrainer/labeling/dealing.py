@@ -77,20 +77,20 @@ class Dealer:
         return self.give(page, old, now, lease_seconds)
 
     def withdraw(self, page: int, query_ids: Iterable[str]) -> list[Effect]:
-        """Take pairs from a page. It is told of those that it has on hand."""
+        """Take pairs from a page, and free them. It is told of those that it has on hand."""
         seat = self.seats[page]
         taken = [query_id for query_id in query_ids if seat.held.pop(query_id, None) is not None]
         shown = [query_id for query_id in taken if query_id in seat.pushed]
         seat.again.difference_update(taken)
         for query_id in taken:  # dealt to it once more, they are sent once more
             seat.pushed.pop(query_id, None)
-        return [Send(page, Withdrawn(query_ids=shown))] if shown else []
+        told: list[Effect] = [Send(page, Withdrawn(query_ids=shown))] if shown else []
+        return [*told, Release(tuple(taken))] if taken else []
 
     def withdraw_everywhere(self, query_id: str, *, again: bool = True) -> list[Effect]:
-        """And free it. again: also from pages that hold it for a second opinion"""
+        """again: also from pages that hold it for a second opinion"""
         pages = [page for page, seat in self.seats.items() if query_id in seat.held and (again or query_id not in seat.again)]
-        effects = [effect for page in pages for effect in self.withdraw(page, [query_id])]
-        return [*effects, Release((query_id,))] if pages else []
+        return [effect for page in pages for effect in self.withdraw(page, [query_id])]
 
     def keep(self, query_ids: Iterable[str]) -> list[Effect]:
         """Take every pair from the pages that is none of these, and is there for no second opinion."""
