@@ -25,6 +25,7 @@ from benchmarks.garbage import FAMILIES, mutated
 from benchmarks.protocol import LONGEST, PROTOCOL, REPORT, Owed, Run, understood
 from rltrainer.core import Query
 from rltrainer.labeling import messages as wire
+from rltrainer.labeling.limits import MOST_OF_A_LINK
 
 T = TypeVar("T")
 How = Literal["as it is", "text", "raw"]
@@ -462,6 +463,9 @@ class Crowd(RuleBasedStateMachine):
 
     def _greet(self, guest: Guest, text: str) -> None:
         owed = self.party.run.greeted(text, self.party.tokens)
+        here = sum(one.let_in and one.link == guest.link for one in self._present())
+        if owed.want == "welcome" and here >= MOST_OF_A_LINK:
+            owed = Owed("refused", codes=frozenset({1013}))
         guest.send(text, owed)
         self._do(guest.settle())
         guest.let_in = owed.want == "welcome"

@@ -65,6 +65,11 @@ SLOW_SECONDS = 5.0
 """A bystander whose label is acked later waits."""
 WAITING = 150
 PATIENCE_SECONDS = 60.0
+LASTING = """
+    SELECT leases.* FROM leases JOIN queries ON queries.id = leases.query_id
+    WHERE leases.expires_at > ? AND queries.id NOT IN (SELECT query_id FROM labels)
+"""
+"""One that is over, or whose pair was answered, holds nothing up."""
 KINDS = ("crash", "bad row", "unexpected close", "wrong answer", "unanswered", "a bystander waits")
 
 
@@ -326,8 +331,8 @@ class Storm:
         with contextlib.closing(sqlite3.connect(self.folder / FILE)) as database:
             changed = [(row[0], json.loads(row[1])) for row in database.execute("SELECT labeler, changes FROM settings")]
             pauses = [(row[0], bool(row[1])) for row in database.execute("SELECT labeler, paused FROM pauses")]
-            leases = database.execute("SELECT * FROM leases").fetchall()
-        self._compare("settings", changed, self.run.settings)
+            leases = database.execute(LASTING, (time.time(),)).fetchall()
+        self._compare("settings", *([(who, _as_numbers(what)) for who, what in rows] for rows in (changed, self.run.settings)))
         self._compare("pauses", pauses, self.run.pauses)
         self._compare("leases", leases, [])
         for check in inspect(self.folder):
@@ -421,3 +426,8 @@ def service() -> None:
 
 if __name__ == "__main__":
     reporting.run(main)
+
+
+def _as_numbers(changes: dict[str, Any]) -> dict[str, float | None]:
+    """A setting may be stored as 2 and false where 2.0 and -0.0 were sent."""
+    return {name: None if value is None else float(value) + 0.0 for name, value in changes.items()}
