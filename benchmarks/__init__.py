@@ -10,6 +10,7 @@ BENCHMARKS = {
     "overhead": "training speed with a learned reward, over plain PPO's",
     "labeler": "keypress to next pair, and what labelling costs training",
     "faults": "labels lost when service and trainer are killed",
+    "fuzz": "generated messages to the label service: crashes, bad rows, others closed",
     "load": "how soon labels are saved: 200 labelers, training beside, guests who mean no well",
     "resume": "runs killed and resumed: whether they end the same, and the cost",
     "memory": "what a long run holds in memory, from the warm-up to the end",

@@ -424,10 +424,10 @@ def service() -> None:
     server.serve(Path(sys.argv[1]), port=int(sys.argv[2]), announce=print)
 
 
-if __name__ == "__main__":
-    reporting.run(main)
-
-
 def _as_numbers(changes: dict[str, Any]) -> dict[str, float | None]:
     """A setting may be stored as 2 and false where 2.0 and -0.0 were sent."""
     return {name: None if value is None else float(value) + 0.0 for name, value in changes.items()}
+
+
+if __name__ == "__main__":
+    reporting.run(main)
