@@ -209,7 +209,7 @@ class Storm:
         with (self.folder / "label-service.log").open("w") as log:
             process = subprocess.Popen([sys.executable, *words], cwd=reporting.ROOT, stdout=subprocess.DEVNULL, stderr=log)
         self._process, self._loop = process, asyncio.new_event_loop()
-        thread = threading.Thread(target=self._loop.run_forever, daemon=True)  # Ctrl-C ends it, too
+        thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         thread.start()
         self.loop = Loop(self._loop)
         try:
