@@ -134,7 +134,8 @@ class Guest:
 
     async def leave(self, *, rudely: bool) -> None:
         """Go away."""
-        await self._unsent.join()
+        if self.gone is None:  # else nobody sends what waits any more
+            await self._unsent.join()
         self._codes = self._codes or frozenset({1000, 1006})
         self.owed.clear()
         if rudely:

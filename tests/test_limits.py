@@ -185,6 +185,9 @@ class Wire:
     async def ping(self) -> asyncio.Future[float]:
         return asyncio.get_running_loop().create_future()
 
+    async def wait_closed(self) -> None:
+        """It is closed."""
+
     def get_write_buffer_size(self) -> int:
         self.looks += 1
         return self._on_its_way[min(self.looks, len(self._on_its_way)) - 1]
@@ -230,6 +233,19 @@ def test_nobody_is_taken_for_dead_whose_answers_we_do_not_read() -> None:
         asyncio.run(watch())
     assert connection.looks > SILENT_BEATS
     assert not connection.ended
+
+
+def test_who_is_gone_waits_neither_for_their_turn_nor_for_the_store() -> None:
+    connection: Any = Wire(0)
+
+    async def leave() -> None:
+        line = lines.Line(connection)
+        line.slow(3600.0)
+        async with asyncio.timeout(10.0):
+            await line.rest()
+            await line.wait_for(asyncio.Event().wait())
+
+    asyncio.run(leave())
 
 
 def test_of_too_many_strangers_the_oldest_goes_and_who_was_let_in_stays() -> None:

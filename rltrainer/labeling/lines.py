@@ -7,6 +7,7 @@ import contextlib
 import struct
 import sys
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +54,16 @@ class Line:
         """Wait as long as the page is slowed."""
         wait = self.slow_until - time.monotonic()
         if wait > 0:
-            await asyncio.sleep(wait)
+            await self.wait_for(asyncio.sleep(wait))
+
+    async def wait_for(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Wait for it, though no longer than the page is there: who is gone holds no place and no pairs meanwhile."""
+        tasks = [asyncio.create_task(one) for one in (work, self.connection.wait_closed())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def beat(self) -> None:
         """Drops the connection once nobody is at its other end."""

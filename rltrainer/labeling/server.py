@@ -269,7 +269,7 @@ class Service:
                 if self.session.lets_in(page):
                     self._strangers.gone(connection)
                 await line.rest()
-                await (self._jobs.join() if self._jobs.qsize() > MOST_JOBS else asyncio.sleep(0))  # others' turn
+                await (line.wait_for(self._jobs.join()) if self._jobs.qsize() > MOST_JOBS else asyncio.sleep(0))  # others' turn
         except ConnectionClosed:
             pass
         finally:
