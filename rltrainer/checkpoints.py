@@ -18,7 +18,7 @@ from rltrainer.disk import write_whole
 from rltrainer.memory import Memory
 
 FOLDER = "checkpoints"
-VERSION = 1
+VERSION = 2
 KEPT = 3
 
 
