@@ -77,8 +77,7 @@ def test_it_ends_with_the_service(store: Store) -> None:
     assert (process.returncode, out[1:], err) == (0, " labels saved\n", "")
 
 
-def test_it_is_not_let_in_by_the_service_of_another_run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rltrainer.labeling.bot.PATIENCE_SECONDS", 0.0)
+def test_it_is_not_let_in_by_the_service_of_another_run(store: Store, tmp_path: Path) -> None:
     new_run(tmp_path / "other", 0).close()
     with service(store.folder) as (_, url):
         port = int(url.partition("/#")[0].rpartition(":")[2])

@@ -20,7 +20,7 @@ from rltrainer.config import Config
 from rltrainer.core import Link
 from rltrainer.labeling import gate
 from rltrainer.labeling import messages as wire
-from rltrainer.labeling.effects import ChangeSettings, Close, Effect, MakeReport, Pause, SaveLabel, Send
+from rltrainer.labeling.effects import Admit, ChangeSettings, Close, Effect, MakeReport, Pause, SaveLabel, Send
 from rltrainer.labeling.gate import Gate, hashed, load_files, new_token, own_hosts, web_folder
 from rltrainer.labeling.session import Session
 
@@ -42,8 +42,12 @@ FROM_PAGES = [kind.model_fields["type"].default for kind in get_args(wire.FromPa
 
 def run(links: Mapping[str, Link]) -> Session:
     session = Session("run", "Pendulum-v1", Config())
-    session.let_in({hashed(token): link for token, link in links.items()}, SINCE)
+    session.let_in(hash_all(links), SINCE)
     return session
+
+
+def hash_all(links: Mapping[str, Link]) -> dict[str, Link]:
+    return {hashed(token): link for token, link in links.items()}
 
 
 def hello(token: str | None) -> str:
@@ -58,39 +62,44 @@ class Guest:
         tokens = {name: new_token() for name in WHO[1:]}
         ours = {tokens["a labeler's link"]: Link("bob"), tokens["an admin's link"]: Link("ada", admin=True)}
         self.session = run({**ours, tokens["an ended link"]: Link("carol")})
-        self.session.let_in({hashed(token): link for token, link in ours.items()}, SINCE)
+        self.links = hash_all(ours)
+        self.session.let_in(self.links, SINCE)
         self.token = tokens.get(who)
-        elsewhere = run({tokens["another run's link"]: Link("dora", admin=True)})
-        assert says(elsewhere, hello(tokens["another run's link"]), arrives=True)[1] == "let in", "good there"
+        theirs = {tokens["another run's link"]: Link("dora", admin=True)}
+        assert arrives(run(theirs), hello(tokens["another run's link"]), hash_all(theirs))[1] == "let in", "good there"
 
     def first(self) -> str:
         """What becomes of it when the first message is a hello with what the guest has."""
-        return says(self.session, hello(self.token), arrives=True)[1]
+        return arrives(self.session, hello(self.token), self.links)[1]
 
     def after_hello(self, text: str) -> tuple[list[Effect], str]:
         """What becomes of a message that follows the hello; without a link it is the first."""
-        if self.token is not None:
-            self.first()
-        return says(self.session, text, arrives=self.token is None)
+        if self.token is None:
+            return arrives(self.session, text, self.links)
+        return says(self.session, text, heard=self.first() == "let in")
 
 
-def says(session: Session, text: str, *, arrives: bool) -> tuple[list[Effect], str]:
-    """The effects of one message, and the decision in the table's words."""
-    if arrives:
-        session.connected(PAGE, SINCE)
-    heard = arrives or session.lets_in(PAGE)
+def arrives(session: Session, text: str, links: Mapping[str, Link]) -> tuple[list[Effect], str]:
+    """The effects of a page's first message and of the look at links after it, and the decision in the table's words."""
+    session.connected(PAGE, SINCE)
+    effects = session.received(PAGE, text, SINCE) + session.let_in(links, SINCE)
+    return effects, closed(effects) or ("let in" if Admit(PAGE) in effects else "left waiting")
+
+
+def says(session: Session, text: str, *, heard: bool) -> tuple[list[Effect], str]:
+    """The effects of a later message, and the decision. heard: whether the page is let in"""
     effects = session.received(PAGE, text, SINCE)
-    refused = any(isinstance(effect, Send) and isinstance(effect.message, wire.Refused) for effect in effects)
-    closed = [f"closed, {effect.code}" for effect in effects if isinstance(effect, Close)]
-    if closed:
-        assert not session.lets_in(PAGE)
-        return effects, closed[0]
-    if refused:
-        return effects, "refused"
     if not heard:
         assert effects == []
         return effects, "not heard"
-    return effects, "let in" if arrives else "taken"
+    refused = any(isinstance(effect, Send) and isinstance(effect.message, wire.Refused) for effect in effects)
+    return effects, closed(effects) or ("refused" if refused else "taken")
+
+
+def closed(effects: list[Effect]) -> str | None:
+    codes = [effect.code for effect in effects if isinstance(effect, Close)]
+    assert not (codes and Admit(PAGE) in effects)
+    return f"closed, {codes[0]}" if codes else None
 
 
 def decided_on(kind: str, who: str) -> str:
@@ -194,10 +203,11 @@ def names(node: ast.AST) -> set[str]:
 
 def test_a_page_whose_link_ends_while_it_is_there_is_closed_and_heard_no_more() -> None:
     token = new_token()
-    session = run({token: Link("bob")})
-    assert says(session, hello(token), arrives=True)[1] == "let in"
+    links = {token: Link("bob")}
+    session = run(links)
+    assert arrives(session, hello(token), hash_all(links))[1] == "let in"
     assert [effect.code for effect in session.let_in({}, SINCE) if isinstance(effect, Close)] == [4403]
-    assert {says(session, example(kind), arrives=False)[1] for kind in TYPES} == {"not heard"}
+    assert {says(session, example(kind), heard=False)[1] for kind in TYPES} == {"not heard"}
 
 
 def test_every_type_that_pages_may_send_has_an_example() -> None:

@@ -12,7 +12,7 @@ from rltrainer.config import Config
 from rltrainer.core import Link
 from rltrainer.labeling import lines
 from rltrainer.labeling import messages as wire
-from rltrainer.labeling.effects import Close, Effect, SaveLabel, Send, Slow
+from rltrainer.labeling.effects import Admit, Close, Effect, SaveLabel, Send, Slow
 from rltrainer.labeling.gate import hashed
 from rltrainer.labeling.limits import (
     LINK_BURST,
@@ -34,8 +34,12 @@ HERE = '{"type": "here"}'
 
 def house(links: int) -> Session:
     session = Session("run", "Pendulum-v1", Config())
-    session.let_in({hashed(f"link {number}"): Link(f"labeler {number}") for number in range(links)}, 0.0)
+    session.let_in(known(links), 0.0)
     return session
+
+
+def known(links: int) -> dict[str, Link]:
+    return {hashed(f"link {number}"): Link(f"labeler {number}") for number in range(links)}
 
 
 def knock(session: Session, page: int, token: str, now: float = 0.0) -> list[Effect]:
@@ -145,7 +149,6 @@ def test_one_link_does_not_take_all_the_places() -> None:
     for page in range(MOST_OF_A_LINK):
         assert closes(knock(session, page, "link 0")) == []
     assert closes(knock(session, 1000, "link 0")) == [TRY_LATER]
-    assert not session.lets_in(1000)
     assert closes(knock(session, 1001, "link 1")) == []
     session.disconnected(0, 0.0)
     assert closes(knock(session, 1002, "link 0")) == []
@@ -162,11 +165,12 @@ def test_there_are_so_many_places_and_a_page_that_leaves_makes_room() -> None:
 
 def test_wrong_links_are_limited_and_a_right_one_is_let_in_all_the_while() -> None:
     session = house(1)
-    codes = [code for page in range(WRONG_BURST + 5) for code in closes(knock(session, page, f"guess {page}"))]
-    assert codes == [NOT_ADMITTED] * WRONG_BURST + [TRY_LATER] * 5
-    knock(session, 1000, "link 0")
-    assert session.lets_in(1000)
-    assert closes(knock(session, 1001, "guess", now=1 / WRONG_RATE)) == [NOT_ADMITTED]
+    for page in range(WRONG_BURST + 5):
+        assert knock(session, page, f"guess {page}") == []
+    assert of(Admit, knock(session, 1000, "link 0")) == [Admit(1000)]
+    assert closes(session.let_in(known(1), 0.0)) == [NOT_ADMITTED] * WRONG_BURST + [TRY_LATER] * 5
+    assert knock(session, 1001, "guess") == []
+    assert closes(session.let_in(known(1), 1 / WRONG_RATE)) == [NOT_ADMITTED]
 
 
 # ------------------------------------------------------------------ lines

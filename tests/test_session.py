@@ -14,6 +14,7 @@ from rltrainer.core import Answer, Forecast, Label, Link, Query, Range, Strength
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.dealing import AHEAD, Dealer, Seat
 from rltrainer.labeling.effects import (
+    Admit,
     ChangeSettings,
     Close,
     Effect,
@@ -37,6 +38,7 @@ from rltrainer.labeling.session import (
     NOT_ADMITTED,
     OTHER_PROTOCOL,
     POLICY_VIOLATION,
+    TRY_LATER,
     Session,
 )
 from rltrainer.labeling.shelf import ATTEMPTS, steps_shown
@@ -63,8 +65,10 @@ class House:
 
     def __init__(self, asked: Sequence[str] = (), *, saves: bool = True, renders: bool = True, **settings: Any) -> None:
         self.session = Session("run", "Pendulum-v1", Config.of(settings))
+        self.links = dict(LINKS)
         self.session.let_in(LINKS, 0.0)
         self.asked = list(asked)
+        self.replaced: list[str] = []  # withdrawn: an answer that still comes is kept
         self.labels: list[Label] = []
         self.settings: dict[str, Any] = {}
         self.paused = False
@@ -84,6 +88,9 @@ class House:
         self.session.connected(self._pages, self.now)
         self.say(self._pages, type="hello", protocol=wire.PROTOCOL, token=token, **more)
         return self._pages
+
+    def look_at_links(self) -> None:
+        self.carry_out(self.session.let_in(self.links, self.now))
 
     def stranger(self) -> int:
         """A page that has not said hello."""
@@ -118,6 +125,11 @@ class House:
         now = Snapshot(waiting, new, dict(self.leased), dict(self.settings), self.paused)
         self.carry_out(self.session.ticked(now, self.now))
 
+    def replace(self, *names: str) -> None:
+        """The trainer asks these instead of all that wait."""
+        self.replaced, self.asked = [*self.replaced, *self.asked], list(names)
+        self.tick()
+
     def carry_out(self, effects: list[Effect]) -> None:
         self.done += effects
         for effect in effects:
@@ -127,7 +139,7 @@ class House:
                 self.carry_out(self.session.clips_ready(effect.query_id, pair(effect.query_id), self.now))
 
     def save(self, effect: SaveLabel) -> None:
-        if effect.query_id in self.asked:
+        if effect.query_id in [*self.asked, *self.replaced]:
             label = Label(effect.label_id, effect.query_id, effect.labeler, effect.answer, seq=len(self.labels) + 1)
             self.labels.append(label)
             self.carry_out(self.session.saved(label, self.now))
@@ -184,6 +196,7 @@ def test_the_welcome_says_how_clips_differ_from_the_env() -> None:
 def test_a_token_that_is_not_known_is_turned_away() -> None:
     house = House(SIX)
     page = house.page("eve's")
+    house.look_at_links()
     assert house.refusals(page) == ["this link is not valid; open the one that rltrainer printed"]
     assert house.all(Close) == [Close(page, NOT_ADMITTED, house.refusals(page)[0])]
     assert house.pushed(page) == []
@@ -236,6 +249,7 @@ def test_whatever_else_comes_first_closes_the_connection(text: str) -> None:
 def test_a_closed_page_is_not_heard_any_more() -> None:
     house = House(SIX)
     page = house.page("eve's")
+    house.look_at_links()
     house.say(page, type="hello", protocol=wire.PROTOCOL, token="ada's")
     house.label(page, "q1")
     assert house.said(page, wire.Welcome) == []
@@ -1122,17 +1136,100 @@ def test_the_report_is_made_for_an_admin_and_for_nobody_else() -> None:
     assert house.all(MakeReport) == [MakeReport(ada)]
 
 
+# ------------------------------------------------------------------ a queue that is replaced
+
+
+def test_who_comes_while_a_new_queue_has_no_clips_yet_sees_a_pair_of_the_old_one_at_once() -> None:
+    house = House(["old1", "old2"])
+    house.renders = False
+    house.replace("new1", "new2")
+    page = house.page()
+    assert house.pushed(page) == ["old1"]
+    house.tick()
+    assert house.withdrawn(page) == [], "what is on screen stays there"
+    house.label(page, "old1")
+    house.tick()
+    house.is_ready("new1")
+    assert (house.pushed(page), house.refusals(page)) == (["old1", "new1"], [])
+
+
+def test_an_old_pair_goes_as_soon_as_a_new_one_has_clips() -> None:
+    house = House(["old"])
+    house.replace("new")
+    assert [order.query_id for order in house.all(MakeClips)] == ["old", "new"]
+    house.tick()
+    assert house.pushed(house.page()) == ["new"]
+
+
+def test_no_old_pair_stays_where_the_queue_is_empty() -> None:
+    house = House(["old1", "old2"])
+    house.replace()
+    assert house.pushed(house.page()) == []
+
+
+def test_no_old_pair_is_asked_again() -> None:
+    house = House(["old1", "old2"])
+    first = house.page()
+    house.label(first, "old1")
+    house.leave(first)
+    house.renders = False
+    house.replace("new")
+    assert house.pushed(house.page()) == ["old2"]
+
+
 # ------------------------------------------------------------------ links that come and go
 
 
 def test_a_link_made_while_the_service_runs_lets_its_labeler_in() -> None:
     house = House(SIX)
     house.page("eve's")
+    house.look_at_links()
     assert [close.code for close in house.all(Close)] == [NOT_ADMITTED]
-    house.session.let_in({**LINKS, hashed("eve's"): Link("eve")}, house.now)
+    house.links[hashed("eve's")] = Link("eve")
+    house.look_at_links()
     page = house.page("eve's")
     assert house.said(page)[0].labeler == "eve"
     assert house.pushed(page) == ["q1", "q2", "q3"]
+
+
+def test_a_link_opened_before_the_service_knew_of_it_lets_its_labeler_in_at_the_next_look() -> None:
+    house = House(SIX)
+    house.links[hashed("eve's")] = Link("eve")
+    page = house.page("eve's")
+    assert house.said(page) == []
+    assert house.all(Admit) == []
+    house.wait(1.0)
+    house.look_at_links()
+    assert house.said(page)[0].labeler == "eve"
+    assert house.all(Admit) == [Admit(page)]
+    assert house.pushed(page) == ["q1", "q2", "q3"]
+
+
+def test_a_page_whose_link_is_being_looked_up_tries_no_other() -> None:
+    house = House(SIX)
+    page = house.page("eve's")
+    house.say(page, type="hello", protocol=wire.PROTOCOL, token="ada's")
+    assert [close.code for close in house.all(Close)] == [POLICY_VIOLATION]
+    house.say(page, type="hello", protocol=wire.PROTOCOL, token="ada's")
+    house.look_at_links()
+    assert house.all(Admit) == []
+
+
+def test_who_leaves_before_their_link_was_looked_up_is_forgotten() -> None:
+    house = House(SIX)
+    house.links[hashed("eve's")] = Link("eve")
+    house.leave(house.page("eve's"))
+    house.look_at_links()
+    assert house.all(Admit) == []
+
+
+def test_a_link_that_cannot_be_looked_up_in_time_may_come_again() -> None:
+    house = House(SIX)
+    page = house.page("eve's")
+    house.wait(HELLO_SECONDS + 1)
+    assert house.all(Close) == [Close(page, TRY_LATER, "this link could not be looked up within 5 s")]
+    house.look_at_links()
+    assert len(house.all(Close)) == 1
 
 
 def test_a_page_whose_link_is_ended_is_closed_with_a_sentence_and_its_pairs_go_on() -> None:
@@ -1145,7 +1242,8 @@ def test_a_page_whose_link_is_ended_is_closed_with_a_sentence_and_its_pairs_go_o
     assert house.pushed(bob) == ["q1", "q2", "q3"]
     house.label(ada, "q1")
     assert house.all(SaveLabel) == [], "it is not heard any more"
-    again = house.page("ada's")
+    again, house.links = house.page("ada's"), {hashed("bob's"): Link("bob")}
+    house.look_at_links()
     assert [close.code for close in house.all(Close) if close.page == again] == [NOT_ADMITTED]
 
 

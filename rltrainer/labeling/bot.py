@@ -22,9 +22,6 @@ from rltrainer.store import Store
 from rltrainer.teachers import OracleTeacher
 
 LABELER = "bot"
-PATIENCE_SECONDS = 10.0
-"""How long a service may take to know the bot's link: it looks for new ones once a second, unless it has much to do."""
-RETRY_SECONDS = 0.5
 
 
 def answer(run: Path, *, host: str | None = None, port: int | None = None, pace: float = 0.0) -> int:
@@ -100,29 +97,24 @@ class Bot:
 async def _work(bot: Bot, host: str, port: int, token: str, pace: float) -> None:
     """Be let in by the token, and answer until the service ends."""
     origin = page_url(host, port, token).partition("/#")[0]
-    patience = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-    while True:
-        try:
-            async with connect(
-                origin.replace("http", "ws", 1) + SOCKET_PATH,
-                origin=Origin(origin),
-                compression=None,
-                max_size=None,
-                proxy=None,
-            ) as socket:
-                await socket.send(wire.Hello(token=token).model_dump_json())
-                await _answer_all(bot, socket, pace)
-        except (OSError, InvalidHandshake) as error:
+    where = origin.replace("http", "ws", 1) + SOCKET_PATH
+    try:
+        async with connect(where, origin=Origin(origin), compression=None, max_size=None, proxy=None) as socket:
+            await socket.send(wire.Hello(token=token).model_dump_json())
+            await _answer_all(bot, socket, pace)
+    except (OSError, InvalidHandshake) as error:
+        raise UserError(
+            f"labeling.port is {port}, and no label service answers at {origin} ({error}); "
+            "start `rltrainer label RUN`, or pass its --port"
+        ) from None
+    except ConnectionClosed as end:
+        code, reason = (end.rcvd.code, end.rcvd.reason) if end.rcvd else (None, "")
+        if code == NOT_ADMITTED:
             raise UserError(
-                f"labeling.port is {port}, and no label service answers at {origin} ({error}); "
-                "start `rltrainer label RUN`, or pass its --port"
+                f"labeling.port is {port}, and {origin} serves another run; pass the --port of this run's service"
             ) from None
-        except ConnectionClosed as end:
-            if end.rcvd is None or end.rcvd.code not in (NOT_ADMITTED, TRY_LATER):
-                return
-        if asyncio.get_running_loop().time() > patience:
-            raise UserError(f"labeling.port is {port}, and {origin} serves another run; pass the --port of this run's service")
-        await asyncio.sleep(RETRY_SECONDS)
+        if code == TRY_LATER:
+            raise UserError(f"the service at {origin} lets nobody in now: {reason}") from None
 
 
 async def _answer_all(bot: Bot, socket: ClientConnection, pace: float) -> None:

@@ -12,6 +12,13 @@ from rltrainer.labeling import messages as wire
 
 
 @dataclass(frozen=True)
+class Admit:
+    """A page has said a link that is good."""
+
+    page: int
+
+
+@dataclass(frozen=True)
 class Send:
     """A text message for one page."""
 
@@ -102,7 +109,7 @@ class MakeReport:
     page: int
 
 
-Effect = Send | SendPair | Close | Slow | SaveLabel | Lease | Release | ChangeSettings | Pause | MakeClips | MakeReport
+Effect = Admit | Send | SendPair | Close | Slow | SaveLabel | Lease | Release | ChangeSettings | Pause | MakeClips | MakeReport
 
 # ------------------------------------------------------------------ what events carry
 

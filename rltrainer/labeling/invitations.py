@@ -17,7 +17,7 @@ CONNECT_SECONDS = 2.0
 
 
 def invite(run: Path, name: str, *, admin: bool = False) -> str:
-    """A link that lets its holder label under that name, from a second after. It is told this once: the store has a hash.
+    """A link that lets its holder label under that name. It is told this once: the store has a hash.
 
     Raises UserError where the name is none, or no service of the run is there to be linked to.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 
 from rltrainer.core import Label, Verdict
 
@@ -40,6 +41,19 @@ class Opinions:
         """
         due = math.floor(share * self.answered) - self.doubled
         return min(due, budget - self.labels - waiting) if budget else due
+
+    def give(self, due: int, taken: AbstractSet[str], unshown: Callable[[str], bool]) -> Callable[[str], str | None]:
+        """What gives a labeler a pair for a second opinion, up to `due` in all; none that is `taken` or `unshown`."""
+        given: set[str] = set()
+
+        def second(labeler: str) -> str | None:
+            if len(given) >= due:
+                return None
+            chosen = self.newest(labeler, lambda name: name not in taken and name not in given and not unshown(name))
+            given.update([] if chosen is None else [chosen])
+            return chosen
+
+        return second
 
     def newest(self, labeler: str, fits: Callable[[str], bool]) -> str | None:
         """The newest pair for a second opinion by that labeler, of whoever has most answers that nobody else judged."""

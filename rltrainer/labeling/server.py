@@ -24,6 +24,7 @@ from rltrainer.config import Config
 from rltrainer.core import Label, Link, UserError
 from rltrainer.labeling.desk import StoreDesk
 from rltrainer.labeling.effects import (
+    Admit,
     ChangeSettings,
     Close,
     Effect,
@@ -266,8 +267,6 @@ class Service:
                     await connection.close(UNSUPPORTED, "pages send text")
                     break
                 self._carry_out(self.session.received(page, message, time.monotonic()))
-                if self.session.lets_in(page):
-                    self._strangers.gone(connection)
                 await line.rest()
                 await (line.wait_for(self._jobs.join()) if self._jobs.qsize() > MOST_JOBS else asyncio.sleep(0))  # others' turn
         except ConnectionClosed:
@@ -284,14 +283,8 @@ class Service:
     def _carry_out(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Send():
-                    self._put(effect.page, effect.message.model_dump_json())
-                case SendPair():
-                    self._put(effect.page, pack_pair(effect.header, effect.videos))
-                case Close():
-                    self._put(effect.page, effect)
-                case Slow() if effect.page in self._lines:
-                    self._lines[effect.page].slow(effect.seconds)
+                case Admit() | Send() | SendPair() | Slow() | Close() if effect.page in self._lines:
+                    self._carry_to(self._lines[effect.page], effect)
                 case MakeClips():
                     self._orders.put_nowait(effect)
                 case MakeReport() if effect.page not in self._asking:
@@ -302,9 +295,18 @@ class Service:
                 case Lease() | ChangeSettings() | Pause() if not self._closing:
                     self._jobs.put_nowait(effect)
 
-    def _put(self, page: int, item: str | bytes | Close) -> None:
-        if page in self._lines:
-            self._lines[page].put(item)
+    def _carry_to(self, line: Line, effect: Admit | Send | SendPair | Slow | Close) -> None:
+        match effect:
+            case Admit():
+                self._strangers.gone(line.connection)
+            case Send():
+                line.put(effect.message.model_dump_json())
+            case SendPair():
+                line.put(pack_pair(effect.header, effect.videos))
+            case Slow():
+                line.slow(effect.seconds)
+            case Close():
+                line.put(effect)
 
     # ------------------------------------------------------------------ the store
 
@@ -416,12 +418,12 @@ class Service:
             try:
                 content = await make_report(self._desk.run)
             except (UserError, OSError) as error:
-                self._put(page, ReportReady(path=None, reason=str(error)).model_dump_json())
+                self._carry_out([Send(page, ReportReady(path=None, reason=str(error)))])
                 continue
             if page in self._lines:
                 self._gate.hide_report(self._reports.pop(page, ""))
                 self._reports[page] = self._gate.show_report(content)
-                self._put(page, ReportReady(path=self._reports[page], reason="").model_dump_json())
+                self._carry_out([Send(page, ReportReady(path=self._reports[page], reason=""))])
 
 
 async def _true(until: Callable[[], bool]) -> None:

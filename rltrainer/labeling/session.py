@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from rltrainer.config import Config
-from rltrainer.core import Answer, Forecast, Label, Link, Query, UserError, Verdict
+from rltrainer.core import Answer, Forecast, Label, Link, UserError, Verdict
 from rltrainer.labeling import messages as wire
 from rltrainer.labeling.curves import Course
 from rltrainer.labeling.dealing import Dealer, Seat
 from rltrainer.labeling.effects import (
+    Admit,
     ChangeSettings,
     Close,
     Effect,
@@ -36,6 +37,7 @@ from rltrainer.labeling.foresight import Foresight
 from rltrainer.labeling.gate import hash_among
 from rltrainer.labeling.limits import LINK_RATE, MOST_OF_A_LINK, MOST_PAGES, Limits
 from rltrainer.labeling.opinions import Opinions
+from rltrainer.labeling.queue import Queue
 from rltrainer.labeling.rules import checked, objection, rules_of, watching
 from rltrainer.labeling.shelf import Shelf
 from rltrainer.labeling.status import status_of
@@ -77,12 +79,11 @@ class Session:
         self._links: Mapping[str, Link] = {}  # by token hash
         self._limits = Limits()
         self._arriving: dict[int, float] = {}
+        self._unknown: dict[int, wire.Hello] = {}  # of arriving pages whose link may be newer than what is known of links
         self._dealer = Dealer()
         self._shelf = Shelf()
         self._watch = Watch()
-        self._waiting: dict[str, Query] = {}
-        self._places: Mapping[str, int] = {}  # in the queue, as it was last looked at
-        self._leased: Mapping[str, str] = {}
+        self._queue = Queue()
         self._settings: Mapping[str, Any] = {}
         self._label_ids: set[str] = set()
         self._verdicts: dict[tuple[str, str], Verdict] = {}  # the newest, by (query, labeler)
@@ -98,26 +99,21 @@ class Session:
     def connected(self, page: int, now: float) -> None:
         self._arriving[page] = now
 
-    def lets_in(self, page: int) -> bool:
-        """Whether a page has said a link that is good."""
-        return page in self._dealer.seats
-
     def disconnected(self, page: int, now: float) -> list[Effect]:
         self._arriving.pop(page, None)
+        self._unknown.pop(page, None)
         return self._dealer.leave(page) + self._settle(now)
 
     def received(self, page: int, text: str, now: float) -> list[Effect]:
         """A text message. What a page may not do is refused in a sentence, never in silence."""
         seat = self._dealer.seats.get(page)
-        if seat is None and page not in self._arriving:
-            return []
-        slowed = self._slow(page, seat, now) if seat else []
+        if seat is None:
+            return self._greet(page, text, now) + self._settle(now) if page in self._arriving else []
+        slowed = self._slow(page, seat, now)
         try:
             message = wire.read(text)
         except ValueError as error:
-            return slowed + self._misread(page, text, str(error))
-        if seat is None:
-            return self._greet(page, message, now) + self._settle(now)
+            return [*slowed, _refused(page, str(error), _label_id_in(text))]
         match message:
             case wire.LabelMessage():
                 effects = self._label(page, seat, message, now)
@@ -137,27 +133,29 @@ class Session:
     def elapsed(self, now: float) -> list[Effect]:
         """Time went by."""
         late = [page for page, since in self._arriving.items() if now - since > HELLO_SECONDS]
-        closed = [self._close(page, NO_HELLO, f"no hello within {HELLO_SECONDS:g} s") for page in late]
-        return [*closed, *self._settle(now)]
+        return [*[self._close_late(page) for page in late], *self._settle(now)]
 
     # ------------------------------------------------------------------ events: the store
 
     def ticked(self, snapshot: Snapshot, now: float) -> list[Effect]:
         """The store was looked at."""
         effects = self._apply_settings(snapshot.settings) + self._apply_pause(paused=snapshot.paused)
-        self._leased = snapshot.leased
-        self._waiting = {query.id: query for query in snapshot.waiting}
-        self._places = {query_id: place for place, query_id in enumerate(self._waiting)}
         for label in snapshot.labels:
             self._note(label)
-        return effects + self._dealer.keep(self._waiting) + self._settle(now)
+        held = {query_id for seat in self._dealer.seats.values() for query_id in seat.held}
+        self._queue.look(snapshot, self._shelf, held.__contains__, lambda query_id: bool(self._opinions.labelers(query_id)))
+        return effects + self._dealer.keep(self._queue) + self._settle(now)
 
     def let_in(self, links: Mapping[str, Link], now: float) -> list[Effect]:
-        """Who may come in, by token hash. A page whose link has ended is closed."""
+        """Who may come in, by token hash: pages that wait for that are answered, and one whose link has ended is closed."""
         self._links = links
         gone = [page for page, seat in self._dealer.seats.items() if seat.link not in links]
-        closed = [effect for page in gone for effect in self._put_out(page)]
-        return closed + self._settle(now) if closed else []
+        effects = [effect for page in gone for effect in self._put_out(page)]
+        unknown, self._unknown = self._unknown, {}
+        for page, hello in unknown.items():
+            key = hash_among(hello.token, links)
+            effects += self._admit(page, key, hello, now) if key else self._tell_wrong(page, now)
+        return effects + self._settle(now) if effects else []
 
     def saved(self, label: Label, now: float) -> list[Effect]:
         """A label is durable."""
@@ -166,7 +164,7 @@ class Session:
         pages = [page for page in saving.pages if page in self._dealer.seats] if saving else []
         effects: list[Effect] = [Send(page, wire.Ack(label_id=label.id)) for page in pages]
         if label.answer.verdict is not Verdict.UNDO:
-            self._waiting.pop(label.query_id, None)
+            self._queue.answered(label.query_id)
             enough = len(self._opinions.labelers(label.query_id)) > 1
             effects += self._dealer.withdraw_everywhere(label.query_id, again=enough)
         elif pages and self._dealer.holder(label.query_id) is None:
@@ -215,7 +213,7 @@ class Session:
 
     def clips_failed(self, query_id: str, reason: str, now: float, *, final: bool = True) -> list[Effect]:
         """A pair cannot be shown (`final`), or could not this time. Pages do not hear of it: they get another."""
-        self._shelf.failed(query_id, reason, final=final, wanted=query_id in self._places or watching(self.config))
+        self._shelf.failed(query_id, reason, final=final, wanted=query_id in self._queue or watching(self.config))
         if not self._shelf.hopeless(query_id):
             return self._settle(now)
         effects = [effect for saving in self._awaiting(query_id) for effect in self._drop(saving, UNCHECKED)]
@@ -226,16 +224,32 @@ class Session:
 
     # ------------------------------------------------------------------ hello
 
-    def _greet(self, page: int, message: wire.Message, now: float) -> list[Effect]:
+    def _greet(self, page: int, text: str, now: float) -> list[Effect]:
+        """The first message, or one more before it is answered."""
+        if page in self._unknown:
+            return [self._close(page, POLICY_VIOLATION, "hello is answered before anything else is heard")]
+        try:
+            message: wire.Message | None = wire.read(text)
+        except ValueError:
+            message = None
         if not isinstance(message, wire.Hello):
             return [self._close(page, POLICY_VIOLATION, "the first message is hello")]
         if message.protocol != wire.PROTOCOL:
             return self._turn_away(page, OTHER_PROTOCOL, "this page is from another version of rltrainer; reload it")
         key = hash_among(message.token, self._links)
-        if key is None and not self._limits.tells_wrong(now):
-            return [self._close(page, TRY_LATER, "many links were tried that are not valid; try again in a minute")]
         if key is None:
-            return self._turn_away(page, NOT_ADMITTED, "this link is not valid; open the one that rltrainer printed")
+            self._unknown[page] = message  # the link may have been made a moment ago: it waits for the next look at links
+            return []
+        return self._admit(page, key, message, now)
+
+    def _tell_wrong(self, page: int, now: float) -> list[Effect]:
+        """A link is none of those that are there."""
+        if not self._limits.tells_wrong(now):
+            return [self._close(page, TRY_LATER, "many links were tried that are not valid; try again in a minute")]
+        return self._turn_away(page, NOT_ADMITTED, "this link is not valid; open the one that rltrainer printed")
+
+    def _admit(self, page: int, key: str, hello: wire.Hello, now: float) -> list[Effect]:
+        """Whoever has a link that is good comes in, where there is room."""
         full = self._full(key)
         if full:
             return self._turn_away(page, TRY_LATER, full)
@@ -252,9 +266,10 @@ class Session:
             notice=self.notice,
             rules=rules_of(self.config),
         )
-        status = [Send(page, self._status)] if self._status else []
         curves = [Send(page, self._course.curves())] if self._course.begun else []
-        return [Send(page, welcome), *curves, *status, *self._watch.on_screen([page]), *self._back(page, message.holds, now)]
+        status = [Send(page, self._status)] if self._status else []
+        so_far: list[Effect] = [Admit(page), Send(page, welcome), *curves, *status, *self._watch.on_screen([page])]
+        return so_far + self._back(page, hello.holds, now)
 
     def _back(self, page: int, held: Sequence[str], now: float) -> list[Effect]:
         """Pairs that a page brings with it stay there, but for those that are answered or somebody else's by now."""
@@ -290,12 +305,13 @@ class Session:
 
     def _close(self, page: int, code: int, reason: str) -> Effect:
         del self._arriving[page]
+        self._unknown.pop(page, None)
         return Close(page, code, reason)
 
-    def _misread(self, page: int, text: str, reason: str) -> list[Effect]:
-        if page in self._arriving:
-            return [self._close(page, POLICY_VIOLATION, "the first message is hello")]
-        return [_refused(page, reason, _label_id_in(text))]
+    def _close_late(self, page: int) -> Effect:
+        if page in self._unknown:
+            return self._close(page, TRY_LATER, f"this link could not be looked up within {HELLO_SECONDS:g} s")
+        return self._close(page, NO_HELLO, f"no hello within {HELLO_SECONDS:g} s")
 
     # ------------------------------------------------------------------ labels
 
@@ -321,7 +337,7 @@ class Session:
 
     def _objection(self, message: wire.LabelMessage, labeler: str) -> str | None:
         """Why a label is not taken, or None. What only the store knows, the store says."""
-        query = self._waiting.get(message.query_id)
+        query = self._queue.get(message.query_id)
         if query and message.preferred not in (None, query.first, query.second):
             return f"segment {message.preferred!r} is not in this pair"
         if message.verdict is Verdict.UNDO and self._verdict(message.query_id, labeler) in (None, Verdict.UNDO):
@@ -422,44 +438,26 @@ class Session:
         """
         if watching(self.config):
             return []
-        return self._dealer.unseen() if self._dealer.seats else list(islice(self._open(), 1))
+        if self._dealer.seats:
+            return self._dealer.unseen()
+        return list(islice((query_id for query_id in self._open() if query_id != self._queue.kept), 1))
 
     def _open(self) -> Iterator[str]:
-        """Pairs that may be dealt, the oldest first, those with clips before those without."""
+        """Pairs that may be dealt, the best first."""
         answered = {s.message.query_id for s in self._saving.values() if s.message.verdict is not Verdict.UNDO}
-        ready = self._shelf.ready(self._places)
-        for query_id in chain(ready, (query_id for query_id in self._waiting if query_id not in self._shelf)):
-            if query_id in self._waiting and query_id not in answered and not self._shelf.hopeless(query_id):
-                yield query_id
+        return self._queue.open(self._shelf, answered)
 
     def _kept_for(self, query_id: str) -> str | None:
-        """The one labeler who may have a pair: who is asked, while they are there, or has a lease."""
-        query = self._waiting.get(query_id)
-        if query and query.labeler and any(seat.labeler == query.labeler for seat in self._dealer.seats.values()):
-            return query.labeler
-        return self._leased.get(query_id)
+        """The one labeler who may have a pair, or None."""
+        return self._queue.kept_for(query_id, lambda name: any(seat.labeler == name for seat in self._dealer.seats.values()))
 
     def _second_opinions(self) -> Callable[[str], str | None] | None:
         """Gives a labeler an answered pair of somebody else's, if there is one. None where no more are due."""
         saving = {saving.message.query_id: saving.labeler for saving in self._saving.values()}
         again = {query_id for seat in self._dealer.seats.values() for query_id in seat.again}
         again |= {query_id for query_id, labeler in saving.items() if self._opinions.labelers(query_id) - {labeler}}
-        due = self._opinions.due(self.config.labeling.overlap, self.config.labels, len(self._waiting)) - len(again)
-        if due <= 0:
-            return None
-        taken = again | saving.keys()
-
-        def second(labeler: str) -> str | None:
-            nonlocal due
-            if due <= 0:
-                return None
-            chosen = self._opinions.newest(labeler, lambda name: name not in taken and not self._shelf.hopeless(name))
-            if chosen is not None:
-                due -= 1
-                taken.add(chosen)
-            return chosen
-
-        return second
+        due = self._opinions.due(self.config.labeling.overlap, self.config.labels, len(self._queue)) - len(again)
+        return self._opinions.give(due, again | saving.keys(), self._shelf.hopeless) if due > 0 else None
 
     def _next_clips(self) -> list[Effect]:
         """Ask for the most urgent clips, one pair at a time: a label may wait for them, then pages do, then nobody."""
