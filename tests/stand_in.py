@@ -220,7 +220,7 @@ class StandIn:
                 await page.send(wire.Refused(label_id=None, reason="this link is not valid").model_dump_json())
                 await page.close(4401, "this link is not valid")
                 return
-            await page.send(wire.Welcome(rules=wire.Rules(**self.rules), **self.welcome).model_dump_json())
+            await page.send(wire.Welcome(saved=self._saved(), rules=wire.Rules(**self.rules), **self.welcome).model_dump_json())
             self._pages.add(page)
             if self.status:
                 await page.send(self.status.model_dump_json())
@@ -232,6 +232,10 @@ class StandIn:
             pass
         finally:
             self._pages.discard(page)
+
+    def _saved(self) -> int:
+        newest = {label.query_id: label.verdict for label in self.stored.values()}
+        return sum(verdict is not Verdict.UNDO for verdict in newest.values())
 
     def _unanswered(self) -> list[Pair]:
         newest = {label.query_id: label.verdict for label in self.stored.values()}
@@ -250,7 +254,7 @@ class StandIn:
             await page.send(wire.Refused(label_id=label_id, reason=reason).model_dump_json())
         elif isinstance(message, wire.LabelMessage):
             self.stored.setdefault(message.label_id, message)
-            await page.send(wire.Ack(label_id=message.label_id).model_dump_json())
+            await page.send(wire.Ack(label_id=message.label_id, saved=self._saved()).model_dump_json())
         elif isinstance(message, wire.PauseMessage):
             assert self.status
             self.status = self.status.model_copy(update={"paused": message.paused})

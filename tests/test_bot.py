@@ -118,7 +118,7 @@ def test_it_names_a_clip_where_the_rules_do_not_allow_its_answer(
 
 def test_it_counts_what_is_saved(store: Store) -> None:
     bot = bot_of(store, OracleTeacher())
-    bot.hear(wire.Ack(label_id="one").model_dump_json())
+    bot.hear(wire.Ack(label_id="one", saved=1).model_dump_json())
     bot.hear(wire.Refused(label_id="two", reason="no").model_dump_json())
     assert bot.saved == 1
 

@@ -202,6 +202,18 @@ def test_a_token_that_is_not_known_is_turned_away() -> None:
     assert house.pushed(page) == []
 
 
+def test_welcome_and_acks_say_how_many_answers_of_the_labeler_stand() -> None:
+    house = House(SIX)
+    ada, bob = house.page("ada's"), house.page("bob's")
+    house.label(ada, "q1")
+    twice = house.label(ada, "q2", "skip")
+    house.label(ada, "q2", "skip", label_id=twice)
+    house.label(ada, "q1", "undo")
+    house.label(bob, "q4")
+    assert [ack.saved for ack in house.said(ada, wire.Ack)] == [1, 2, 2, 1]
+    assert [house.said(house.page(token), wire.Welcome)[0].saved for token in ("ada's", "bob's")] == [1, 1]
+
+
 def test_a_page_of_another_protocol_is_told_to_reload() -> None:
     house = House()
     page = house.stranger()

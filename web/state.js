@@ -120,6 +120,7 @@ const ON = {
       ...kept,
       welcome: message,
       rules: message.rules,
+      saved: message.saved,
       link: { phase: "open", retryAt: 0, reason: "" },
       outbox: [...outbox, ...kept.outbox],
       answered: outbox.reduce(withAnswer, kept.answered),
@@ -198,7 +199,7 @@ const ON = {
     return {
       ...state,
       outbox: state.outbox.filter((entry) => entry !== found),
-      saved: Math.max(0, state.saved + (found.verdict === "undo" ? -1 : 1)),
+      saved: message.saved,
     };
   },
 

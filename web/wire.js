@@ -4,7 +4,7 @@
  * `tests/wire/*.json` holds an example of each, read by both sides' tests.
  */
 
-export const PROTOCOL = 3;
+export const PROTOCOL = 4;
 const MOST_HELD = 16;
 
 /**
@@ -23,11 +23,11 @@ const MOST_HELD = 16;
  * @typedef {{type: "rules", allow_editing: boolean, allow_reasons: boolean, allow_skipping: boolean, allow_ties: boolean,
  *   config_restricted: boolean, speed: number, frame_rate: number | null, queue_size: number}} Rules
  * @typedef {{type: "welcome", protocol: number, run: string, env: string, labeler: string, admin: boolean, mode: "label" | "watch",
- *   task: string, notice: string | null, rules: Rules}} Welcome
+ *   task: string, notice: string | null, saved: number, rules: Rules}} Welcome saved: answers of this labeler that stand
  * @typedef {{segment_id: string, bytes: number, frames: number, frame_rate: number, width: number, height: number}} ClipHeader
  * @typedef {{verdict: Verdict, preferred: string | null, labeler: string}} AnswerHeader
  * @typedef {{type: "pair", query_id: string, clips: [ClipHeader, ClipHeader], answer: AnswerHeader | null}} PairHeader
- * @typedef {{type: "ack", label_id: string}} Ack
+ * @typedef {{type: "ack", label_id: string, saved: number}} Ack saved: as in the welcome
  * @typedef {{type: "refused", label_id: string | null, reason: string}} Refused
  * @typedef {{type: "withdrawn", query_ids: string[]}} Withdrawn
  * @typedef {{type: "status", phase: "starting" | "warmup" | "training" | "paused" | "finished" | "stopped", paused: boolean, message: string,

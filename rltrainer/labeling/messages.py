@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from rltrainer.core import REASON_LENGTH, Strength, Verdict
 
-PROTOCOL = 3
+PROTOCOL = 4
 INBOUND_LIMIT = 16 * 1024
 MOST_HELD = 16
 MOST_POINTS = 200
@@ -109,7 +109,10 @@ class Rules(Message):
 
 
 class Welcome(Message):
-    """The page is let in. In mode "watch" an oracle answers and the page only shows its choices. An admin may do more."""
+    """The page is let in. In mode "watch" an oracle answers and the page only shows its choices. An admin may do more.
+
+    saved: answers of this labeler's that stand
+    """
 
     type: Literal["welcome"] = "welcome"
     protocol: int = PROTOCOL
@@ -120,6 +123,7 @@ class Welcome(Message):
     mode: Literal["label", "watch"]
     task: str
     notice: str | None
+    saved: int
     rules: Rules
 
 
@@ -152,10 +156,11 @@ class PairHeader(Message):
 
 
 class Ack(Message):
-    """The label is durable: only now may the page say "saved"."""
+    """The label is durable: only now may the page say "saved". `saved` as in the welcome."""
 
     type: Literal["ack"] = "ack"
     label_id: Id
+    saved: int
 
 
 class Refused(Message):

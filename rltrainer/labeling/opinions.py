@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
@@ -19,6 +20,7 @@ class Opinions:
 
     def __init__(self) -> None:
         self.answered = self.doubled = self.labels = 0
+        self._of: Counter[str] = Counter()
         self._said: dict[str, dict[str, Verdict]] = {}  # by query, by labeler
         self._single: dict[str, dict[str, None]] = {}  # by labeler: the queries that nobody else answered, oldest first
 
@@ -33,6 +35,10 @@ class Opinions:
     def labelers(self, query_id: str) -> set[str]:
         """Whose answer to it stands."""
         return {labeler for labeler, verdict in self._said.get(query_id, {}).items() if verdict is not Verdict.UNDO}
+
+    def of(self, labeler: str) -> int:
+        """How many answers of theirs stand, skipped pairs included."""
+        return self._of[labeler]
 
     def due(self, share: float, budget: int, waiting: int) -> int:
         """How many second opinions there may be yet: of `share` of the answered pairs, within what the budget leaves.
@@ -65,6 +71,7 @@ class Opinions:
         labelers = self.labelers(query_id)
         said = [self._said[query_id][labeler] for labeler in labelers]
         self.answered += sign * bool(labelers)
+        self._of.update(dict.fromkeys(labelers, sign))
         self.doubled += sign * (len(labelers) > 1)
         self.labels += sign * sum(verdict is not Verdict.SKIP for verdict in said)
         if len(labelers) != 1 or Verdict.SKIP in said:

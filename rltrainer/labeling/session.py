@@ -162,7 +162,7 @@ class Session:
         saving = self._saving.pop(label.id, None)
         self._note(label)
         pages = [page for page in saving.pages if page in self._dealer.seats] if saving else []
-        effects: list[Effect] = [Send(page, wire.Ack(label_id=label.id)) for page in pages]
+        effects: list[Effect] = [self._ack(page, label.id) for page in pages]
         if label.answer.verdict is not Verdict.UNDO:
             self._queue.answered(label.query_id)
             enough = len(self._opinions.labelers(label.query_id)) > 1
@@ -264,6 +264,7 @@ class Session:
             mode="watch" if watching(self.config) else "label",
             task=self.config.labeling.task,
             notice=self.notice,
+            saved=self._opinions.of(link.labeler),
             rules=rules_of(self.config),
         )
         curves = [Send(page, self._course.curves())] if self._course.begun else []
@@ -317,7 +318,7 @@ class Session:
 
     def _label(self, page: int, seat: Seat, message: wire.LabelMessage, now: float) -> list[Effect]:
         if message.label_id in self._label_ids:
-            return [Send(page, wire.Ack(label_id=message.label_id))]
+            return [self._ack(page, message.label_id)]
         if message.label_id in self._saving:
             self._saving[message.label_id].pages.append(page)
             return []
@@ -334,6 +335,9 @@ class Session:
         saving = self._saving[message.label_id] = Saving([page], seat.labeler, message, awaits_clips)
         renewed = self._dealer.renew(page, now, self.config.labeling.lease_seconds)
         return [*([] if awaits_clips else self._save(saving)), *renewed]
+
+    def _ack(self, page: int, label_id: str) -> Effect:
+        return Send(page, wire.Ack(label_id=label_id, saved=self._opinions.of(self._dealer.seats[page].labeler)))
 
     def _objection(self, message: wire.LabelMessage, labeler: str) -> str | None:
         """Why a label is not taken, or None. What only the store knows, the store says."""
