@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from rltrainer.core import Query
 
-PROTOCOL = 3
+PROTOCOL = 4
 LONGEST = 16 * 1024
 """Bytes of a message."""
 
