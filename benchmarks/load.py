@@ -51,6 +51,8 @@ TARGET_MS = 250.0
 EVICTION_SECONDS = 10.0
 LOOK_SECONDS = 0.25
 HELD_OPEN = 500
+AT_ONCE = 100
+"""Wrong links that wait for their answer: each takes up to a second."""
 PATIENCE_SECONDS = 120.0
 FIRST_STEPS = 10_000
 
@@ -338,12 +340,13 @@ def flood() -> None:
 
 
 def strangers() -> None:
-    """Connections that say nothing, as many as may be, and wrong links one after the other, as fast as it goes."""
+    """Connections that say nothing, as many as may be, and wrong links, many at a time, as fast as they are answered."""
     port, _, seconds = _guest()
     codes: Counter[int | None] = Counter()
+    silent: deque[asyncio.StreamWriter] = deque()
+    deadline = time.monotonic() + seconds
 
     async def guess() -> None:
-        deadline, silent = time.monotonic() + seconds, deque[asyncio.StreamWriter]()
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError, InvalidHandshake, ConnectionClosed, EOFError):
                 silent.append((await asyncio.open_connection("127.0.0.1", port))[1])
@@ -353,7 +356,10 @@ def strangers() -> None:
             if len(silent) > HELD_OPEN:
                 silent.popleft().close()
 
-    asyncio.run(guess())
+    async def guess_all() -> None:
+        await asyncio.gather(*(guess() for _ in range(AT_ONCE)))
+
+    asyncio.run(guess_all())
     found = {"wrong links a second": codes.total(), "of them told to come later, a second": codes[TRY_LATER]}
     print(json.dumps({name: number / seconds for name, number in found.items()}))
 
