@@ -75,9 +75,9 @@ LADDER = [
 """From the ground up: each room may import what stands before it, and nothing that stands after it."""
 
 LABELING = [
-    "messages", "rules", "curves", "status", "gate", "limits", "effects", "lines", "shelf", "dealing", "foresight", "opinions",
-    "watch", "session", "replay", "camera", "drawing", "gl", "clips", "worker", "desk", "reports", "server", "process", "bot",
-    "invitations",
+    "messages", "rules", "curves", "status", "gate", "limits", "effects", "lines", "shelf", "queue", "dealing", "foresight",
+    "opinions", "watch", "session", "replay", "camera", "drawing", "gl", "clips", "worker", "desk", "reports", "server",
+    "process", "bot", "invitations",
 ]  # fmt: skip
 """The same inside the label service."""
 
