@@ -404,7 +404,7 @@ def test_rules_hide_what_is_not_allowed_at_once(service: StandIn, open_page: Ope
     ready(page)
     page.click("#trim")
     for there in ("#equal", "#skip", "#settings-open", "#trim", ".left .first", ".right .end"):
-        assert page.locator(there).is_visible(), there
+        page.wait_for_selector(there)
     off = ("allow_ties", "allow_skipping", "allow_editing", "allow_reasons")
     service.rules |= {**dict.fromkeys(off, False), "config_restricted": True}
     service.send(wire.Rules(**service.rules))
