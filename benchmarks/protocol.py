@@ -187,8 +187,7 @@ class Run:
         if hello["protocol"] != PROTOCOL:
             return Owed("refused", codes=frozenset({4400}))
         if hello["token"] not in good:
-            # 4401 after a word, 1013 where many are tried, 1008 where more is said before the answer
-            return Owed("closed", codes=frozenset({4401, 1013, 1008}))
+            return Owed("closed", codes=frozenset({4401, 1013}))  # 4401 after a word, 1013 where many are tried
         return Owed("welcome")
 
     def heard(self, text: str, labeler: str, *, admin: bool, rash: bool) -> Owed:  # noqa: PLR0911 - a row for each type

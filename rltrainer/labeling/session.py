@@ -142,8 +142,12 @@ class Session:
         effects = self._apply_settings(snapshot.settings) + self._apply_pause(paused=snapshot.paused)
         for label in snapshot.labels:
             self._note(label)
-        held = {query_id for seat in self._dealer.seats.values() for query_id in seat.held}
-        self._queue.look(snapshot, self._shelf, held.__contains__, lambda query_id: bool(self._opinions.labelers(query_id)))
+        self._queue.look(
+            snapshot,
+            self._shelf,
+            held=lambda query_id: self._dealer.holder(query_id) is not None,
+            answered=lambda query_id: bool(self._opinions.labelers(query_id)),
+        )
         return effects + self._dealer.keep(self._queue) + self._settle(now)
 
     def let_in(self, links: Mapping[str, Link], now: float) -> list[Effect]:
