@@ -19,7 +19,7 @@ from rltrainer.rewards import LEARNERS, EnsembleLearner, RobustLearner, SurfLear
 from rltrainer.rewards.ensemble import _held_out_accuracy
 from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
 from rltrainer.rewards.likelihood import MARGIN, Answers, first_is_better, information, preference_loss, probabilities
-from rltrainer.rewards.reliability import chance_rates, noise_of
+from rltrainer.rewards.reliability import chance_rates, foretold, noise_of
 from rltrainer.rewards.robust import sorted_out
 
 PUSH = toys.PUSH
@@ -348,6 +348,18 @@ def test_loss_and_gradient_are_always_numbers(
     assert torch.isfinite(x.grad).all()
 
 
+@pytest.mark.parametrize("ties", get_args(Ties))
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("strength", Strength)
+def test_the_pull_of_an_answer_is_the_derivative_of_the_log_of_its_probability(
+    noise: float, strength: Strength, ties: Ties
+) -> None:
+    leads = torch.tensor([-1e4, -3.0, 0.0, 3.0, 1e4], dtype=torch.float64, requires_grad=True)
+    said = answer(1.0, noise, strength, ties)
+    said.log_probability(leads).sum().backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(said.pull(leads.detach()), leads.grad)
+
+
 @pytest.mark.parametrize("lead", [-3.0, 0.0, 1.1, 6.0])
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_slightly_and_much_better_are_together_what_better_is(lead: float, noise: float) -> None:
@@ -520,10 +532,29 @@ def test_a_coin_beside_a_labeler_is_found_out_and_harms_less_for_that() -> None:
         unaware.fit(together, reference())
     assert isinstance(found, EnsembleLearner)
     noise = found._batch(pairs, [segment_features(PUSH, s) for s in reference()]).noise
-    assert noise[0] == pytest.approx(0.1)
-    assert noise[-1] > 0.4
+    assert noise[0] == pytest.approx(Reward().label_noise)
+    assert noise[-1] > noise[0] + 0.3
     fresh = oracle_pairs(400, seed=1234)
-    assert accuracy(found, fresh) > accuracy(unaware, fresh) + 0.02
+    assert accuracy(found, fresh) > accuracy(unaware, fresh) + 0.01
+
+
+def test_what_is_foretold_of_somebodys_answers_is_as_sure_as_they_were_right() -> None:
+    """At logits of ±6, which are surely meant: of who is always right nearly as sure, of a coin one half."""
+    first, second = toys.random_segments(2, np.random.default_rng(0))
+    targets, logits = np.tile([1.0, 1.0, 0.0, 0.0], 50), np.tile([6.0, 6.0, -6.0, -6.0], 50)
+    turned = np.tile([1.0, 0.0], 100)
+    right, coin = (
+        [replace(toys.compare(first, second, t), labeler=who) for t in said] for who, said in (("a", targets), ("b", turned))
+    )
+    for seen, alone in ((right, (0.99, 0.01)), (coin, (0.5, 0.5))):
+        assert foretold(seen, logits, "half")[[0, -1]] == pytest.approx(alone, abs=0.02)
+    together = foretold([*right, *coin], np.tile(logits, 2), "half")
+    assert together[[0, 200]] == pytest.approx([0.96, 0.60], abs=0.03)  # each a little like both of them
+
+
+def test_of_answers_that_all_taught_nothing_is_foretold() -> None:
+    first, second = toys.random_segments(2, np.random.default_rng(0))
+    assert np.isnan(foretold([toys.compare(first, second, 1.0)] * 3, np.full(3, np.nan), "half")).all()
 
 
 def test_who_labels_alone_is_believed_as_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,9 @@ from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment, UserError
 from rltrainer.rewards.basis import Basis, WeightedReward
 from rltrainer.rewards.features import Scale
-from rltrainer.rewards.likelihood import Answers, first_is_better, probabilities
+from rltrainer.rewards.likelihood import probabilities
 from rltrainer.rewards.posterior import Evidence, Posterior, posterior
-from rltrainer.rewards.reliability import noise_of
+from rltrainer.rewards.reliability import foretold, noise_of
 
 MEMBERS = 16
 """Draws from the posterior, which say how sure a return is."""
@@ -67,13 +67,13 @@ class BayesLearner:
     def _found(self, comparisons: Sequence[Comparison], inputs: Array, pairs: Array) -> tuple[Posterior, Evidence]:
         """The posterior; where several people labeled, each answer taken to be chance as often as those of its labeler are."""
         ties, noise = self._settings.ties, np.full(len(comparisons), self._settings.label_noise)
-        evidence = Evidence(inputs, Answers.of(comparisons, noise, ties), noise, ties, pairs)
+        evidence = Evidence(inputs, comparisons, noise, ties, pairs)
         found = posterior(evidence, self._basis.kinds)
         labelers = [c.labeler for c in comparisons]
         if len(set(labelers)) == 1:
             return found, evidence
         noise = noise_of(labelers, *probabilities(comparisons, found.aside, ties), self._settings.label_noise)
-        evidence = replace(evidence, answers=Answers.of(comparisons, noise, ties), noise=noise)
+        evidence = replace(evidence, noise=noise)
         return posterior(evidence, self._basis.kinds), evidence
 
     def _anchor(self, reference: Array, comparisons: Sequence[Comparison]) -> None:
@@ -93,12 +93,12 @@ class BayesLearner:
             float(evidence.slope(torch.from_numpy(leads))[0] / len(leads))
             for leads in (evidence.inputs @ found.mean, found.aside)
         )
-        foretold = first_is_better(found.aside, evidence.noise, evidence.ties)
         target = evidence.answers.target.numpy()
         decided = target != 0.5
         accuracy = float(((found.aside > 0) == (target > 0.5))[decided].mean()) if decided.sum() >= LEAST_JUDGED else None
-        foretold = np.where(swapped, 1 - foretold, foretold)
-        return FitReport(self.version, len(target), train, held_out, accuracy, foretold, settled=True)
+        first = foretold(evidence.comparisons, found.aside, evidence.ties)
+        first = np.where(swapped, 1 - first, first)
+        return FitReport(self.version, len(target), train, held_out, accuracy, first, settled=True)
 
     # ------------------------------------------------------------------ what it learned
 

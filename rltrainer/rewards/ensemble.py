@@ -17,10 +17,10 @@ from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment
 from rltrainer.memory import within
 from rltrainer.optimizers import optimizer_state, restore_optimizer
-from rltrainer.rewards.likelihood import Answers, first_is_better, preference_loss, probabilities
+from rltrainer.rewards.likelihood import Answers, preference_loss, probabilities
 from rltrainer.rewards.nets import rows_at_once
 from rltrainer.rewards.pictures import PickedRows, Pictures, Shape
-from rltrainer.rewards.reliability import noise_of
+from rltrainer.rewards.reliability import foretold, noise_of
 from rltrainer.rewards.vectors import Vectors
 from rltrainer.seeds import generator_state, restore_generator
 
@@ -127,7 +127,7 @@ class EnsembleLearner:
             self._descend(learned, indices)
         self._anchor(np.concatenate(rows), batch)
         self.version += 1
-        return self._report(batch)
+        return self._report(batch, comparisons)
 
     def _learned_from(self, batch: Batch) -> Batch:
         """What a refit learns from, of the batch that it reports on: for learners that don't take every answer as it is."""
@@ -217,7 +217,7 @@ class EnsembleLearner:
         returns = torch.cat(found, dim=1)
         return returns[..., 0] - returns[..., 1]
 
-    def _report(self, batch: Batch) -> FitReport:
+    def _report(self, batch: Batch, comparisons: Sequence[Comparison]) -> FitReport:
         """Losses in and out of the bags; the weight decay follows their ratio (Christiano et al. 2017, appendix A)."""
         logits = self._logits(batch)
         losses = np.asarray(preference_loss(logits, batch.answers))
@@ -227,9 +227,8 @@ class EnsembleLearner:
         if held_out is not None and len(batch) >= 10:
             self._regularise(held_out / max(train, 1e-9))
         accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.answers.target))
-        held_out_logits = held_out_mean(np.asarray(logits), batch.bags)
-        foretold = first_is_better(held_out_logits, batch.noise, self._settings.ties)
-        return FitReport(self.version, len(batch), train, held_out, accuracy, foretold)
+        first = foretold(comparisons, held_out_mean(np.asarray(logits), batch.bags), self._settings.ties)
+        return FitReport(self.version, len(batch), train, held_out, accuracy, first)
 
     @property
     def weight_decay(self) -> float:

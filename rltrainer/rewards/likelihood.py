@@ -69,7 +69,16 @@ class Answers:
         P = σ(lead − low) − σ(lead − high), as σ(lead − low) · σ(high − lead) · (1 − e^(low − high)): finite at any lead.
         Christiano et al. 2017, section 2.2.3, for ε.
         """
-        return torch.logaddexp(self.sure + F.logsigmoid(lead - self.low) + F.logsigmoid(self.high - lead), self.chance)
+        return torch.logaddexp(self._meant(lead), self.chance)
+
+    def pull(self, lead: Tensor) -> Tensor:
+        """The derivative of `log_probability` by the lead, [...]: that of log P, times P(the answer is meant | the answer)."""
+        meant = torch.sigmoid(self._meant(lead) - self.chance)
+        return meant * (torch.sigmoid(self.low - lead) - torch.sigmoid(lead - self.high))
+
+    def _meant(self, lead: Tensor) -> Tensor:
+        """The log of the probability that the answer is meant, and this one."""
+        return self.sure + F.logsigmoid(lead - self.low) + F.logsigmoid(self.high - lead)
 
 
 def _shift(ties: Ties) -> float:

@@ -13,18 +13,21 @@ weights, and is held to a usual one, which counts as one weight: width² = (Σ w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rltrainer.config import Ties
-from rltrainer.core import Array
+from rltrainer.core import Array, Comparison
 from rltrainer.rewards.likelihood import Answers, information, preference_loss
 
-ROUNDS = 30
-"""Of choosing the widths, at most."""
+DOUBTS = (0.9, 0.5)
+"""Shares of the answers that are taken to be chance at first, one after the other."""
+ROUNDS, DOUBTING_ROUNDS = 15, 8
+"""Of choosing the widths, at most: for each of these shares the latter."""
 FIRST_STEPS, STEPS = 30, 1
 """Newton's in the first round, at most, and in each of the others."""
 STILL = 1e-3
@@ -63,18 +66,25 @@ class Evidence:
     """
 
     inputs: Array
-    answers: Answers
+    comparisons: Sequence[Comparison]
     noise: Array
     ties: Ties
     pairs: Array
 
+    @cached_property
+    def answers(self) -> Answers:
+        """How likely they are."""
+        return Answers.of(self.comparisons, self.noise, self.ties)
+
+    def doubted(self, noise: float) -> Evidence:
+        """The same, of which at least that share is taken to be chance."""
+        return replace(self, noise=np.maximum(self.noise, noise))
+
     def slope(self, leads: Tensor) -> tuple[float, Tensor]:
         """−log of the probability of all answers at R₁ − R₂ = leads [N], and its derivative [N]."""
-        leads = leads.clone().requires_grad_()
-        loss = preference_loss(leads, self.answers).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        assert leads.grad is not None
-        return loss.item(), leads.grad
+        loss = float(preference_loss(leads, self.answers).sum())
+        target, (first, second) = self.answers.target, self.answers.pull(torch.stack((leads, -leads)))
+        return loss, (1 - target) * second - target * first
 
     def curvature(self, leads: Tensor) -> Tensor:
         """How much one such answer is expected to say about R₁ − R₂, [N]: never negative."""
@@ -82,20 +92,33 @@ class Evidence:
 
 
 def posterior(evidence: Evidence, kinds: Sequence[tuple[slice, float]]) -> Posterior:
-    """Of the weights w in R₁ − R₂ = inputs · w. kinds: which weights are of one kind, and its usual width."""
+    """Of the weights w in R₁ − R₂ = inputs · w. kinds: which weights are of one kind, and its usual width.
+
+    Believed from the start, a wrong answer calls for features to explain it, and these then have the width to explain others.
+    So at first most answers are taken to be chance, and then fewer (as graduated non-convexity has it: Blake & Zisserman 1987).
+    """
     inputs = torch.from_numpy(evidence.inputs)
     weights = torch.zeros(inputs.shape[1], dtype=torch.float64)
     precision = torch.ones_like(weights)
-    for past in range(ROUNDS):
-        weights, root = _climbed(inputs, evidence, weights, precision, STEPS if past else FIRST_STEPS)
-        before, variances = precision.clone(), root.square().sum(dim=0)
-        for part, width in kinds:
-            determined, squares = 1 - precision[part] * variances[part], weights[part].square()
-            shared = (squares.sum() + width**2) / (determined.sum() + 1)
-            precision[part] = (determined + HELD) / (squares + HELD * shared)
-        if (precision / before).log().abs().max() < SETTLED:
-            break
+    steps = FIRST_STEPS
+    for taken, rounds in [*((evidence.doubted(share), DOUBTING_ROUNDS) for share in DOUBTS), (evidence, ROUNDS)]:
+        for _ in range(rounds):
+            weights, root = _climbed(inputs, taken, weights, precision, steps)
+            steps, before = STEPS, precision
+            precision = _precision(weights, root, before, kinds)
+            if (precision / before).log().abs().max() < SETTLED:
+                break
     return Posterior(weights.numpy(), root.numpy(), _aside(inputs, evidence, weights, root).numpy())
+
+
+def _precision(weights: Tensor, root: Tensor, before: Tensor, kinds: Sequence[tuple[slice, float]]) -> Tensor:
+    """α of each weight, [F], as this module says, where it was `before` [F]."""
+    determined, squares = 1 - before * root.square().sum(dim=0), weights.square()
+    precision = torch.empty_like(before)
+    for part, width in kinds:
+        shared = (squares[part].sum() + width**2) / (determined[part].sum() + 1)
+        precision[part] = (determined[part] + HELD) / (squares[part] + HELD * shared)
+    return precision
 
 
 def _climbed(inputs: Tensor, evidence: Evidence, weights: Tensor, precision: Tensor, steps: int) -> tuple[Tensor, Tensor]:

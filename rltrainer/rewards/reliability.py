@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rltrainer.core import Array
+from rltrainer.config import Ties
+from rltrainer.core import Array, Comparison
+from rltrainer.rewards.likelihood import first_is_better, probabilities
 
 PRIOR = 20.0
 """Answers' worth of belief that a labeler is like all of them together: a rate of one's own takes more than a few answers."""
@@ -27,12 +29,27 @@ def noise_of(labelers: Sequence[str], meant: Array, share: Array, noise: float) 
 
     meant: P(that answer) if it is meant, [N], NaN where nothing can be said; share: if it is chance, [N]
     """
+    rates = _by_chance(labelers, meant, share)
+    return np.asarray(1 - (1 - noise) * (1 - rates) / (1 - rates.min()))
+
+
+def foretold(comparisons: Sequence[Comparison], logits: Array, ties: Ties) -> Array:
+    """P̃(the first is better) of each, [N], at R₁ − R₂ = logits [N] that did not learn from it; NaN where these are.
+
+    With each labeler's rate of chance as it seems to be, what the reward does not know among it: answers are learned from as
+    chance more often than they are, so that wrong ones do no harm, and with that rate nothing would be called sure.
+    """
+    rates = _by_chance([c.labeler for c in comparisons], *probabilities(comparisons, logits, ties))
+    return first_is_better(logits, rates, ties)
+
+
+def _by_chance(labelers: Sequence[str], meant: Array, share: Array) -> Array:
+    """The rate of chance of whoever gave each answer, [N]; 0 where nothing can be said of any."""
     names, which = np.unique(np.asarray(labelers), return_inverse=True)
     judged = np.isfinite(meant)
-    if len(names) == 1 or not judged.any():
-        return np.full(len(which), noise)
-    rates = chance_rates(which[judged], meant[judged], share[judged], len(names))
-    return np.asarray((1 - (1 - noise) * (1 - rates) / (1 - rates.min()))[which])
+    if not judged.any():
+        return np.zeros(len(which))
+    return np.asarray(chance_rates(which[judged], meant[judged], share[judged], len(names))[which])
 
 
 def chance_rates(which: Array, meant: Array, share: Array, count: int) -> Array:
