@@ -37,6 +37,7 @@ BASE = "bayes"
 ARMS: dict[str, dict[str, Any]] = {
     BASE: {"learner": "bayes"},
     "bayes, label_noise 0": {"learner": "bayes", "label_noise": 0.0},
+    "bayes, label_noise 0.1": {"learner": "bayes", "label_noise": 0.1},
     "ensemble": {"learner": "ensemble"},
     "robust": {"learner": "robust"},
     "surf": {"learner": "surf"},
