@@ -126,16 +126,29 @@ def test_wrong_answers_are_not_explained_by_features_that_they_alone_call_for(mo
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_what_is_foretold_of_an_answer_is_what_the_others_say(noise: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The closed form beside the real thing: fitted again without each of some answers, and coming to the same mode."""
-    monkeypatch.setattr(posteriors, "DOUBTS", ())
+    """The closed form beside the real thing: fitted again without each of some answers.
+
+    Where some are taken for chance one answer may make the difference between two modes, which a closed form about one of them
+    cannot foretell: so it is for two of these ten, and for none where none is doubted.
+    """
     inputs, targets = drawn(60, np.array([2.0, -1.0, 0.5, 0.0]))
-    kinds = [(slice(0, 4), 1.0)]
-    found = posterior(evidence(inputs, targets, noise), kinds)
-    for left_out in range(0, 60, 6):
-        rest = np.arange(60) != left_out
-        really = posterior(evidence(inputs[rest], targets[rest], noise), kinds).mean @ inputs[left_out]
-        assert found.aside[left_out] == pytest.approx(really, abs=0.25)
-    assert np.abs(found.aside - inputs @ found.mean).max() > 0.25  # it makes a difference
+    left_out = np.arange(0, 60, 6)
+
+    def compared() -> Array:
+        """[10, 3]: R₁ − R₂ of each of these answers, without it by the closed form, without it, with it."""
+        kinds = [(slice(0, 4), 1.0)]
+        found = posterior(evidence(inputs, targets, noise), kinds)
+        others = [np.delete(np.arange(60), one) for one in left_out]
+        means = [posterior(evidence(inputs[rest], targets[rest], noise), kinds).mean for rest in others]
+        really = np.array([inputs[one] @ mean for one, mean in zip(left_out, means, strict=True)])
+        return np.stack((found.aside[left_out], really, inputs[left_out] @ found.mean), axis=1)
+
+    foretold, really, _ = compared().T
+    assert (np.abs(foretold - really) < 0.25).sum() >= (8 if noise else 10)
+    monkeypatch.setattr(posteriors, "DOUBTS", ())
+    foretold, really, with_it = compared().T
+    np.testing.assert_allclose(foretold, really, atol=0.25)
+    assert np.abs(foretold - with_it).max() > 0.25  # it makes a difference
 
 
 def test_no_answer_to_a_pair_foretells_another_answer_to_it() -> None:
