@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
 from collections.abc import Set as AbstractSet
@@ -44,11 +43,6 @@ class Asker:
     rng: np.random.Generator
     teacher_rng: np.random.Generator
 
-    @property
-    def left(self) -> float:
-        """Labels of the budget that were not given yet."""
-        return self.config.labels - self._given if self.config.labels else math.inf
-
     def top_up(self, step: int) -> None:
         """Ask what is due at that env step: people as far as their queue has room, a teacher once there is a batch of it.
 
@@ -71,7 +65,7 @@ class Asker:
         if not self.config.labels:
             return batch
         due = self._due(step)
-        return due if due >= min(batch, self.left) else 0
+        return due if due >= min(batch, self.config.labels - self._given) else 0
 
     def _due(self, step: int) -> float:
         """Pairs that should have been asked by then, without those that were answered."""

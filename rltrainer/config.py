@@ -105,7 +105,7 @@ class Teacher(Section):
 
 
 class PPO(Section):
-    """Stable-Baselines3's PPO. `--labeler none` trains with the very same settings, and learns its noise from the start."""
+    """Stable-Baselines3's PPO. `--labeler none` trains with the very same settings."""
 
     n_steps: Several | None = Field(
         None, description="steps of a rollout in each env; unset: 256, or 16 trajectories of movement primitives"
@@ -117,9 +117,7 @@ class PPO(Section):
     gae_lambda: Share = Field(0.95, description="lambda of the advantage estimate")
     clip_range: Positive = Field(0.2, description="clipping of the policy ratio")
     ent_coef: Annotated[Number, Field(ge=0)] = Field(0.0, description="weight of the entropy bonus")
-    log_std_init: Number = Field(
-        -1.0, description="log of the exploration noise while labels may come, as a share of half the action range"
-    )
+    log_std_init: Number = Field(-1.0, description="log of the first exploration noise, as a share of half the action range")
 
 
 class SAC(Section):

@@ -256,11 +256,6 @@ class PreferenceLoop:
         )
 
     @property
-    def expects_labels(self) -> bool:
-        """Whether the reward may still change: pairs are asked for, and the budget is not used up."""
-        return self._asks and self._asker.left > 0
-
-    @property
     def inherited(self) -> int:
         """Pairs that an earlier run's labels are about."""
         return len(self._inherited)

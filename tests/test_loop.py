@@ -837,9 +837,7 @@ def test_old_labels_are_learned_from_before_anything_is_asked_and_cost_no_budget
     assert len(rig.learner.fits) == 12  # as often as `rltrainer fit` does, not the one fit of a boundary
     assert rig.venv.seat.reward is not None
     assert rig.loop.store.counts()["labels"] == 0  # the warm-up's six are old ones
-    assert rig.loop.expects_labels
     rig.finish()
-    assert not rig.loop.expects_labels
     assert rig.loop.store.counts() == {"asked": 24, "waiting": 0, "labels": 24, "skipped": 0}
     assert len(rig.learner.fits[-1]) >= 47  # one label among so many is no refit
     assert rig.loop.progress().labels == 24
@@ -872,7 +870,6 @@ def test_with_old_labels_and_no_labeler_nothing_is_asked_and_the_reward_is_their
     rigs: Callable[..., Rig], labelled: Path, tmp_path: Path
 ) -> None:
     rig = rigs(config(labels_from=str(labelled), labeler="none"), run=tmp_path / "new")
-    assert not rig.loop.expects_labels
     rig.loop.warm_up()
     rig.finish()
     assert rig.loop.store.counts() == {"asked": 0, "waiting": 0, "labels": 0, "skipped": 0}

@@ -127,11 +127,9 @@ class Spy(BaseCallback):
         self.paid: list[tuple[float, float]] = []
         self.true_returns: list[float] = []
         self.logged: set[str] = set()
-        self.noise: list[tuple[int, Array]] = []
 
     def _on_rollout_start(self) -> None:
         self.rollout += 1
-        self.noise.append((self.loop.store.counts()["labels"], self.model.policy.log_std.detach().numpy().copy()))
         if self.first is None:
             now = self.loop.recorder.current
             self.first = (self.model._last_obs, self.training_env.normalize_obs(now), now)  # type: ignore[attr-defined]
@@ -207,24 +205,6 @@ def test_labels_are_asked_and_learned_while_ppo_trains(run: Run) -> None:
     assert run.loop.last_fit is not None
     assert run.loop.last_fit.comparisons == run.config.labels
     assert run.loop.steps <= run.model.num_timesteps
-
-
-def test_the_exploration_noise_is_learned_only_once_the_last_label_is_in(run: Run) -> None:
-    first = run.spy.noise[0][1]
-    held = [noise for labels, noise in run.spy.noise if labels < run.config.labels]
-    free = [noise for labels, noise in run.spy.noise if labels == run.config.labels][1:]  # the first one ends what came before
-    assert len(held) > 10
-    assert all(np.array_equal(noise, first) for noise in held)
-    assert free
-    assert not any(np.array_equal(noise, first) for noise in free)
-
-
-def test_the_exploration_noise_is_learned_from_the_start_where_nobody_is_asked() -> None:
-    venv = DummyVecEnv([toys.drift])
-    model = make_ppo(venv, config(), 0)
-    first = model.policy.log_std.detach().clone()
-    model.learn(64)
-    assert not torch.equal(model.policy.log_std, first)
 
 
 def test_the_log_names_the_reward_and_its_quality(run: Run) -> None:

@@ -14,7 +14,6 @@ from rltrainer.core import UserError
 from rltrainer.diagnostics import Diagnosis
 from rltrainer.loop import PreferenceLoop
 from rltrainer.methods.beside import Beside
-from rltrainer.methods.noise import hold_noise
 
 
 class PreferenceCallback(BaseCallback):
@@ -23,8 +22,6 @@ class PreferenceCallback(BaseCallback):
     An update asks and learns in a thread of its own while the policy is optimised, which touches neither the recorder nor
     the reward; the next rollout waits for its end. So a run is as repeatable as without threads. The warm-up's random
     steps count as env steps of the model, so that `total` is what the env was stepped in all.
-
-    A Gaussian policy's exploration noise, `log_std`, stays as it is while labels may still come, as `hold_noise` says.
     """
 
     def __init__(self, loop: PreferenceLoop) -> None:
@@ -61,7 +58,6 @@ class PreferenceCallback(BaseCallback):
         assert self._beside is not None  # since the training began
         self._beside.wait()
         self.loop.rest()
-        hold_noise(self.model.policy, held=self.loop.expects_labels)
 
     def _on_step(self) -> bool:
         if self.locals["dones"].any():

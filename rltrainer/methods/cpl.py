@@ -21,8 +21,7 @@ from rltrainer.core import Array, Comparison, UserError
 from rltrainer.fancy import is_black_box_id
 from rltrainer.memory import within
 from rltrainer.methods.judged import Judged, log_probability, unflattened
-from rltrainer.methods.noise import scale_noise
-from rltrainer.methods.ppo import actor, rollout_steps
+from rltrainer.methods.ppo import actor, rollout_steps, scale_noise
 from rltrainer.methods.quick import quicken
 from rltrainer.seeds import generator_state, restore_generator
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
+import numpy as np
+import torch
 from stable_baselines3 import PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from rltrainer.config import Config
 from rltrainer.fancy import is_black_box_id
-from rltrainer.methods.noise import scale_noise
+from rltrainer.fancy.weights import Weights
 from rltrainer.methods.quick import OPTIMIZER, quicken
 
 STEPS = 256
@@ -46,3 +49,14 @@ def make_ppo(env: VecEnv, config: Config, seed: int | None) -> PPO:
     quicken(model.policy)
     scale_noise(model.policy, env.action_space)
     return model
+
+
+def scale_noise(policy: ActorCriticPolicy, space: gym.Space[Any]) -> None:
+    """The first exploration noise is a share of what each action can do: Pendulum's torque of ±2 needs twice HalfCheetah's."""
+    if not isinstance(space, gym.spaces.Box):
+        return
+    half = space.spread if isinstance(space, Weights) else (space.high - space.low) / 2
+    scale = np.where(np.isfinite(half) & (half > 0), half, 1.0)
+    with torch.no_grad():
+        log_std = cast(torch.Tensor, policy.log_std)
+        log_std += torch.as_tensor(np.log(scale).reshape(-1), dtype=torch.float32)
