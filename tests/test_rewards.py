@@ -18,7 +18,7 @@ from rltrainer.core import Array, Comparison, Learner, Segment, Strength
 from rltrainer.rewards import LEARNERS, EnsembleLearner, RobustLearner, SurfLearner, ensemble, nets
 from rltrainer.rewards.ensemble import _held_out_accuracy
 from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
-from rltrainer.rewards.likelihood import MARGIN, Answers, first_is_better, information, preference_loss, probabilities
+from rltrainer.rewards.likelihood import MARGIN, Answers, first_is_better, preference_loss, probabilities
 from rltrainer.rewards.reliability import chance_rates, foretold, noise_of
 from rltrainer.rewards.robust import sorted_out
 
@@ -351,13 +351,13 @@ def test_loss_and_gradient_are_always_numbers(
 @pytest.mark.parametrize("ties", get_args(Ties))
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("strength", Strength)
-def test_the_pull_of_an_answer_is_the_derivative_of_the_log_of_its_probability(
+def test_the_slope_of_an_answer_is_the_derivative_of_the_log_of_its_probability(
     noise: float, strength: Strength, ties: Ties
 ) -> None:
     leads = torch.tensor([-1e4, -3.0, 0.0, 3.0, 1e4], dtype=torch.float64, requires_grad=True)
     said = answer(1.0, noise, strength, ties)
     said.log_probability(leads).sum().backward()  # type: ignore[no-untyped-call]
-    torch.testing.assert_close(said.pull(leads.detach()), leads.grad)
+    torch.testing.assert_close(said.slopes(leads.detach())[0], leads.grad)
 
 
 @pytest.mark.parametrize("lead", [-3.0, 0.0, 1.1, 6.0])
@@ -442,15 +442,28 @@ def test_what_is_foretold_counts_half_of_the_ties() -> None:
     np.testing.assert_allclose(first_is_better(lead, 0.2, "rao_kupper"), [0.8 * 0.65 + 0.1, 0.8 * 0.35 + 0.1, np.nan])
 
 
-def test_an_answer_says_most_about_segments_of_equal_return() -> None:
-    """Σ (dP̃/dx)² / P̃ at x = 0: 2 (1/4)² / (1/2) = 1/4, less by (1 - ε)² with chance; three answers of 1/3: 2 (2/9)² / (1/3)."""
-    at = np.array([0.0, -2.0, 2.0, 50.0])
-    plain = information(at, 0.0)
-    np.testing.assert_allclose(plain[0], 0.25)
-    np.testing.assert_allclose(information(at, 0.1)[0], 0.25 * 0.9**2)
-    np.testing.assert_allclose(information(at, 0.0, "rao_kupper")[0], 2 * (2 / 9) ** 2 * 3)
-    assert plain[1] == pytest.approx(plain[2])
-    assert 0 <= plain[3] < 1e-6 < plain[2] < plain[0]
+@pytest.mark.parametrize("ties", get_args(Ties))
+@pytest.mark.parametrize("strength", Strength)
+def test_an_answer_is_curved_as_the_log_of_its_probability_where_none_is_chance(strength: Strength, ties: Ties) -> None:
+    leads = torch.tensor([-3.0, 0.0, 1.1, 6.0], dtype=torch.float64, requires_grad=True)
+    said = answer(1.0, 0.0, strength, ties)
+    (slope,) = torch.autograd.grad(said.log_probability(leads).sum(), leads, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.sum(), leads)
+    torch.testing.assert_close(said.slopes(leads.detach())[1], -curvature)
+
+
+@pytest.mark.parametrize("strength", Strength)
+def test_an_answer_that_is_likely_chance_is_hardly_curved(strength: Strength) -> None:
+    """P(meant) times the curvature of log P: never negative, no less than that of log P̃, and nought far on the wrong side."""
+    leads = torch.tensor([-30.0, -3.0, 0.0, 1.1, 6.0], dtype=torch.float64, requires_grad=True)
+    said = answer(1.0, 0.3, strength)
+    (slope,) = torch.autograd.grad(said.log_probability(leads).sum(), leads, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.sum(), leads)
+    found = said.slopes(leads.detach())[1]
+    assert (found >= 0).all()
+    assert (found >= -curvature - 1e-12).all()
+    assert found[0] < 1e-9
+    assert -curvature[1] < 0
 
 
 def test_ties_bring_returns_nearer_to_each_other_under_rao_kupper() -> None:
@@ -516,11 +529,11 @@ def test_what_an_answer_would_be_if_meant_and_if_chance() -> None:
     np.testing.assert_allclose([meant, share], [[1 / 3]] * 2, rtol=1e-6)
 
 
-def of_two_labelers(count: int) -> list[Comparison]:
+def of_two_labelers(count: int, seed: int = 0) -> list[Comparison]:
     """As many pairs of either: of one who is always right, and of a coin."""
-    rng = np.random.default_rng(0)
-    right = [replace(pair, labeler="right") for pair in oracle_pairs(count)]
-    return right + [replace(p, labeler="coin", target=float(rng.integers(2))) for p in oracle_pairs(count, seed=1)]
+    rng = np.random.default_rng(seed)
+    right = [replace(pair, labeler="right") for pair in oracle_pairs(count, seed=2 * seed)]
+    return right + [replace(p, labeler="coin", target=float(rng.integers(2))) for p in oracle_pairs(count, seed=2 * seed + 1)]
 
 
 def test_a_coin_beside_a_labeler_is_found_out_and_harms_less_for_that() -> None:

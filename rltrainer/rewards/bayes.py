@@ -90,8 +90,7 @@ class BayesLearner:
     def _report(self, found: Posterior, evidence: Evidence, swapped: Array) -> FitReport:
         """Losses with and without each answer; closed-form leave-one-out."""
         train, held_out = (
-            float(evidence.slope(torch.from_numpy(leads))[0] / len(leads))
-            for leads in (evidence.inputs @ found.mean, found.aside)
+            evidence.loss(torch.from_numpy(leads)) / len(leads) for leads in (evidence.inputs @ found.mean, found.aside)
         )
         target = evidence.answers.target.numpy()
         decided = target != 0.5

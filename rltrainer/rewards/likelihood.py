@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -71,10 +70,18 @@ class Answers:
         """
         return torch.logaddexp(self._meant(lead), self.chance)
 
-    def pull(self, lead: Tensor) -> Tensor:
-        """The derivative of `log_probability` by the lead, [...]: that of log P, times P(the answer is meant | the answer)."""
-        meant = torch.sigmoid(self._meant(lead) - self.chance)
-        return meant * (torch.sigmoid(self.low - lead) - torch.sigmoid(lead - self.high))
+    def slopes(self, lead: Tensor) -> tuple[Tensor, Tensor]:
+        """The derivative of `log_probability` by the lead, and how it is curved, each [...].
+
+        The derivative is that of log P, times m = P(the answer is meant | the answer). The curvature is that of −log P times m,
+        which is what EM's expectation has (Dempster, Laird & Rubin 1977): never negative and no less than that of −log P̃.
+        """
+        meant, low, high = (
+            torch.sigmoid(self._meant(lead) - self.chance),
+            torch.sigmoid(self.low - lead),
+            torch.sigmoid(lead - self.high),
+        )
+        return meant * (low - high), meant * (low * (1 - low) + high * (1 - high))
 
     def _meant(self, lead: Tensor) -> Tensor:
         """The log of the probability that the answer is meant, and this one."""
@@ -117,20 +124,6 @@ def first_is_better(logits: Array, noise: float | Array, ties: Ties = "half") ->
     shift = _shift(ties)
     ahead = (np.tanh((logits - shift) / 2) + np.tanh((logits + shift) / 2)) / 2  # P(first) − P(second)
     return np.asarray((1 - noise) * (1 + ahead) / 2 + noise / 2)
-
-
-def information(logits: Array, noise: float | Array, ties: Ties = "half") -> Array:
-    """Fisher's information of one more answer about R₁ − R₂, [...], where that is logits [...]: Σ (dP̃ / dlogit)² / P̃.
-
-    Of which is better, or that neither is where ties are an answer of their own; strengths would say a little more.
-    """
-    edges = [0.0] if ties == "half" else [-_shift(ties), _shift(ties)]
-    below = [np.zeros_like(logits), *((1 + np.tanh((edge - logits) / 2)) / 2 for edge in edges), np.ones_like(logits)]
-    found = np.zeros_like(logits)
-    for low, high in pairwise(below):
-        change = (1 - noise) * (high * (1 - high) - low * (1 - low))
-        found += change**2 / ((1 - noise) * (high - low) + noise / (len(edges) + 1) + np.finfo(float).tiny)
-    return found
 
 
 def preference_loss(logits: Tensor, answers: Answers) -> Tensor:

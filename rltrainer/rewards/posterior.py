@@ -22,7 +22,8 @@ from torch import Tensor
 
 from rltrainer.config import Ties
 from rltrainer.core import Array, Comparison
-from rltrainer.rewards.likelihood import Answers, information, preference_loss
+from rltrainer.rewards.covariance import Covariance, covariance
+from rltrainer.rewards.likelihood import Answers, preference_loss
 
 DOUBTS = (0.9, 0.5)
 """Shares of the answers that are taken to be chance at first, one after the other."""
@@ -42,18 +43,18 @@ SETTLED = 0.01
 class Posterior:
     """A Gaussian over F weights.
 
-    mean:  the mode, [F]
-    root:  inverse of the lower Cholesky factor of the precision, [F, F]
-    aside: R₁ − R₂ of each pair as the answers to other pairs have it, [N]
+    mean:       the mode, [F]
+    covariance: around it
+    aside:      R₁ − R₂ of each pair as the answers to other pairs have it, [N]
     """
 
     mean: Array
-    root: Array
+    covariance: Covariance
     aside: Array
 
     def draws(self, count: int, rng: np.random.Generator) -> Array:
         """Weights [count, F]."""
-        return np.asarray(self.mean + rng.standard_normal((count, len(self.mean))) @ self.root)
+        return np.asarray(self.mean + self.covariance.draws(count, rng))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,15 +81,15 @@ class Evidence:
         """The same, of which at least that share is taken to be chance."""
         return replace(self, noise=np.maximum(self.noise, noise))
 
-    def slope(self, leads: Tensor) -> tuple[float, Tensor]:
-        """−log of the probability of all answers at R₁ − R₂ = leads [N], and its derivative [N]."""
-        loss = float(preference_loss(leads, self.answers).sum())
-        target, (first, second) = self.answers.target, self.answers.pull(torch.stack((leads, -leads)))
-        return loss, (1 - target) * second - target * first
+    def loss(self, leads: Tensor) -> float:
+        """−log of the probability of all answers at R₁ − R₂ = leads [N]."""
+        return float(preference_loss(leads, self.answers).sum())
 
-    def curvature(self, leads: Tensor) -> Tensor:
-        """How much one such answer is expected to say about R₁ − R₂, [N]: never negative."""
-        return torch.from_numpy(information(leads.numpy(), self.noise, self.ties))
+    def slopes(self, leads: Tensor) -> tuple[Tensor, Tensor]:
+        """The derivative of `loss` by each lead, and how it is curved there: as `Answers.slopes` has it, each [N]."""
+        target = self.answers.target
+        (first, second), (bent, bent_back) = self.answers.slopes(torch.stack((leads, -leads)))
+        return (1 - target) * second - target * first, target * bent + (1 - target) * bent_back
 
 
 def posterior(evidence: Evidence, kinds: Sequence[tuple[slice, float]]) -> Posterior:
@@ -103,52 +104,49 @@ def posterior(evidence: Evidence, kinds: Sequence[tuple[slice, float]]) -> Poste
     steps = FIRST_STEPS
     for taken, rounds in [*((evidence.doubted(share), DOUBTING_ROUNDS) for share in DOUBTS), (evidence, ROUNDS)]:
         for _ in range(rounds):
-            weights, root = _climbed(inputs, taken, weights, precision, steps)
+            weights, found = _climbed(inputs, taken, weights, precision, steps)
             steps, before = STEPS, precision
-            precision = _precision(weights, root, before, kinds)
+            precision = _precision(weights, found.determined, kinds)
             if (precision / before).log().abs().max() < SETTLED:
                 break
-    return Posterior(weights.numpy(), root.numpy(), _aside(inputs, evidence, weights, root).numpy())
+    return Posterior(weights.numpy(), found, _aside(inputs, evidence, weights, found).numpy())
 
 
-def _precision(weights: Tensor, root: Tensor, before: Tensor, kinds: Sequence[tuple[slice, float]]) -> Tensor:
-    """α of each weight, [F], as this module says, where it was `before` [F]."""
-    determined, squares = 1 - before * root.square().sum(dim=0), weights.square()
-    precision = torch.empty_like(before)
+def _precision(weights: Tensor, determined: Tensor, kinds: Sequence[tuple[slice, float]]) -> Tensor:
+    """α of each weight, [F], as this module says, of which so much is determined [F]."""
+    squares, precision = weights.square(), torch.empty_like(weights)
     for part, width in kinds:
         shared = (squares[part].sum() + width**2) / (determined[part].sum() + 1)
         precision[part] = (determined[part] + HELD) / (squares[part] + HELD * shared)
     return precision
 
 
-def _climbed(inputs: Tensor, evidence: Evidence, weights: Tensor, precision: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """(weights nearer to the mode, inverse Cholesky factor of the precision there), by Newton's method."""
+def _climbed(inputs: Tensor, evidence: Evidence, weights: Tensor, precision: Tensor, steps: int) -> tuple[Tensor, Covariance]:
+    """(weights nearer to the mode, how sure they are), by Newton's method."""
 
-    def cost(weights: Tensor) -> tuple[float, Tensor]:
-        loss, slope = evidence.slope(inputs @ weights)
-        return loss + float(precision @ weights.square()) / 2, inputs.T @ slope + precision * weights
+    def cost(weights: Tensor) -> float:
+        return evidence.loss(inputs @ weights) + float(precision @ weights.square()) / 2
 
-    loss, slope = cost(weights)
+    reached = cost(weights)
     for _ in range(steps):
-        curved = inputs.T @ (evidence.curvature(inputs @ weights)[:, None] * inputs) + precision.diag()
-        factor = torch.linalg.cholesky(curved)
-        step = -torch.cholesky_solve(slope[:, None], factor)[:, 0]
+        slope, curvature = evidence.slopes(inputs @ weights)
+        found = covariance(curvature.sqrt()[:, None] * inputs, precision)
+        step = -found.times((inputs.T @ slope + precision * weights)[:, None])[:, 0]
         size = 1.0
-        while (tried := cost(weights + size * step))[0] > loss and size > STILL:
+        while (tried := cost(weights + size * step)) > reached and size > STILL:
             size /= 2
-        weights, (loss, slope) = weights + size * step, tried
+        weights, reached = weights + size * step, tried
         if size * step.abs().max() < STILL * (1 + weights.abs().max()):
             break
-    return weights, torch.linalg.solve_triangular(factor, torch.eye(len(weights), dtype=torch.float64), upper=False)
+    return weights, found
 
 
-def _aside(inputs: Tensor, evidence: Evidence, weights: Tensor, root: Tensor) -> Tensor:
+def _aside(inputs: Tensor, evidence: Evidence, weights: Tensor, found: Covariance) -> Tensor:
     """R₁ − R₂ without what the answers to that pair did to it, [N]: to first order (Opper & Winther 2000, section 4)."""
     leads = inputs @ weights
-    spread = (inputs @ root.T).square().sum(dim=1)
+    spread = (inputs * found.times(inputs.T).T).sum(dim=1)
     pairs = torch.from_numpy(evidence.pairs)
-    pull, curvature = (
-        torch.zeros(len(pairs), dtype=torch.float64).index_add_(0, pairs, part)[pairs]
-        for part in (-evidence.slope(leads)[1], evidence.curvature(leads))
+    slope, curvature = (
+        torch.zeros(len(pairs), dtype=torch.float64).index_add_(0, pairs, part)[pairs] for part in evidence.slopes(leads)
     )
-    return leads - spread * pull / (1 - curvature * spread).clamp_min(1e-2)
+    return leads + spread * slope / (1 - curvature * spread).clamp_min(1e-2)
