@@ -14,6 +14,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+from torch.distributions import kl_divergence
 
 from rltrainer.config import Config
 from rltrainer.core import Array, UserError
@@ -22,6 +23,7 @@ from rltrainer.loop import PreferenceLoop
 from rltrainer.methods import METHODS, PreferenceCallback, make_ppo
 from rltrainer.methods.cpl import CPL
 from rltrainer.methods.ppo import ppo_settings
+from rltrainer.methods.pull import STRENGTH, PulledGaussian
 from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper
 
 
@@ -258,8 +260,8 @@ def test_an_env_fault_stops_the_run_before_the_policy_is_harmed() -> None:
 
 
 def test_ppo_learns_what_stable_baselines3s_own_learns() -> None:
-    """Ours differs in how fast it computes."""
-    settings = config()
+    """Ours differs in how fast it computes, where the reward is the env's own."""
+    settings = config(labeler="none")
     ours = make_ppo(DummyVecEnv([toys.drift]), settings, 0)
     theirs = PPO("MlpPolicy", DummyVecEnv([toys.drift]), seed=0, device="cpu", **ppo_settings(settings, 1))
     theirs.policy.load_state_dict(ours.policy.state_dict())
@@ -268,3 +270,35 @@ def test_ppo_learns_what_stable_baselines3s_own_learns() -> None:
         model.learn(200)
     for mine, other in zip(weights(ours), weights(theirs), strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-6)
+
+
+# ------------------------------------------------------------------ the pull of a young reward's policy
+
+
+def test_the_pull_is_the_gradient_of_the_kl_from_a_policy_in_the_middle() -> None:
+    """KL(N(mean, s) ‖ N(middle, s)) is (mean − middle)² / 2s², here with s half of the range."""
+    middle, half = torch.tensor([0.5, -1.0]), torch.tensor([0.5, 2.0])
+    means = torch.tensor([[0.7, 1.0], [-3.0, 0.0], [0.5, -1.0]], requires_grad=True)
+    pulled = PulledGaussian(middle, half)
+    pulled.pull = 0.3
+    pulled.proba_distribution(means, torch.zeros(2)).distribution.mean.sum().backward()
+    plain = means.detach().requires_grad_()
+    there, back = (torch.distributions.Normal(at, half) for at in (plain, middle))
+    (slope,) = torch.autograd.grad(0.3 * kl_divergence(there, back).sum(dim=1).mean(), plain)
+    assert means.grad is not None
+    torch.testing.assert_close(means.grad - 1, slope)
+
+
+def test_the_pull_falls_to_nothing_by_the_middle_of_a_run() -> None:
+    model = make_ppo(DummyVecEnv([toys.drift]), config(), 0)
+    pulls: list[float] = []
+
+    class Watch(BaseCallback):
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_start(self) -> None:
+            pulls.append(model.policy.action_dist.pull)
+
+    model.learn(320, callback=Watch())
+    assert pulls == pytest.approx([0.0, *STRENGTH * np.array([0.8, 0.6, 0.4, 0.2, 0, 0, 0, 0, 0])], abs=1e-9)

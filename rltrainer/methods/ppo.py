@@ -12,8 +12,10 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from rltrainer.config import Config
+from rltrainer.core import Array
 from rltrainer.fancy import is_black_box_id
 from rltrainer.fancy.weights import Weights
+from rltrainer.methods.pull import PulledGaussian, PulledPPO
 from rltrainer.methods.quick import OPTIMIZER, quicken
 
 STEPS = 256
@@ -43,11 +45,19 @@ def actor(env: VecEnv, config: Config) -> tuple[str, dict[str, Any]]:
 
 
 def make_ppo(env: VecEnv, config: Config, seed: int | None) -> PPO:
-    """An untrained PPO with the settings of the config's `ppo` section. Without a seed it leaves those of the env alone."""
+    """An untrained PPO with the settings of the config's `ppo` section. Without a seed it leaves those of the env alone.
+
+    Where a reward is learned, its actions are pulled to the middle at first: `PulledPPO`.
+    """
     policy, options = actor(env, config)
-    model = PPO(policy, env, seed=seed, policy_kwargs=options, device="cpu", **ppo_settings(config, env.num_envs))
+    kind = PulledPPO if config.learns_reward else PPO
+    model = kind(policy, env, seed=seed, policy_kwargs=options, device="cpu", **ppo_settings(config, env.num_envs))
     quicken(model.policy)
     scale_noise(model.policy, env.action_space)
+    if config.learns_reward and isinstance(env.action_space, gym.spaces.Box):
+        model.policy.action_dist = PulledGaussian(
+            *(torch.as_tensor(part, dtype=torch.float32) for part in reach(env.action_space))
+        )
     return model
 
 
@@ -55,8 +65,14 @@ def scale_noise(policy: ActorCriticPolicy, space: gym.Space[Any]) -> None:
     """The first exploration noise is a share of what each action can do: Pendulum's torque of ±2 needs twice HalfCheetah's."""
     if not isinstance(space, gym.spaces.Box):
         return
-    half = space.spread if isinstance(space, Weights) else (space.high - space.low) / 2
-    scale = np.where(np.isfinite(half) & (half > 0), half, 1.0)
     with torch.no_grad():
         log_std = cast(torch.Tensor, policy.log_std)
-        log_std += torch.as_tensor(np.log(scale).reshape(-1), dtype=torch.float32)
+        log_std += torch.as_tensor(np.log(reach(space)[1]), dtype=torch.float32)
+
+
+def reach(space: gym.spaces.Box) -> tuple[Array, Array]:
+    """The middle of what each action can do and how far it goes from there, each [A]; 0 and 1 where there are no bounds."""
+    bounded = np.isfinite(space.low) & np.isfinite(space.high) & (space.low < space.high)
+    low, high = np.where(bounded, space.low, -1.0), np.where(bounded, space.high, 1.0)
+    half = space.spread if isinstance(space, Weights) else (high - low) / 2
+    return ((low + high) / 2).reshape(-1), half.reshape(-1)
