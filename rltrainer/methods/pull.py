@@ -1,10 +1,10 @@
-"""What keeps a policy near the middle of its actions while the reward is young.
+"""What keeps a policy near the middle of its actions, less and less as the reward grows up.
 
 The reward of a few labels also pays for what nobody meant, a posture for instance, and that is learned before anything else: a
 swimmer curls up until its joints are at their limits, where what it then does moves it so little that not even the env's own
 reward leads out again. So PPO's loss has KL(π ‖ π₀) beside it, as where a language model learns from preferences (Ziegler et
 al. 2019, eq. 2). Here π₀ acts in the middle of each action's range, and half of that range is the noise of both, whatever the
-noise of π is. The weight falls to nothing by the time when most labels are in.
+noise of π is. Its weight falls to nothing by the end of a run.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from rltrainer.methods.quick import Gaussian
 
 STRENGTH = 0.1
 """Of the pull at first, beside advantages whose standard deviation is 1."""
-SHARE = 0.5
-"""Of a run, after which there is none."""
 
 
 class PulledGaussian(Gaussian):
@@ -43,11 +41,10 @@ class PulledGaussian(Gaussian):
 
 
 class PulledPPO(PPO):
-    """PPO whose pull falls to nothing through the first half of a run. Where actions are discrete it is plain PPO."""
+    """PPO whose pull falls to nothing through a run. Where actions are discrete it is plain PPO."""
 
     def train(self) -> None:
         """As Stable-Baselines3's."""
         if isinstance(self.policy.action_dist, PulledGaussian):
-            done = 1 - self._current_progress_remaining
-            self.policy.action_dist.pull = STRENGTH * max(0.0, 1 - done / SHARE)
+            self.policy.action_dist.pull = STRENGTH * self._current_progress_remaining
         super().train()
