@@ -105,7 +105,7 @@ class Teacher(Section):
 
 
 class PPO(Section):
-    """Stable-Baselines3's PPO. `--labeler none` trains with the very same settings."""
+    """Stable-Baselines3's PPO, pulled to the middle of actions at first. `--labeler none` has the same settings and no pull."""
 
     n_steps: Several | None = Field(
         None, description="steps of a rollout in each env; unset: 256, or 16 trajectories of movement primitives"
