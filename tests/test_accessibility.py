@@ -47,6 +47,7 @@ def press(*keys: str) -> Act:
 
 def trimmed(page: Any, _: StandIn) -> None:
     page.click("#trim")
+    page.wait_for_selector(".left .first")  # hidden until the next frame, and then it would not take the focus
     page.locator(".left .first").press("ArrowRight")
     page.wait_for_selector(".left .reset")
 
