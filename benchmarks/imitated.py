@@ -115,7 +115,7 @@ def train(config: Config, folder: RunFolder) -> dict[str, int]:
     env.close()
 
     counted = Counted(make_vec_env(config, number(seeds.envs)))
-    model = make_ppo(normalised(counted, config), config.but({"labeler": "none"}), number(seeds.policy))  # plain
+    model = make_ppo(normalised(counted, config), config.but({"labeler": "none"}), number(seeds.policy))  # no pull
     plain = BasicRewardNet(counted.observation_space, counted.action_space, normalize_input_layer=RunningNorm)
     net = NormalizedRewardNet(plain, RunningNorm)
     generator = pc.AgentTrainer(model, net, counted, rng, **told)

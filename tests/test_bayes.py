@@ -140,8 +140,8 @@ def test_wrong_answers_are_not_explained_by_features_that_they_alone_call_for(mo
     doubted = np.array([ranked(posterior(one, kinds).mean) for one, ranked in found])
     monkeypatch.setattr(posteriors, "DOUBTS", ())
     believed = np.array([ranked(posterior(one, kinds).mean) for one, ranked in found])
-    assert believed.mean() < 0.83  # seen: 0.80
-    assert doubted.mean() > 0.87  # seen: 0.90
+    assert believed.mean() < 0.83  # seen: 0.81
+    assert doubted.mean() > 0.87  # seen: 0.89
     assert (doubted > believed - 0.02).all()
 
 

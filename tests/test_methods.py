@@ -22,7 +22,7 @@ from rltrainer.exploring import explore
 from rltrainer.loop import PreferenceLoop
 from rltrainer.methods import METHODS, PreferenceCallback, make_ppo
 from rltrainer.methods.cpl import CPL
-from rltrainer.methods.ppo import ppo_settings
+from rltrainer.methods.ppo import ppo_settings, reach
 from rltrainer.methods.pull import STRENGTH, PulledGaussian
 from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper
 
@@ -302,3 +302,10 @@ def test_the_pull_falls_to_nothing_by_the_end_of_a_run() -> None:
 
     model.learn(320, callback=Watch())
     assert pulls == pytest.approx([0.0, *STRENGTH * np.linspace(0.9, 0.1, 9)])
+
+
+def test_how_far_an_action_goes_is_half_of_its_range_and_1_where_a_bound_is_missing_or_both_are_one() -> None:
+    low, high = np.array([-2, 0, -np.inf, 0, 3], np.float32), np.array([2, 1, np.inf, np.inf, 3], np.float32)
+    middle, half = reach(gym.spaces.Box(low, high))
+    assert middle.tolist() == [0, 0.5, 0, 0, 3]
+    assert half.tolist() == [2, 0.5, 1, 1, 1]

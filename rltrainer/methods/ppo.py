@@ -71,8 +71,8 @@ def scale_noise(policy: ActorCriticPolicy, space: gym.Space[Any]) -> None:
 
 
 def reach(space: gym.spaces.Box) -> tuple[Array, Array]:
-    """The middle of what each action can do and how far it goes from there, each [A]; 0 and 1 where there are no bounds."""
-    bounded = np.isfinite(space.low) & np.isfinite(space.high) & (space.low < space.high)
+    """The middle of what each action can do and how far it goes from there, each [A]; 0 and 1 where a bound is missing."""
+    bounded = np.isfinite(space.low) & np.isfinite(space.high)
     low, high = np.where(bounded, space.low, -1.0), np.where(bounded, space.high, 1.0)
     half = space.spread if isinstance(space, Weights) else (high - low) / 2
-    return ((low + high) / 2).reshape(-1), half.reshape(-1)
+    return ((low + high) / 2).reshape(-1), np.where(half > 0, half, 1.0).reshape(-1)

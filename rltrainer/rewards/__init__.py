@@ -22,7 +22,8 @@ __all__ = ["LEARNERS", "BayesLearner", "EnsembleLearner", "RobustLearner", "Surf
 
 
 WIDEST = 300
-"""Numbers in a row (o, a, o′) up to which a refit of `bayes` is over in half a second; its time grows with the cube of them."""
+"""Numbers in a row (o, a, o′) up to which a refit of `bayes` is over in half a second; its time grows with the cube of them,
+or of the labels where these are fewer."""
 
 
 def make_learner(sizes: Sizes, settings: Reward, seed: np.random.SeedSequence) -> Learner:
