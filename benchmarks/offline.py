@@ -53,18 +53,21 @@ class Labelled:
     comparisons: list[Comparison]
 
     @classmethod
-    def of(cls, env: str, folder: Path) -> Labelled:
-        """Of the run in this folder, which is made where it is missing."""
+    def of(cls, env: str, folder: Path, wanted: int) -> Labelled:
+        """Of the run in this folder, which is made where it is missing. Raises UserError with less than twice those wanted."""
         if not folder.exists():
-            wanted = {"env": env, "labeler": "oracle", "labels": TOTAL, "steps": STEPS, "seed": SEED, "run": folder}
-            flags = [word for name, value in wanted.items() for word in (f"--{name}", str(value))]
+            run = {"env": env, "labeler": "oracle", "labels": TOTAL, "steps": STEPS, "seed": SEED, "run": folder}
+            flags = [word for name, value in run.items() for word in (f"--{name}", str(value))]
             subprocess.run([sys.executable, "-m", "rltrainer", "train", *flags], check=True)
         store = Store.open(folder)
         try:
             found = [c for c in stored_comparisons(store) if c.target != 0.5]
-            return cls(env, Sizes.stored(store), found)
+            sizes = Sizes.stored(store)
         finally:
             store.close()
+        if len(found) < 2 * wanted:
+            raise UserError(f"the run for {env} holds {len(found)} labels that prefer a side, which is too few")
+        return cls(env, sizes, found)
 
     def drawn(self, labels: int, mistakes: float, seed: int) -> tuple[list[Comparison], list[Comparison]]:
         """(some to learn from, a share of them turned round; all others, as they are)."""
@@ -82,8 +85,16 @@ def turned(comparison: Comparison) -> Comparison:
 
 def measured(data: Labelled, arm: str, labels: int, mistakes: float, seed: int) -> dict[str, Any]:
     """One learner on one draw of labels."""
-    settings = Reward(**ARMS[arm])
     learned, others = data.drawn(labels, mistakes, seed)
+    accuracy, seconds = foretells(data, Reward(**ARMS[arm]), learned, others, seed)
+    known = {"env": data.env, "arm": arm, "labels": labels, "mistakes": mistakes, "seed": seed}
+    return {**known, "accuracy": accuracy, "judged": len(others), "cpu_seconds": round(seconds, 3)}
+
+
+def foretells(
+    data: Labelled, settings: Reward, learned: list[Comparison], others: list[Comparison], seed: int
+) -> tuple[float, float]:
+    """(share of the others that a reward foretells which learned from some labels, CPU seconds of the fit)"""
     learner = make_learner(data.sizes, settings, np.random.SeedSequence(seed))
     shown = [segment for c in learned for segment in (c.first, c.second)]
     began = time.process_time()
@@ -95,8 +106,7 @@ def measured(data: Labelled, arm: str, labels: int, mistakes: float, seed: int) 
         return float(reward(segment.observations[:-1], segment.actions, segment.observations[1:]).sum())
 
     hits = [(total(c.first) > total(c.second)) == (c.target > 0.5) for c in others]
-    known = {"env": data.env, "arm": arm, "labels": labels, "mistakes": mistakes, "seed": seed}
-    return {**known, "accuracy": round(float(np.mean(hits)), 4), "judged": len(hits), "cpu_seconds": round(seconds, 3)}
+    return round(float(np.mean(hits)), 4), seconds
 
 
 def table(rows: Sequence[dict[str, Any]], env: str) -> str:
@@ -116,7 +126,12 @@ def table(rows: Sequence[dict[str, Any]], env: str) -> str:
 def _cell(rows: Sequence[dict[str, Any]], group: tuple[str, str, int, float]) -> str:
     env, arm, labels, mistakes = group
     mine, base = (by_seed(rows, (env, name, labels, mistakes)) for name in (arm, BASE))
-    if arm == BASE:
+    return gained(mine, base, is_base=arm == BASE)
+
+
+def gained(mine: dict[int, float], base: dict[int, float], *, is_base: bool) -> str:
+    """Of accuracies by seed: points ahead of the base with twice the standard error; of the base its mean."""
+    if is_base:
         return f"{mean(base.values()):.1%}"
     gains = [100 * (accuracy - base[seed]) for seed, accuracy in mine.items()]
     error = 2 * stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else float("nan")
@@ -144,9 +159,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     for env in chosen.envs:
-        data = Labelled.of(env, chosen.runs / env.replace("/", "_"))
-        if len(data.comparisons) < 2 * max(chosen.labels):
-            raise UserError(f"the run for {env} holds {len(data.comparisons)} labels that prefer a side, which is too few")
+        data = Labelled.of(env, chosen.runs / env.replace("/", "_"), max(chosen.labels))
         for seed in range(chosen.seeds):
             groups = [(n, share) for n in chosen.labels for share in mistakes]
             rows += [measured(data, arm, n, share, seed) for n, share in groups for arm in ARMS]

@@ -279,7 +279,7 @@ def test_a_coin_beside_a_labeler_harms_less_for_being_found_out() -> None:
         unaware.fit([replace(pair, labeler="both") for pair in pairs], reference())
         gains.append(accuracy(found, fresh) - accuracy(unaware, fresh))
     assert min(gains) > 0
-    assert np.mean(gains) > 0.02
+    assert np.mean(gains) > 0.05
 
 
 def test_what_is_said_to_be_much_better_comes_to_lie_farther_ahead() -> None:

@@ -6,6 +6,9 @@ import numpy as np
 import toys
 from gymnasium import spaces
 
+from benchmarks.labelers import ALONE, APART, AS_ONE, GUESSES, KNOWS, half_guessed
+from benchmarks.labelers import measured as guessed
+from benchmarks.labelers import table as labelers_table
 from benchmarks.offline import ARMS, BASE, Labelled, measured, table
 from rltrainer.sizes import Sizes
 
@@ -46,3 +49,25 @@ def test_the_table_says_how_far_an_arm_is_ahead_of_the_default_seed_by_seed() ->
     ]
     assert set(accuracies) <= set(ARMS)
     assert table(rows, "Toy-v0").splitlines()[-1] == "| 50 | 10% | 75.0% | +3.0 ± 2.0 |"
+
+
+def test_every_second_answer_is_guessed_and_the_others_stay_right() -> None:
+    answers = half_guessed(labelled().comparisons, seed=0)
+    right = {c.query_id: c.target for c in labelled().comparisons}
+    assert [c.labeler for c in answers[:3]] == [KNOWS, GUESSES, KNOWS]
+    assert all(c.target == right[c.query_id] for c in answers if c.labeler == KNOWS)
+    wrong = [c.target != right[c.query_id] for c in answers if c.labeler == GUESSES]
+    assert len(wrong) == 30
+    assert 8 <= sum(wrong) <= 22
+
+
+def test_who_guesses_is_told_from_who_knows() -> None:
+    found = {row["arm"]: row["accuracy"] for row in guessed(labelled(300), "bayes", 100, seed=0)}
+    assert found[APART] > found[AS_ONE]
+    assert found[ALONE] > found[AS_ONE]
+    assert "| Toy-v0 | bayes | 100 | 90.0% | -5.0 ± nan |" in labelers_table(
+        [
+            {"env": "Toy-v0", "learner": "bayes", "labels": 100, "seed": 0, "arm": arm, "accuracy": accuracy}
+            for arm, accuracy in ((APART, 0.9), (AS_ONE, 0.85), (ALONE, 0.95))
+        ]
+    )

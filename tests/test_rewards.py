@@ -489,7 +489,7 @@ def test_who_is_often_wrong_answers_by_chance_twice_as_often() -> None:
 
 
 def test_a_coin_is_told_from_who_is_always_right_by_enough_answers() -> None:
-    """Who has given no answer is taken to be like all of them together, and a few answers do not change much."""
+    """Who has given no answer is taken to be like all of them together; two wrong answers condemn nobody."""
     which, meant = np.repeat([0, 1], 2000), np.concatenate((np.ones(2000), np.tile([0.0, 1.0], 1000)))
     coin, sure, unknown = chance_rates(1 - which, meant, np.full(4000, 0.5), 3)
     assert coin > 0.9
@@ -497,7 +497,7 @@ def test_a_coin_is_told_from_who_is_always_right_by_enough_answers() -> None:
     assert unknown == pytest.approx((coin + sure) / 2, abs=0.01)
     few = np.concatenate((np.zeros(100, int), np.ones(2, int)))
     rates = chance_rates(few, np.concatenate((np.ones(100), np.zeros(2))), np.full(102, 0.5), 2)
-    assert rates[1] < 0.3
+    assert 0.3 < rates[1] < 0.6
 
 
 def test_the_best_labelers_noise_is_as_set_and_the_others_is_more() -> None:
@@ -562,7 +562,7 @@ def test_what_is_foretold_of_somebodys_answers_is_as_sure_as_they_were_right() -
     for seen, alone in ((right, (0.99, 0.01)), (coin, (0.5, 0.5))):
         assert foretold(seen, logits, "half")[[0, -1]] == pytest.approx(alone, abs=0.02)
     together = foretold([*right, *coin], np.tile(logits, 2), "half")
-    assert together[[0, 200]] == pytest.approx([0.96, 0.60], abs=0.03)  # each a little like both of them
+    assert together[[0, 200]] == pytest.approx([0.99, 0.54], abs=0.02)  # each a little like both of them
 
 
 def test_of_answers_that_all_taught_nothing_is_foretold() -> None:

@@ -20,6 +20,8 @@ from rltrainer.rewards.reliability import foretold, noise_of
 
 MEMBERS = 16
 """Draws from the posterior, which say how sure a return is."""
+TRUSTING_ROUNDS = 3
+"""Of finding out who answers by chance, and what the answers say then: what a guesser taught hides who guesses."""
 LEAST_JUDGED = 5
 """Answers from which on it is told how many were foretold."""
 
@@ -72,9 +74,11 @@ class BayesLearner:
         labelers = [c.labeler for c in comparisons]
         if len(set(labelers)) == 1:
             return found, evidence
-        noise = noise_of(labelers, *probabilities(comparisons, found.aside, ties), self._settings.label_noise)
-        evidence = replace(evidence, noise=noise)
-        return posterior(evidence, self._basis.kinds), evidence
+        for _ in range(TRUSTING_ROUNDS):
+            noise = noise_of(labelers, *probabilities(comparisons, found.aside, ties), self._settings.label_noise)
+            evidence = replace(evidence, noise=noise)
+            found = posterior(evidence, self._basis.kinds)
+        return found, evidence
 
     def _anchor(self, reference: Array, comparisons: Sequence[Comparison]) -> None:
         """What is taken for 0, and the scale, on the reference rows [N, D]: frozen until the next refit.

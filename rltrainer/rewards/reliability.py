@@ -15,7 +15,7 @@ from rltrainer.config import Ties
 from rltrainer.core import Array, Comparison
 from rltrainer.rewards.likelihood import first_is_better, probabilities
 
-PRIOR = 20.0
+PRIOR = 3.0
 """Answers' worth of belief that a labeler is like all of them together: a rate of one's own takes more than a few answers."""
 ROUNDS = 50
 """Of expectation and maximisation: they stand still to two digits, after less than a millisecond."""
