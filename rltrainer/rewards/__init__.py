@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from rltrainer.config import Reward
@@ -21,15 +20,9 @@ LEARNERS = {"bayes": BayesLearner, "ensemble": EnsembleLearner, "robust": Robust
 __all__ = ["LEARNERS", "BayesLearner", "EnsembleLearner", "RobustLearner", "SurfLearner", "make_learner"]
 
 
-WIDEST = 300
-"""Numbers in a row (o, a, o′) up to which a refit of `bayes` is over in half a second; its time grows with the cube of them,
-or of the labels where these are fewer."""
-
-
 def make_learner(sizes: Sizes, settings: Reward, seed: np.random.SeedSequence) -> Learner:
     """What `reward.learner` names; unset, what suits what is observed. Raises UserError."""
-    wide = 2 * sizes.observation + gym.spaces.flatdim(sizes.action_space) > WIDEST
-    name = settings.learner or ("ensemble" if sizes.image or wide else "bayes")
+    name = settings.learner or ("ensemble" if sizes.image else "bayes")
     made: Any = named(LEARNERS, name, "reward.learner")
     learner: Learner = made(sizes.observed, sizes.action_space, settings, seed)
     return learner
