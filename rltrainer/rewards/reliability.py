@@ -16,7 +16,7 @@ from rltrainer.core import Array, Comparison
 from rltrainer.rewards.likelihood import first_is_better, probabilities
 
 PRIOR = 3.0
-"""Answers' worth of belief that a labeler is like all of them together: a rate of one's own takes more than a few answers."""
+"""Answers' worth of belief that a labeler is like all of them together: who gave fewer is judged by the others, mostly."""
 ROUNDS = 50
 """Of expectation and maximisation: they stand still to two digits, after less than a millisecond."""
 
