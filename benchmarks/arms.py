@@ -74,6 +74,8 @@ ARMS = {
     ),
     "mistakes_0.1": Arm({"teacher.mistake": 0.1}, "one preference in ten turned round"),
     "mistakes_0.3": Arm({"teacher.mistake": 0.3}, "three preferences in ten turned round"),
+    "sac": Arm({"method": "sac"}, "SAC in PPO's place, its replay buffer paid anew at each refit"),
+    "cpl": Arm({"method": "cpl"}, "a policy from the labels themselves (contrastive preference learning)"),
     "imitation": Arm(
         {"teacher.beta": 1},
         "imitation's preference_comparisons with its own oracle, right with probability sigmoid(difference of returns)",
@@ -83,7 +85,8 @@ ARMS = {
     "imitation_exact": Arm({}, "the same with an oracle that is always right, as ours is", headline=True, trainer=IMITATED),
 }
 PEERS = [name for name, arm in ARMS.items() if not arm.ours]
-STANDARD = [name for name in ARMS if not name.startswith("mistakes") and name not in PEERS]
+METHODS = ["sac", "cpl"]
+STANDARD = [name for name in ARMS if not name.startswith("mistakes") and name not in [*PEERS, *METHODS]]
 BUDGETS = [25, 50, 100, 200, 350, 700]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.arms import CHANCE, DEFAULT, TRUE, Job, jobs
+from benchmarks.arms import ARMS, CHANCE, DEFAULT, METHODS, STANDARD, TRUE, Job, jobs
 from benchmarks.rows import DONE, FAILED, RowFile, key, key_of, newest, read
 from benchmarks.runs import Runner, Stopped, run_all
 from rltrainer.core import UserError
@@ -116,6 +116,16 @@ def test_a_study_runs_what_tells_most_first_and_no_run_twice() -> None:
     assert len(found) == len(set(found)) == 2 + 1 + 4 + 4
     assert [job.arm for job in found][-4:] == ["uniform"] * 4
     assert found[0].arm == CHANCE
+
+
+@pytest.mark.parametrize("arm", [name for name, arm in ARMS.items() if arm.ours and name != CHANCE])
+def test_what_an_arm_sets_the_command_line_takes(arm: str) -> None:
+    Job("Pendulum-v1", arm, 10, 1_000, 10).check()
+
+
+def test_other_methods_are_run_where_they_are_named_and_not_for_a_day() -> None:
+    assert [ARMS[name].settings for name in METHODS] == [{"method": name} for name in METHODS]
+    assert not {*METHODS} & {*STANDARD}
 
 
 def test_a_row_that_was_cut_off_does_not_count_and_is_written_over(tmp_path: Path) -> None:
