@@ -85,7 +85,7 @@ ARMS = {
     "imitation_exact": Arm({}, "the same with an oracle that is always right, as ours is", headline=True, trainer=IMITATED),
 }
 PEERS = [name for name, arm in ARMS.items() if not arm.ours]
-METHODS = ["sac", "cpl"]
+METHODS = [name for name, arm in ARMS.items() if "method" in arm.settings]
 STANDARD = [name for name in ARMS if not name.startswith("mistakes") and name not in [*PEERS, *METHODS]]
 BUDGETS = [25, 50, 100, 200, 350, 700]
 

@@ -124,6 +124,7 @@ def test_what_an_arm_sets_the_command_line_takes(arm: str) -> None:
 
 
 def test_other_methods_are_run_where_they_are_named_and_not_for_a_day() -> None:
+    assert METHODS == ["sac", "cpl"]
     assert [ARMS[name].settings for name in METHODS] == [{"method": name} for name in METHODS]
     assert not {*METHODS} & {*STANDARD}
 
