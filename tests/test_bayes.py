@@ -16,7 +16,7 @@ from rltrainer.core import Array, Comparison, Segment, Strength
 from rltrainer.refit import fit_through
 from rltrainer.rewards import BayesLearner, make_learner
 from rltrainer.rewards import posterior as posteriors
-from rltrainer.rewards.basis import Basis
+from rltrainer.rewards.basis import AT_ONCE, Basis
 from rltrainer.rewards.bayes import same_pairs
 from rltrainer.rewards.covariance import Covariance, covariance
 from rltrainer.rewards.features import Scale
@@ -209,6 +209,17 @@ def test_features_are_one_the_scaled_numbers_their_squares_and_bent_sums_of_them
 
 
 # ------------------------------------------------------------------ the learner
+
+
+def test_features_summed_over_many_segments_are_what_each_sums_to_alone() -> None:
+    rng = np.random.default_rng(0)
+    basis = Basis.drawn(3, toys.PUSH, rng)
+    width = len(basis.directions)
+    segments = [rng.standard_normal((steps, width)).astype(np.float32) for steps in [*range(2 * AT_ONCE), 0]]
+    alone = [basis(rows).sum(axis=0) for rows in segments]
+    np.testing.assert_allclose(basis.totals(segments), alone, atol=1e-3)
+    assert not basis.totals(segments)[[0, -1]].any(), "segments without a step"
+    assert basis.totals([]).shape == (0, len(basis))
 
 
 def test_it_is_the_default_wherever_numbers_are_observed_however_many() -> None:

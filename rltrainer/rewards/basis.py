@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ STRAIGHT, BENT = 1.0, 0.3
 dozen labels of HalfCheetah-v5 rank 0.92 right, without 0.87 (Spearman, 4 seeds); with a hundred it makes no difference."""
 STEEPNESS = 1.5
 """Of the units: bent enough within the usual range of what is observed that they say more than a straight line."""
+AT_ONCE = 16
+"""Segments whose features are made in one go: what they take then still lies in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +68,14 @@ class Basis:
         units *= np.sqrt(2, dtype=np.float32)
         return np.concatenate((np.ones((len(rows), 1), np.float32), scaled, scaled * scaled - 1, units), axis=1)
 
-    def total(self, rows: Array) -> Array:
-        """The features of rows [T, D], summed, [F]."""
-        return np.asarray(self(rows).sum(axis=0, dtype=np.float64))
+    def totals(self, segments: Sequence[Array]) -> Array:
+        """The features of each segment's rows [T, D], summed, [N, F]: in few calls, each of which takes its time."""
+        groups = [segments[start : start + AT_ONCE] for start in range(0, len(segments), AT_ONCE)]
+        return np.array([total for group in groups for total in self._totals(group)]).reshape(len(segments), len(self))
+
+    def _totals(self, segments: Sequence[Array]) -> list[Array]:
+        bounds = np.cumsum([len(rows) for rows in segments])[:-1]
+        return [part.sum(axis=0, dtype=np.float64) for part in np.split(self(np.concatenate(segments)), bounds)]
 
     def rows(self, segment: Segment) -> Array:
         """Rows [T, D] of a segment's steps, raw."""

@@ -49,7 +49,7 @@ class BayesLearner:
         sides = [[self._rows(c.first, c.first_range), self._rows(c.second, c.second_range)] for c in comparisons]
         shown = [self._basis.rows(segment) for segment in reference]
         self._basis = replace(self._basis, scale=Scale.of([*shown, *(rows for pair in sides for rows in pair)]))
-        totals = np.array([[self._basis.total(rows) for rows in pair] for pair in sides])  # [N, 2, F]
+        totals = self._basis.totals([rows for pair in sides for rows in pair]).reshape(len(sides), 2, -1)  # [N, 2, F]
         pairs, swapped = same_pairs(comparisons)
         steps = float(np.mean([len(rows) for pair in sides for rows in pair]))
         inputs = (totals[:, 0] - totals[:, 1]) / steps  # so that weights say how far apart two average segments are
@@ -107,7 +107,7 @@ class BayesLearner:
 
     def member_returns(self, segments: Sequence[Segment]) -> Array:
         """Return of each segment by each draw from the posterior, [M, N], in logits."""
-        totals: Array = np.array([self._basis.total(self._basis.rows(segment)) for segment in segments])  # [N, F]
+        totals = self._basis.totals([self._basis.rows(segment) for segment in segments])  # [N, F]
         return np.asarray(self._members @ totals.T)
 
     def snapshot(self) -> RewardFunction:
