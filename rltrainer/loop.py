@@ -212,7 +212,8 @@ class PreferenceLoop:
         wanted = 2 * self.segment_steps * max(self._first_pairs, 2 * self.recorder.n_envs)
         if not self.env.seat.black_box:
             wanted = min(wanted, max(self.config.steps // 4, 2 * self.segment_steps * self.recorder.n_envs))
-        self.phase, self._message = "warmup", "The agent acts at random, for something to ask about."
+        purpose = "for something to ask about" if self._asks else "for the scale of its reward"
+        self.phase, self._message = "warmup", f"The agent acts at random, {purpose}."
         everything = env if env is not None else self.env
         taken = explore(everything, self.recorder, wanted, self._explore_rng, self.config.steps, self._watch_now_and_then)
         self.steps += taken
@@ -248,7 +249,7 @@ class PreferenceLoop:
             asked=counts["asked"],
             labels=counts["labels"],
             waiting=counts["waiting"],
-            wanted=self.config.labels,
+            wanted=self.config.labels if self._asks else 0,
             reward_version=fit.version if fit else 0,
             held_out_accuracy=fit.held_out_accuracy if fit else None,
             diagnosis=self.diagnosis,

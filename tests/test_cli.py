@@ -173,6 +173,8 @@ def test_a_run_starts_from_the_labels_of_another(rltrainer: Command, finished: P
     alone = rltrainer(*old, "--labeler", "none", "--seed", "4", "--run", "alone")
     assert alone.code == 0, alone.err
     assert "12 pairs" in alone.err
+    assert "for the scale of its reward" in alone.err
+    assert "labels 0/" not in alone.err, "as if labels were waited for"
     rows = [json.loads(line) for line in (tmp_path / "alone" / "labels.jsonl").read_text().splitlines()]
     assert len(rows) == 12
     assert all(row["source"].startswith("run:") for row in rows)
