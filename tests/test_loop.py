@@ -292,6 +292,12 @@ def test_a_small_budget_gets_through_its_warm_up(rigs: Callable[..., Rig], label
     assert 1 <= rig.loop.store.counts()["labels"] <= labels
 
 
+def test_many_first_pairs_share_the_steps_of_64_segments(rigs: Callable[..., Rig]) -> None:
+    rig = rigs(config(labels=1000, steps=100_000, queries__strategy="disagreement"))
+    assert rig.loop.warm_up() == 64 * 8  # segments of 8 steps, where 250 pairs have 500 sides
+    assert rig.loop.store.counts()["labels"] == 250
+
+
 @pytest.mark.parametrize("labels", [1, 2, 5, 10])
 def test_a_small_budget_does_not_make_a_person_wait_for_pairs_that_never_come(people: Any, labels: int) -> None:
     stuck = 0
