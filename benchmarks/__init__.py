@@ -5,6 +5,7 @@ BENCHMARKS = {
     "peers": "the same beside imitation: return per label, step, CPU second",
     "teachers": "what an oracle's mistakes cost",
     "offline": "which reward learner foretells preferences best",
+    "history": "where a transformer over the segment would earn its keep",
     "labelers": "what it is worth to tell one who knows from one who guesses",
     "learner": "speed of reward training and of queries, beside imitation",
     "pictures": "speed of a reward that sees pictures, with and without a GPU",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import toys
 from gymnasium import spaces
 
+from benchmarks.history import JUDGES, judged
+from benchmarks.history import measured as remembered
 from benchmarks.labelers import ALONE, APART, AS_ONE, GUESSES, KNOWS, half_guessed
 from benchmarks.labelers import measured as guessed
 from benchmarks.labelers import table as labelers_table
@@ -71,3 +76,35 @@ def test_who_guesses_is_told_from_who_knows() -> None:
             for arm, accuracy in ((APART, 0.9), (AS_ONE, 0.85), (ALONE, 0.95))
         ]
     )
+
+
+# ------------------------------------------------------------------ judges who remember
+
+
+def test_judges_look_at_more_than_the_sum() -> None:
+    late = np.concatenate((np.zeros(15), np.ones(15)))
+    worth = {judge: (of(late), of(late[::-1])) for judge, of in JUDGES.items()}
+    assert worth == {
+        "the sum": (15, 15),
+        "the worst moment": (0, 0),
+        "the best moment and the end": (pytest.approx(2), pytest.approx(1)),
+        "whether it gets better": (1, -1),
+    }
+
+
+def test_pairs_that_a_judge_finds_equal_are_left_out() -> None:
+    data = labelled()
+    same = replace(data.comparisons[0], second=data.comparisons[0].first)
+    answered = judged([same, *data.comparisons], "the sum")
+    assert [(c.query_id, c.target) for c in answered] == [(c.query_id, c.target) for c in data.comparisons]
+
+
+def test_what_a_segment_comes_to_is_read_by_a_transformer_and_by_no_sum() -> None:
+    """Which half of a segment is the better one: every sum over its steps says as much of the same steps in another order."""
+    data = labelled(260)
+    found = {
+        learner: remembered(data, "whether it gets better", learner, 200, seed=0)["accuracy"]
+        for learner in (BASE, "transformer, 150 steps")
+    }
+    assert found[BASE] < 0.6
+    assert found["transformer, 150 steps"] > 0.7
