@@ -58,7 +58,8 @@ class BayesLearner:
         found, evidence = self._found(alike, inputs, pairs)
         self.version += 1
         self._weights = found.mean / steps
-        self._members = found.draws(MEMBERS, np.random.default_rng([self._draws_seed, self.version])) / steps
+        draws = found.draws(MEMBERS, np.random.default_rng([self._draws_seed, self.version])) / steps
+        self._members = np.ascontiguousarray(draws)  # as it comes back from disk: sums are rounded by how an array lies
         self._anchor(np.concatenate(shown or [rows for pair in sides for rows in pair]), comparisons)
         return self._report(found, evidence, swapped)
 
