@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks import reporting
-from benchmarks.offline import ENVS, REFERENCE, Labelled, gained
+from benchmarks.offline import ENVS, REFERENCE, Labelled, compared
 from benchmarks.transformer import TransformerJudge
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, Segment
@@ -84,13 +84,7 @@ def _fitted(data: Labelled, learner: str, learned: list[Comparison], seed: int) 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown: accuracy of the default, and how many points more or less the others have."""
-    lines = ["| env | judged by | labels | " + " | ".join(LEARNERS) + " |", "|---|---|---|" + "---|" * len(LEARNERS)]
-    for group in dict.fromkeys((row["env"], row["judge"], row["labels"]) for row in rows):
-        of_group = [row for row in rows if (row["env"], row["judge"], row["labels"]) == group]
-        found = {name: {row["seed"]: row["accuracy"] for row in of_group if row["learner"] == name} for name in LEARNERS}
-        cells = [gained(found[name], found[BASE], is_base=name == BASE) for name in LEARNERS]
-        lines.append(f"| {' | '.join(str(part) for part in group)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return compared(rows, {"env": "env", "judged by": "judge", "labels": "labels"}, "learner", list(LEARNERS))
 
 
 def main() -> None:

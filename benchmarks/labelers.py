@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks import reporting
-from benchmarks.offline import ENVS, LABELS, Labelled, foretells, gained, turned
+from benchmarks.offline import ENVS, LABELS, Labelled, compared, foretells, turned
 from rltrainer.config import Reward
 from rltrainer.core import Comparison
 
@@ -52,15 +52,7 @@ def measured(data: Labelled, learner: str, labels: int, seed: int) -> list[dict[
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown: accuracy of the labelers told apart, and how many points more or less the other arms have."""
-    lines = ["| env | learner | labels | " + " | ".join(ARMS) + " |", "|---|---|---|" + "---|" * len(ARMS)]
-    for group in dict.fromkeys((row["env"], row["learner"], row["labels"]) for row in rows):
-        found = {
-            arm: {r["seed"]: r["accuracy"] for r in rows if (r["env"], r["learner"], r["labels"], r["arm"]) == (*group, arm)}
-            for arm in ARMS
-        }
-        cells = [gained(found[arm], found[APART], is_base=arm == APART) for arm in ARMS]
-        lines.append(f"| {' | '.join(str(part) for part in group)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return compared(rows, {"env": "env", "learner": "learner", "labels": "labels"}, "arm", list(ARMS))
 
 
 def main() -> None:

@@ -138,6 +138,20 @@ def gained(mine: dict[int, float], base: dict[int, float], *, is_base: bool) -> 
     return f"{mean(gains):+.1f} ± {error:.1f}"
 
 
+def compared(rows: Sequence[dict[str, Any]], groups: dict[str, str], arm: str, arms: Sequence[str]) -> str:
+    """Markdown, a line for each group: accuracy of the first of the arms, and how many points more or less the others have.
+
+    groups: heading of each column that names a group, and its key in a row; arm: the key of what is compared
+    """
+    lines = ["| " + " | ".join([*groups, *arms]) + " |", "|" + "---|" * (len(groups) + len(arms))]
+    for group in dict.fromkeys(tuple(row[key] for key in groups.values()) for row in rows):
+        of_group = [row for row in rows if tuple(row[key] for key in groups.values()) == group]
+        found = {name: {row["seed"]: row["accuracy"] for row in of_group if row[arm] == name} for name in arms}
+        cells = [gained(found[name], found[arms[0]], is_base=name == arms[0]) for name in arms]
+        lines.append("| " + " | ".join([*map(str, group), *cells]) + " |")
+    return "\n".join(lines)
+
+
 def by_seed(rows: Iterable[dict[str, Any]], group: tuple[str, str, int, float]) -> dict[int, float]:
     """Accuracy of one arm on one kind of labels."""
     return {
