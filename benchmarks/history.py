@@ -18,7 +18,6 @@ import torch
 
 from benchmarks import reporting
 from benchmarks.offline import ENVS, REFERENCE, Labelled, compared
-from benchmarks.transformer import TransformerJudge
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, Segment
 from rltrainer.refit import fit_through
@@ -47,9 +46,7 @@ JUDGES: dict[str, Callable[[Array], float]] = {
     "whether it gets better": gain,
 }
 """Of a segment's rewards [T]. Peak and end are what people remember (Kahneman et al. 1993, "When more pain is preferred")."""
-BASE = "bayes"
-LEARNERS: dict[str, int | None] = {BASE: None, "ensemble": None, "transformer, 150 steps": 150, "transformer, 600 steps": 600}
-"""Gradient steps of the transformers: a few and many, so that neither too little nor too much of it is what is seen."""
+LEARNERS = ["bayes", "ensemble", "transformer"]
 
 
 def judged(comparisons: Sequence[Comparison], judge: str) -> list[Comparison]:
@@ -71,20 +68,15 @@ def measured(data: Labelled, judge: str, learner: str, labels: int, seed: int) -
 
 def _fitted(data: Labelled, learner: str, learned: list[Comparison], seed: int) -> Callable[[list[Segment]], Array]:
     """What a learner makes of segments once it has learned: returns [M, N]."""
-    steps = LEARNERS[learner]
-    if steps is not None:
-        judge = TransformerJudge(data.sizes.action_space, Reward(), seed, steps)
-        judge.fit(learned)
-        return judge.member_returns
     settings = Reward(learner=learner)
-    stepwise = make_learner(data.sizes, settings, np.random.SeedSequence(seed))
-    fit_through(stepwise, learned, [side for c in learned for side in (c.first, c.second)][:REFERENCE], settings)
-    return stepwise.member_returns
+    found = make_learner(data.sizes, settings, np.random.SeedSequence(seed))
+    fit_through(found, learned, [side for c in learned for side in (c.first, c.second)][:REFERENCE], settings)
+    return found.member_returns
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown: accuracy of the default, and how many points more or less the others have."""
-    return compared(rows, {"env": "env", "judged by": "judge", "labels": "labels"}, "learner", list(LEARNERS))
+    return compared(rows, {"env": "env", "judged by": "judge", "labels": "labels"}, "learner", LEARNERS)
 
 
 def main() -> None:

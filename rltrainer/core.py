@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -267,6 +267,51 @@ class RewardFunction(Protocol):
     def __call__(self, observations: Array, actions: Array, next_observations: Array) -> Array:
         """Rewards [N] of flattened observations [N, O], actions [N, *action shape] and next observations [N, O]."""
         ...
+
+
+@dataclass(frozen=True)
+class History:
+    """The newest L steps of each of N envs, the newest of all last.
+
+    observations: raw and flattened, [N, L + 1, O]
+    actions:      as the envs got them, [N, L, *A]
+    blank:        how many of the first of these steps came before the reset of the episode, [N]: they say nothing
+    """
+
+    observations: Array
+    actions: Array
+    blank: Array
+
+    @classmethod
+    def of(cls, segment: Segment) -> History:
+        """A segment's steps, as if there had been none before them."""
+        return cls(segment.observations[None], segment.actions[None], np.zeros(1, np.int64))
+
+
+class HistoryReward(RewardFunction, Protocol):
+    """A reward function that looks back. Called as one that doesn't, it takes each step for the first of its episode.
+
+    context: how many steps it sees, the one that it pays among them
+    """
+
+    context: int
+
+    def after(self, history: History, newest: int = 1) -> Array:
+        """Rewards [N, newest] of the newest steps of each env."""
+        ...
+
+
+def looks_back(reward: RewardFunction) -> TypeGuard[HistoryReward]:
+    """Whether what it pays depends on the steps before. Asked at every env step, so quick."""
+    return hasattr(reward, "after")
+
+
+def rewards_along(reward: RewardFunction, segment: Segment) -> Array:
+    """What a reward pays for each step of a segment before its end, [T]."""
+    if looks_back(reward):
+        paid: Array = reward.after(History.of(segment), len(segment.actions))[0]
+        return paid
+    return reward(segment.observations[:-1], segment.actions, segment.observations[1:])
 
 
 class Learner(Protocol):

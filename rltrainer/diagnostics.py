@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rltrainer.agreement import Judgement, consistency
-from rltrainer.core import Array, Comparison, FitReport, Learner, RewardFunction, Segment
+from rltrainer.core import Array, Comparison, FitReport, Learner, RewardFunction, Segment, looks_back, rewards_along
 
 ROWS = 800
 """Steps on which a reward is judged at most, so that it takes milliseconds: neighbours in an episode say much the same."""
@@ -149,10 +149,12 @@ def self_consistency(comparisons: Sequence[Comparison]) -> tuple[float | None, i
 class Steps:
     """Every so-manieth step of several segments: observations [N, O], actions [N, *A], env_rewards [N]; where each begins.
 
+    segments:    all of their steps, for a reward that looks back
     apart:       how many steps one of these stands for
     env_returns: of the whole segments, [S]
     """
 
+    segments: Sequence[Segment]
     apart: int
     observations: Array
     actions: Array
@@ -169,6 +171,7 @@ class Steps:
         apart = math.ceil(sum(len(segment.actions) for segment in segments) / ROWS)
         sizes = [math.ceil(len(segment.actions) / apart) for segment in segments]
         return cls(
+            segments,
             apart,
             np.concatenate([segment.observations[:-1:apart] for segment in segments]),
             np.concatenate([segment.actions[::apart] for segment in segments]),
@@ -180,6 +183,8 @@ class Steps:
 
     def rewards(self, reward: RewardFunction) -> Array:
         """Learned rewards [N] of the steps."""
+        if looks_back(reward):
+            return np.concatenate([rewards_along(reward, segment)[:: self.apart] for segment in self.segments])
         return reward(self.observations, self.actions, self.next_observations)
 
     def returns(self, rewards: Array) -> Array:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from itertools import chain
 
-from rltrainer.core import Forecast, RewardFunction, Segment
+from rltrainer.core import Forecast, RewardFunction, Segment, rewards_along
 from rltrainer.store import Store
 
 DIGITS = 3
@@ -39,5 +39,4 @@ class Foretelling:
 
 def rewards_of(reward: RewardFunction, segment: Segment) -> list[float]:
     """What a reward pays for each of a segment's T + K steps; the time after the end of an episode pays 0."""
-    seen = reward(segment.observations[:-1], segment.actions, segment.observations[1:])
-    return [*seen.round(DIGITS).tolist(), *[0.0] * segment.after]
+    return [*rewards_along(reward, segment).round(DIGITS).tolist(), *[0.0] * segment.after]

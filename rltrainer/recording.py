@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from rltrainer.core import Array, Segment, UserError
+from rltrainer.core import Array, History, Segment, UserError
 
 PENDING = 64
 """Steps that wait for their rows at most: one array operation for all of them costs little more than for one."""
@@ -155,6 +155,16 @@ class Recorder:
         self._write()
         dropped = self._episodes[env].pop()
         self._frames[env] = {row: frame for row, frame in self._frames[env].items() if row < dropped.start}
+
+    def history(self, steps: int, envs: Sequence[int] | None = None) -> History:
+        """The newest `steps` steps of these envs, or of all, as far as they are of the running episode."""
+        self._write()
+        which = np.arange(self.n_envs) if envs is None else np.asarray(envs)
+        begun = np.array([self._episodes[env][-1].start for env in which])
+        rows = self._heads[which, None] + np.arange(-steps, 1)  # [N, L + 1]
+        blank = np.clip(begun - rows[:, 0], 0, steps)
+        rows = which[:, None] * self._rows + np.maximum(rows, begun[:, None]) % self._rows
+        return History(self._flat_observations[rows], self._flat_actions[rows[:, :-1]], blank)
 
     def sample(self, count: int, steps: int, rng: np.random.Generator) -> list[Segment]:
         """`count` segments of `steps` steps, each window of the newest `recent_steps` as likely as any other.

@@ -12,7 +12,7 @@ from gymnasium.utils import RecordConstructorArgs
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from rltrainer.core import Array, InnerSteps, RewardFunction, UserError
+from rltrainer.core import Array, InnerSteps, RewardFunction, UserError, looks_back
 from rltrainer.envs import (
     SeededEpisodes,
     check_spaces,
@@ -89,7 +89,7 @@ class RewardSeat:
         if AT_REST in info:
             self.recorder.rest(env)
             return 0.0
-        rewards = self._rewards(observation[None], np.asarray(action)[None], next_observation[None])
+        rewards = self._rewards(observation[None], np.asarray(action)[None], next_observation[None], env)
         self._check(rewards, np.array([env_reward]), next_observation)
         self.learned_returns[env] += rewards[0]
         return float(rewards[0])
@@ -107,14 +107,19 @@ class RewardSeat:
         self.recorder.see(env, seen[0])
         for action, env_reward, after in zip(inner.actions, inner.env_rewards, seen[1:], strict=True):
             self.recorder.add_to(env, action, env_reward, after)
-        rewards = self._rewards(seen[:-1], inner.actions, seen[1:])
+        rewards = self._rewards(seen[:-1], inner.actions, seen[1:], env)
         self._check(rewards, inner.env_rewards, seen)
         self.learned_returns[env] += rewards.sum()
         return float(rewards.sum())
 
-    def _rewards(self, observations: Array, actions: Array, next_observations: Array) -> Array:
+    def _rewards(self, observations: Array, actions: Array, next_observations: Array, env: int | None = None) -> Array:
+        """Of the newest step of every env, or of the newest ones of one env, which are recorded already."""
         if self.reward is None:
             return np.zeros(len(observations))
+        if looks_back(self.reward):
+            envs, newest = (None, 1) if env is None else ([env], len(observations))
+            history = self.recorder.history(self.reward.context + newest - 1, envs)
+            return self.reward.after(history, newest).reshape(-1)
         return self.reward(observations, actions, next_observations)
 
     def _check(self, rewards: Array, env_rewards: Array, observations: Array) -> None:

@@ -62,7 +62,7 @@ def make(name: str, seed: int = 0, **options: Any) -> Learner:
     return MAKE(name, seed, **{"observed": SMALL, "fit_steps": 5, **options})  # type: ignore[arg-type]
 
 
-SEEING = [name for name in LEARNERS if name != "bayes"]
+SEEING = [name for name in LEARNERS if name not in ("bayes", "transformer")]
 
 
 @pytest.mark.parametrize("name", SEEING)
@@ -94,8 +94,9 @@ class TestLearnerOfPictures(test_rewards.LearnerContract):
 def test_pictures_get_nets_unless_told_otherwise_and_a_learner_that_cannot_see_says_so() -> None:
     sizes, seed = Sizes(math.prod(SMALL), (1,), image=SMALL), np.random.SeedSequence(0)
     assert type(make_learner(sizes, Reward(), seed)) is EnsembleLearner
-    with pytest.raises(UserError, match=r"reward\.learner is 'bayes', which cannot see pictures; leave it unset"):
-        make_learner(sizes, Reward(learner="bayes"), seed)
+    for name in ("bayes", "transformer"):
+        with pytest.raises(UserError, match=rf"reward\.learner is '{name}', which cannot see pictures; leave it unset"):
+            make_learner(sizes, Reward(learner=name), seed)
 
 
 # ------------------------------------------------------------------ what the nets see

@@ -8,10 +8,11 @@ from typing import Any, cast
 import torch
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from rltrainer.core import UserError, looks_back
 from rltrainer.loop import PreferenceLoop
 from rltrainer.methods.callback import PreferenceCallback
 from rltrainer.methods.exploration import ParticleEntropy
-from rltrainer.methods.replay import Kept, Replay
+from rltrainer.methods.replay import LOOKS_BACK, Kept, Replay
 
 GROWTH = 1.1
 """While exploring, states are compared anew each time the buffer has grown by a tenth: all of them cost P² distances."""
@@ -40,6 +41,8 @@ class RelabellingCallback(PreferenceCallback):
 
     def _on_training_start(self) -> None:
         model = cast(OffPolicyAlgorithm, self.model)
+        if looks_back(self.loop.learner.snapshot()):
+            raise UserError(LOOKS_BACK)
         self._replay = Replay(model, self.loop.env.seat)
         if self.loop.steps:
             self._paying_anew(self.loop.rest)

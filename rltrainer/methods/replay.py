@@ -19,6 +19,10 @@ from rltrainer.wrapper import RewardSeat
 
 CHUNK = 4096
 """Transitions relabelled at once: what the nets make of them still fits a processor's cache."""
+LOOKS_BACK = (
+    "reward.learner is one whose rewards look back at the steps before, and a replay buffer is paid anew step by step; "
+    "set method to ppo, or choose another reward.learner"
+)
 
 
 class Replay:

@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from rltrainer.config import Config
 from rltrainer.core import UserError
 from rltrainer.fancy import is_black_box_id
+from rltrainer.methods.replay import LOOKS_BACK
 
 TAU = 0.02
 """How fast the target critic follows. Pendulum-v1, mean true return while training for 8,000 steps: -509, SB3's 0.005: -739."""
@@ -47,7 +48,9 @@ def make_sac(env: VecEnv, config: Config, seed: int | None) -> SAC:
 
 
 def check_sac(config: Config, observation_space: gym.Space[object], action_space: gym.Space[object]) -> None:
-    """Raises UserError for envs in which SAC can't act, or whose transitions can't be relabelled."""
+    """Raises UserError for envs in which SAC can't act, and for transitions and rewards that can't be relabelled."""
+    if config.reward.learner == "transformer":
+        raise UserError(LOOKS_BACK)
     if not isinstance(action_space, gym.spaces.Box) or not np.isfinite([action_space.low, action_space.high]).all():
         _refuse(config, f"takes actions from a Box with finite bounds, and those of {config.env!r} are {action_space}")
     parts = observation_space.values() if isinstance(observation_space, gym.spaces.Dict) else [observation_space]

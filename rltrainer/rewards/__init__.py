@@ -12,12 +12,27 @@ from rltrainer.rewards.bayes import BayesLearner
 from rltrainer.rewards.ensemble import EnsembleLearner
 from rltrainer.rewards.robust import RobustLearner
 from rltrainer.rewards.surf import SurfLearner
+from rltrainer.rewards.transformer import TransformerLearner
 from rltrainer.seams import named
 from rltrainer.sizes import Sizes
 
-LEARNERS = {"bayes": BayesLearner, "ensemble": EnsembleLearner, "robust": RobustLearner, "surf": SurfLearner}
+LEARNERS = {
+    "bayes": BayesLearner,
+    "ensemble": EnsembleLearner,
+    "robust": RobustLearner,
+    "surf": SurfLearner,
+    "transformer": TransformerLearner,
+}
 
-__all__ = ["LEARNERS", "BayesLearner", "EnsembleLearner", "RobustLearner", "SurfLearner", "make_learner"]
+__all__ = [
+    "LEARNERS",
+    "BayesLearner",
+    "EnsembleLearner",
+    "RobustLearner",
+    "SurfLearner",
+    "TransformerLearner",
+    "make_learner",
+]
 
 
 def make_learner(sizes: Sizes, settings: Reward, seed: np.random.SeedSequence) -> Learner:

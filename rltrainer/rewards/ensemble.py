@@ -96,7 +96,7 @@ class EnsembleLearner:
         """observed: O of flattened observations, or the shape of a picture: its rows go through convolutions"""
         self.version = 0
         self._settings = settings
-        self._sight = Vectors(observed, action_space) if isinstance(observed, int) else Pictures(observed, action_space)
+        self._sight = self._seeing(observed, action_space)
         self._rng = np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**63)))
         self._nets = self._sight.nets(settings, generator)
@@ -113,6 +113,10 @@ class EnsembleLearner:
         self._overall = 1.0  # scale of the members' mean
         self._bags: dict[tuple[str, str], Array] = {}
 
+    def _seeing(self, observed: int | Shape, action_space: gym.Space[Any]) -> Vectors | Pictures:
+        """What makes the nets and their rows."""
+        return Vectors(observed, action_space) if isinstance(observed, int) else Pictures(observed, action_space)
+
     # ------------------------------------------------------------------ learning
 
     @torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)  # else a GPU sums up as it comes
@@ -125,7 +129,7 @@ class EnsembleLearner:
         learned = self._learned_from(batch)
         for indices in self._minibatches(learned.bags, most):
             self._descend(learned, indices)
-        self._anchor(np.concatenate(rows), batch)
+        self._anchor(rows, batch)
         self.version += 1
         return self._report(batch, comparisons)
 
@@ -190,14 +194,14 @@ class EnsembleLearner:
             loss = preference_loss(returns[..., 0] - returns[..., 1], batch.answers[picked])
             (loss.sum() / indices.shape[1]).backward()
 
-    def _anchor(self, reference: Array, batch: Batch) -> None:
+    def _anchor(self, reference: Sequence[Array], batch: Batch) -> None:
         """Offset and scale of each member, and the scale of their mean: frozen until the next refit.
 
         Preferences between segments of one length leave the offset open, and PPO takes what an episode pays after its end
         for 0. So 0 is what being over pays, once a labeler has judged an end: an offset from elsewhere would pay for
-        surviving, or for dying. Before that, and in envs without ends, 0 is the mean of the reference batch [N, D].
+        surviving, or for dying. Before that, and in envs without ends, 0 is the mean of the reference rows, each [T, D].
         """
-        rewards = self._nets.rewards(self._sight.scale(reference))  # [M, N]
+        rewards = self._paid(reference)  # [M, sum of T]
         zero = np.zeros(len(rewards)) if batch.ends else rewards.mean(axis=1)
         rewards -= zero[:, None]
         scale = np.maximum(_root_mean_square(rewards), 1e-6)
@@ -252,8 +256,11 @@ class EnsembleLearner:
     def _returns(self, segments: Sequence[Segment]) -> Array:
         rows = [self._sight.rows(segment) for segment in segments]
         ends = np.cumsum([len(part) for part in rows])[:-1]
-        rewards = self._nets.rewards(self._sight.scale(np.concatenate(rows)))  # [M, sum of T]
-        return np.add.reduceat(rewards, np.concatenate(([0], ends)), axis=1)
+        return np.add.reduceat(self._paid(rows), np.concatenate(([0], ends)), axis=1)
+
+    def _paid(self, rows: Sequence[Array]) -> Array:
+        """What each member pays for every step of segments, [M, sum of T], of the rows [T, D] of each."""
+        return self._nets.rewards(self._sight.scale(np.concatenate(rows)))
 
     def snapshot(self) -> RewardFunction:
         """The reward as it is now, for the wrapper."""

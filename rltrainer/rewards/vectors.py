@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, Segment
-from rltrainer.rewards.features import Scale, segment_features
+from rltrainer.rewards.features import Scale, features, segment_features
 from rltrainer.rewards.nets import Nets
 from rltrainer.rewards.snapshot import EnsembleReward
 
@@ -22,16 +22,20 @@ class Vectors:
 
     def __init__(self, observed: int, space: gym.Space[Any]) -> None:
         self._space = space
-        self._width = 2 * observed + gym.spaces.flatdim(space)  # D
-        self.scale = Scale(np.zeros(self._width, np.float32), np.ones(self._width, np.float32))
+        self.width = 2 * observed + gym.spaces.flatdim(space)  # D
+        self.scale = Scale(np.zeros(self.width, np.float32), np.ones(self.width, np.float32))
 
     def nets(self, settings: Reward, generator: torch.Generator) -> Nets:
         """Of these rows, with random weights."""
-        return Nets(settings.members, (self._width, *settings.hidden, 1), generator)
+        return Nets(settings.members, (self.width, *settings.hidden, 1), generator)
 
     def rows(self, segment: Segment) -> Array:
         """Rows [T, D] of a segment's steps, raw."""
         return segment_features(self._space, segment)
+
+    def step_rows(self, observations: Array, actions: Array, next_observations: Array) -> Array:
+        """The same of any steps: observations [N, O], actions [N, *A], next_observations [N, O]."""
+        return features(self._space, observations, actions, next_observations)
 
     def stack(self, comparisons: Sequence[Comparison], reference: Sequence[Array]) -> tuple[Tensor, Tensor]:
         """Scaled rows [N, 2, T, D] and their mask [N, 2, T]; the scale becomes that of these and the reference's rows."""
