@@ -1,4 +1,4 @@
-"""Where a transformer over the segment earns its keep: the same pairs, judged by more than the sum of what each step is worth.
+"""Where a transformer foretells more than a sum: the same pairs, judged by more than what each step is worth.
 
 The labels are those of `benchmarks.offline`, with no policy in between, answered anew by judges who remember: by a segment's
 worst moment, by its best one and its end, or by whether it gets better. What is compared is the share of the other labels that
