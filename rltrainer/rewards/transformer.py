@@ -10,12 +10,14 @@ import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from rltrainer.config import Reward
 from rltrainer.core import Array, History, UserError
 from rltrainer.rewards.attention import Transformers
 from rltrainer.rewards.ensemble import Batch, EnsembleLearner
 from rltrainer.rewards.likelihood import preference_loss
+from rltrainer.rewards.nets import rows_at_once
 from rltrainer.rewards.pictures import Shape
 from rltrainer.rewards.vectors import Vectors
 
@@ -23,7 +25,7 @@ from rltrainer.rewards.vectors import Vectors
 class Steps(Vectors):
     """Rows for transformers."""
 
-    def nets(self, settings: Reward, generator: torch.Generator) -> Transformers:  # type: ignore[override]  # they share what an ensemble asks of nets
+    def nets(self, settings: Reward, generator: torch.Generator) -> Transformers:  # type: ignore[override]  # as alike as it takes
         """Of these rows, with random weights."""
         return Transformers(settings.members, self.width, generator)
 
@@ -58,8 +60,15 @@ class TransformerLearner(EnsembleLearner):
 
     @torch.no_grad()
     def _paid(self, rows: Sequence[Array]) -> Array:
-        scaled = (torch.from_numpy(self._sight.scale(part)).expand(len(self._nets), 1, -1, -1) for part in rows)
-        return np.asarray(torch.cat([self._nets(part, part.shape[2])[:, 0] for part in scaled], dim=1).double())
+        at_once = max(1, rows_at_once(self._sight.width) // max(map(len, rows)))
+        parts = [rows[begin : begin + at_once] for begin in range(0, len(rows), at_once)]
+        return np.asarray(torch.cat([self._paid_at_once(part) for part in parts], dim=1).double())
+
+    def _paid_at_once(self, rows: Sequence[Array]) -> Tensor:
+        """The shorter stretches are padded behind their steps, where none of these sees it."""
+        padded = pad_sequence([torch.from_numpy(self._sight.scale(part)) for part in rows], batch_first=True)  # [N, T, D]
+        paid = self._nets(padded.expand(len(self._nets), -1, -1, -1), padded.shape[1])  # [M, N, T]
+        return torch.cat([paid[:, n, : len(part)] for n, part in enumerate(rows)], dim=1)
 
     def snapshot(self) -> TransformerReward:
         """The reward as it is now, for the wrapper."""
