@@ -81,8 +81,7 @@ class Reward(Section):
     """The reward function that is learned."""
 
     learner: str | None = Field(
-        None,
-        description="bayes, ensemble, robust, surf, transformer, package.module:name; unset: bayes, ensemble for pictures",
+        None, description="bayes, ensemble, robust, surf, transformer, module:name; unset: bayes, ensemble for pictures"
     )
     members: Size = Field(3, description="nets in an ensemble")
     hidden: tuple[Size, ...] = Field((32, 32), description="units of each hidden layer")
