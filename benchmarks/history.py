@@ -10,14 +10,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks import reporting
-from benchmarks.offline import ENVS, REFERENCE, Labelled, compared
+from benchmarks.offline import REFERENCE, Labelled, compared, flags
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, Segment
 from rltrainer.refit import fit_through
@@ -81,12 +80,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """The command."""
-    options = reporting.flags(__doc__)
-    options.add_argument("--envs", nargs="+", metavar="ENV", default=ENVS)
-    options.add_argument("--runs", type=Path, metavar="FOLDER", default=Path("runs/bench/offline"), help="where the runs lie")
-    options.add_argument("--labels", nargs="+", type=int, metavar="N", default=LABELS, help="how many are learned from")
-    options.add_argument("--seeds", type=int, default=3, help="draws of labels, and nets to begin with")
-    chosen = options.parse_args()
+    chosen = flags(__doc__, LABELS, seeds=3).parse_args()
     if chosen.quick:
         chosen.envs, chosen.seeds, chosen.labels = chosen.envs[:1], 1, LABELS[:1]
     torch.set_num_threads(1)

@@ -10,14 +10,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks import reporting
-from benchmarks.offline import ENVS, LABELS, Labelled, compared, foretells, turned
+from benchmarks.offline import LABELS, Labelled, compared, flags, foretells, turned
 from rltrainer.config import Reward
 from rltrainer.core import Comparison
 
@@ -57,12 +56,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """The command."""
-    options = reporting.flags(__doc__)
-    options.add_argument("--envs", nargs="+", metavar="ENV", default=ENVS)
-    options.add_argument("--runs", type=Path, metavar="FOLDER", default=Path("runs/bench/offline"), help="where the runs lie")
-    options.add_argument("--labels", nargs="+", type=int, metavar="N", default=LABELS, help="of both together")
+    options = flags(__doc__, LABELS, seeds=10)
     options.add_argument("--learners", nargs="+", metavar="NAME", default=["bayes", "ensemble"])
-    options.add_argument("--seeds", type=int, default=10, help="draws of labels and of guesses")
     chosen = options.parse_args()
     if chosen.quick:
         chosen.envs, chosen.seeds, chosen.labels = chosen.envs[:1], 2, LABELS[1:2]

@@ -7,6 +7,7 @@ labels and mistakes on the same seeds, so what is compared is how each did besid
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ import torch
 
 from benchmarks import reporting
 from rltrainer.config import Reward
-from rltrainer.core import Comparison, Segment, UserError
+from rltrainer.core import Comparison, UserError, rewards_along
 from rltrainer.refit import fit_through, stored_comparisons
 from rltrainer.rewards import make_learner
 from rltrainer.sizes import Sizes
@@ -101,11 +102,8 @@ def foretells(
     fit_through(learner, learned, shown[:REFERENCE], settings)
     seconds = time.process_time() - began
     reward = learner.snapshot()
-
-    def total(segment: Segment) -> float:
-        return float(reward(segment.observations[:-1], segment.actions, segment.observations[1:]).sum())
-
-    hits = [(total(c.first) > total(c.second)) == (c.target > 0.5) for c in others]
+    leads = [rewards_along(reward, c.first).sum() - rewards_along(reward, c.second).sum() for c in others]
+    hits = [(lead > 0) == (c.target > 0.5) for lead, c in zip(leads, others, strict=True)]
     return round(float(np.mean(hits)), 4), seconds
 
 
@@ -159,13 +157,19 @@ def by_seed(rows: Iterable[dict[str, Any]], group: tuple[str, str, int, float]) 
     }
 
 
-def main() -> None:
-    """The command."""
-    options = reporting.flags(__doc__)
+def flags(description: str | None, labels: Sequence[int], seeds: int) -> argparse.ArgumentParser:
+    """Those of a benchmark on the labels of these runs."""
+    options = reporting.flags(description)
     options.add_argument("--envs", nargs="+", metavar="ENV", default=ENVS)
     options.add_argument("--runs", type=Path, metavar="FOLDER", default=Path("runs/bench/offline"), help="where the runs lie")
-    options.add_argument("--labels", nargs="+", type=int, metavar="N", default=LABELS, help="how many are learned from")
-    options.add_argument("--seeds", type=int, default=10, help="draws of labels, and nets to begin with")
+    options.add_argument("--labels", nargs="+", type=int, metavar="N", default=labels, help="how many are learned from")
+    options.add_argument("--seeds", type=int, default=seeds, help="draws of labels, and nets to begin with")
+    return options
+
+
+def main() -> None:
+    """The command."""
+    options = flags(__doc__, LABELS, seeds=10)
     chosen = options.parse_args()
     mistakes = MISTAKES
     if chosen.quick:

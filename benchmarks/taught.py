@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecNormalize
 
 from benchmarks import reporting
 from benchmarks.history import JUDGES, LEARNERS, MOMENT
@@ -44,9 +46,9 @@ def measured(env: str, judge: str, learner: str, seed: int, steps: int) -> dict[
     config = Config().but(settings)
     venv = PreferenceRewardVecWrapper(make_vec_env(config, seed), config.segments.recent_steps)
     loop = PreferenceLoop(venv, config, teacher=Judge(judge))
-    model = make_ppo(normalised(venv, config), config, seed)
+    scaled = normalised(venv, config)
+    model = make_ppo(scaled, config, seed)
     model.learn(steps, callback=PreferenceCallback(loop))
-    scaled = model.get_vec_normalize_env()
     played = [_played(model, scaled, env, FIRST_SEED + n) for n in range(EPISODES)]
     loop.close()
     length = loop.segment_steps
@@ -63,14 +65,13 @@ def measured(env: str, judge: str, learner: str, seed: int, steps: int) -> dict[
     }
 
 
-def _played(model: Any, scaled: Any, name: str, seed: int) -> Array:
+def _played(model: PPO, scaled: VecNormalize, name: str, seed: int) -> Array:
     """The true rewards of an episode, without exploration noise."""
     env = make_env(name)
     observation, _ = env.reset(seed=seed)
     rewards, over = [], False
     while not over:
-        seen = observation if scaled is None else scaled.normalize_obs(observation)
-        action, _ = model.predict(seen, deterministic=True)
+        action, _ = model.predict(scaled.normalize_obs(observation), deterministic=True)
         observation, reward, terminated, truncated, _ = env.step(action)
         rewards.append(float(reward))
         over = terminated or truncated

@@ -1,4 +1,4 @@
-"""What all tests share: one thread for torch, off-screen rendering, in this process and its children; an empty store."""
+"""What all tests share: one thread for torch, off-screen rendering, in this process and its children; Ctrl-C; an empty store."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rltrainer.labeling.gl import use_gl
 from rltrainer.store import Store
 
 use_gl()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores Ctrl-C, and its children would too
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ from benchmarks.labelers import ALONE, APART, AS_ONE, GUESSES, KNOWS, half_guess
 from benchmarks.labelers import measured as guessed
 from benchmarks.labelers import table as labelers_table
 from benchmarks.offline import ARMS, BASE, Labelled, measured, table
+from benchmarks.taught import Judge
+from benchmarks.taught import table as taught_table
+from rltrainer.core import Verdict
 from rltrainer.sizes import Sizes
 
 
@@ -103,3 +106,25 @@ def test_a_learner_is_measured_on_a_judges_answers() -> None:
     row = remembered(labelled(260), "the sum", BASE, 200, seed=0)
     assert row["judged"] == 60
     assert 0.8 < row["accuracy"] <= 1
+
+
+def test_a_judge_who_teaches_prefers_what_is_worth_more_and_says_nothing_of_less_than_a_moment() -> None:
+    judge, rng = Judge("the best moment and the end"), np.random.default_rng(0)
+    worse, better, short = (
+        toys.segment(np.zeros((steps + 1, 1)), np.zeros((steps, 1)), np.full(steps, pays))
+        for steps, pays in ((20, 1), (20, 2), (5, 3))
+    )
+        toys.segment(np.zeros((n + 1, 1)), np.zeros((n, 1)), np.full(n, x)) for n, x in ((20, 1), (20, 2), (5, 3))
+    )
+    for first, second in ((worse, better), (better, worse)):
+        assert judge(first, second, rng).preferred == better.id
+    assert judge(better, better, rng).verdict is Verdict.EQUAL
+    assert judge(better, short, rng).verdict is Verdict.SKIP
+
+
+def test_the_table_of_taught_agents_has_the_judges_word_and_the_true_return() -> None:
+    rows = [
+        {"env": "E", "judge": "J", "seed": 0, "learner": name, "judged": -0.5 * n, "true_return": -100.0 * n}
+        for n, name in enumerate(("bayes", "ensemble", "transformer"))
+    ]
+    assert taught_table(rows).splitlines()[2] == "| E | J | 0 | 0.00 (0) | -0.50 (-100) | -1.00 (-200) |"

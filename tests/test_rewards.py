@@ -14,7 +14,7 @@ import toys
 from safetensors.numpy import load, save
 
 from rltrainer.config import Reward, Ties
-from rltrainer.core import Array, Comparison, Learner, Segment, Strength
+from rltrainer.core import Array, Comparison, Learner, Segment, Strength, rewards_along
 from rltrainer.rewards import LEARNERS, EnsembleLearner, RobustLearner, SurfLearner, ensemble, nets
 from rltrainer.rewards.ensemble import _held_out_accuracy
 from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
@@ -53,11 +53,8 @@ def rows(count: int = 50, seed: int = 5, space: gym.Space[Any] = PUSH) -> tuple[
 def accuracy(learner: Learner, pairs: list[Comparison]) -> float:
     """Share of pairs whose better segment has the higher return under the learned reward."""
     reward = learner.snapshot()
-
-    def total(segment: Segment) -> float:
-        return float(reward(segment.observations[:-1], segment.actions, segment.observations[1:]).sum())
-
-    return float(np.mean([(total(pair.first) > total(pair.second)) == (pair.target > 0.5) for pair in pairs]))
+    leads = [rewards_along(reward, pair.first).sum() - rewards_along(reward, pair.second).sum() for pair in pairs]
+    return float(np.mean([(lead > 0) == (pair.target > 0.5) for lead, pair in zip(leads, pairs, strict=True)]))
 
 
 # ------------------------------------------------------------------ the contract of every learner
