@@ -1,4 +1,4 @@
-"""What all tests share: one thread for torch, off-screen rendering, in this process and its children; Ctrl-C; an empty store."""
+"""What all tests share: one thread for torch, off-screen rendering and Ctrl-C, in children too; an empty store."""
 
 from __future__ import annotations
 

@@ -114,8 +114,6 @@ def test_a_judge_who_teaches_prefers_what_is_worth_more_and_says_nothing_of_less
         toys.segment(np.zeros((steps + 1, 1)), np.zeros((steps, 1)), np.full(steps, pays))
         for steps, pays in ((20, 1), (20, 2), (5, 3))
     )
-        toys.segment(np.zeros((n + 1, 1)), np.zeros((n, 1)), np.full(n, x)) for n, x in ((20, 1), (20, 2), (5, 3))
-    )
     for first, second in ((worse, better), (better, worse)):
         assert judge(first, second, rng).preferred == better.id
     assert judge(better, better, rng).verdict is Verdict.EQUAL
@@ -125,6 +123,6 @@ def test_a_judge_who_teaches_prefers_what_is_worth_more_and_says_nothing_of_less
 def test_the_table_of_taught_agents_has_the_judges_word_and_the_true_return() -> None:
     rows = [
         {"env": "E", "judge": "J", "seed": 0, "learner": name, "judged": -0.5 * n, "true_return": -100.0 * n}
-        for n, name in enumerate(("bayes", "ensemble", "transformer"))
+        for n, name in enumerate(("bayes", "ensemble", "transformer"), 1)
     ]
-    assert taught_table(rows).splitlines()[2] == "| E | J | 0 | 0.00 (0) | -0.50 (-100) | -1.00 (-200) |"
+    assert taught_table(rows).splitlines()[2] == "| E | J | 0 | -0.50 (-100) | -1.00 (-200) | -1.50 (-300) |"
