@@ -166,8 +166,8 @@ def run_all(todo: Sequence[Job], side_by_side: int, keep: Callable[[Row], None])
         return row
 
     with ThreadPoolExecutor(side_by_side) as pool:
-        waiting = {pool.submit(run, job) for job in todo}
         try:
+            waiting = {pool.submit(run, job) for job in todo}
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,22 @@ def test_ctrl_c_ends_all_trainings_and_leaves_whole_rows(tmp_path: Path) -> None
         assert process.wait(20) == 130
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in trainings))
     assert all(row["status"] == DONE for row in rows_of(file))
+
+
+def test_ctrl_c_while_jobs_are_handed_out_ends_those_that_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    submit, handed, kept = ThreadPoolExecutor.submit, [], []
+
+    def interrupted(pool: ThreadPoolExecutor, *call: Any) -> Any:
+        if handed:
+            raise KeyboardInterrupt
+        handed.append(call)
+        return submit(pool, *call)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(run_all([job(), job(seed=11)], 2, kept.append))
+    assert handed
+    assert not kept
 
 
 def children(pid: int) -> list[int]:
