@@ -201,13 +201,6 @@ def test_the_first_rollout_begins_with_what_the_env_shows(run: Run) -> None:
     assert raw[:, 1].tolist() == [0.0, 0.0]  # nobody has pushed yet
 
 
-def test_the_scale_of_rewards_begins_with_the_first_that_is_learned(run: Run) -> None:
-    """The warm-up pays 0 all along: beside that any reward would be cut off as far too large."""
-    scaled = run.model.get_vec_normalize_env()
-    assert scaled is not None
-    assert round(scaled.ret_rms.count) == len(run.spy.paid) < round(scaled.obs_rms.count)
-
-
 def test_labels_are_asked_and_learned_while_ppo_trains(run: Run) -> None:
     counts = run.loop.store.counts()
     assert counts["asked"] == counts["labels"] + counts["skipped"] == run.config.labels

@@ -388,17 +388,6 @@ def test_a_single_wrapped_env_given_straight_to_sb3_learns_too() -> None:
     loop.close()
 
 
-def test_ones_own_scale_of_rewards_begins_with_the_first_that_is_learned() -> None:
-    """The warm-up pays 0 all along: beside that any reward would be cut off as far too large."""
-    settings = config(steps=500, labels=12, sac__exploration_steps=0)
-    scaled = VecNormalize(wrapped(toys.drift))
-    callback = RelabellingCallback(PreferenceLoop(scaled.venv, settings, update_every=50))
-    model = SAC("MlpPolicy", scaled, batch_size=16, train_freq=16, gradient_steps=1, device="cpu", seed=0)
-    model.learn(500, callback=callback)
-    assert 0 < round(scaled.ret_rms.count) == model.num_timesteps - callback._explored_at < model.num_timesteps
-    callback.loop.close()
-
-
 def wrapped(make: Any) -> PreferenceRewardVecWrapper:
     return PreferenceRewardVecWrapper(DummyVecEnv([make]))
 

@@ -9,7 +9,6 @@ from typing import Any, cast
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.running_mean_std import RunningMeanStd
 
 from rltrainer.core import UserError
 from rltrainer.diagnostics import Diagnosis
@@ -51,15 +50,8 @@ class PreferenceCallback(BaseCallback):
             return
         env = self.training_env
         self.model.num_timesteps += self.loop.warm_up(env)
-        self._begin_scale()
         self.model._last_obs = cast(Any, env.reset())  # SB3 resets before this call, and the warm-up stepped since
         self.model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
-
-    def _begin_scale(self) -> None:
-        """The scale of rewards anew: beside all the steps that paid 0, any that is learned is cut off as far too large."""
-        scaled = self.model.get_vec_normalize_env()
-        if scaled is not None:
-            scaled.ret_rms = RunningMeanStd(shape=())
 
     def _on_rollout_start(self) -> None:
         """From here on the reward stays as it is: no rollout sees two. A paused run rests before it."""

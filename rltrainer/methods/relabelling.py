@@ -92,7 +92,6 @@ class RelabellingCallback(PreferenceCallback):
     def _ask_first(self) -> None:
         self._entropy = self.loop.env.seat.reward = None
         self.loop.first_answers()
-        self._begin_scale()
         self._replay.relabel()
 
 

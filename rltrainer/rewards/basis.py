@@ -45,23 +45,14 @@ class Basis:
         return cls(space, scale, directions.astype(np.float32), offsets.astype(np.float32))
 
     @property
-    def kinds(self) -> list[tuple[Array, float]]:
-        """Which features are of one kind, and the usual width of its prior: what is seen counts more than what is done or bent.
-
-        What is done is of a kind of its own. A segment's actions are mostly exploration noise, which its sum averages out: its
-        answers say little of them, while the agent finds at once what they pay.
-        """
-        width, acted = len(self.directions), gym.spaces.flatdim(self.space)
-        done = np.arange((width - acted) // 2, (width + acted) // 2)
-        seen = np.setdiff1d(np.arange(width), done)
-        straight, squares, units = 1, 1 + width, 1 + 2 * width
+    def kinds(self) -> list[tuple[slice, float]]:
+        """Which features are of one kind, and the usual width of its prior: straight lines count more than what is bent."""
+        width = len(self.directions)
         return [
-            (np.arange(straight), STRAIGHT),
-            (straight + seen, STRAIGHT),
-            (straight + done, BENT),
-            (squares + seen, BENT),
-            (squares + done, BENT),
-            (np.arange(units, len(self)), BENT),
+            (slice(0, 1), STRAIGHT),
+            (slice(1, 1 + width), STRAIGHT),
+            (slice(1 + width, 1 + 2 * width), BENT),
+            (slice(1 + 2 * width, len(self)), BENT),
         ]
 
     def __len__(self) -> int:

@@ -92,7 +92,7 @@ class Evidence:
         return (1 - target) * second - target * first, target * bent + (1 - target) * bent_back
 
 
-def posterior(evidence: Evidence, kinds: Sequence[tuple[slice | Array, float]]) -> Posterior:
+def posterior(evidence: Evidence, kinds: Sequence[tuple[slice, float]]) -> Posterior:
     """Of the weights w in R₁ − R₂ = inputs · w. kinds: which weights are of one kind, and its usual width.
 
     Believed from the start, a wrong answer calls for features to explain it, and these then have the width to explain others.
@@ -112,7 +112,7 @@ def posterior(evidence: Evidence, kinds: Sequence[tuple[slice | Array, float]]) 
     return Posterior(weights.numpy(), found, _aside(inputs, evidence, weights, found).numpy())
 
 
-def _precision(weights: Tensor, determined: Tensor, kinds: Sequence[tuple[slice | Array, float]]) -> Tensor:
+def _precision(weights: Tensor, determined: Tensor, kinds: Sequence[tuple[slice, float]]) -> Tensor:
     """α of each weight, [F], as this module says, of which so much is determined [F]."""
     squares, precision = weights.square(), torch.empty_like(weights)
     for part, width in kinds:
