@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,28 +15,38 @@ from rltrainer.recording import Recorder
 
 
 def explore(
-    env: Any, recorder: Recorder, wanted: int, rng: np.random.Generator, most: int, watch: Callable[[], None] = lambda: None
+    env: Any,
+    recorder: Recorder,
+    wanted: int,
+    rng: np.random.Generator,
+    most: int,
+    *,
+    watch: Callable[[], None] = lambda: None,
+    ends: float = math.inf,
 ) -> int:
     """Act at random until `wanted` more steps are recorded. Gives the env steps taken (of a black box: outer ones).
 
     watch: called between two steps
+    ends:  terminated episodes that will do as well, however short they are
     Raises UserError where `most` env steps don't do.
     """
     space: gym.Space[Any] = _seeded_space(env.action_space, rng)
     vector = hasattr(env, "num_envs")
     env.reset()
     until = recorder.steps + wanted
-    taken = 0
-    while recorder.steps < until:
+    taken = ended = 0
+    while recorder.steps < until and ended < ends:
         if taken >= most:
             raise UserError(f"the warm-up needs {wanted} recorded steps, and steps is {most}; set more steps, or fewer labels")
         watch()
         if vector:
-            env.step(np.stack([space.sample() for _ in range(env.num_envs)]))
+            *_, dones, infos = env.step(np.stack([space.sample() for _ in range(env.num_envs)]))
             taken += env.num_envs
+            ended += sum(not infos[index].get("TimeLimit.truncated", False) for index in dones.nonzero()[0])
         else:
             *_, terminated, truncated, _ = env.step(space.sample())
             taken += 1
+            ended += terminated
             if terminated or truncated:
                 env.reset()
     return taken

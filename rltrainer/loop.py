@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,7 +40,8 @@ the same steps each time, rewards of two refits mean the same, and the value fun
 that moves with the policy takes the reward of getting better away again: Pendulum-v1, 100 labels, -532 against -208."""
 WARMUP_SEGMENTS = 64
 """The warm-up lasts for as many segments as its pairs have sides, but for no more than these: pairs come to share their steps
-then, and the agent has the rest of the run to learn in. 88 pairs of 125 steps on Hopper-v5 took 22,000 of 200,000 steps."""
+then, and the agent has the rest of the run to learn in. 88 pairs of 125 steps on Hopper-v5 took 22,000 of 200,000 steps. An
+episode that terminates sooner is a segment as well: there these take 1,400 steps, where 64 times 125 are 8,000."""
 REFIT_SHARE = 1 / 30
 """A refit waits until this share of the labels is new: late in a run one label more moves little and costs as much."""
 POLL_SECONDS = 0.2
@@ -212,13 +214,23 @@ class PreferenceLoop:
 
     def act_at_random(self, env: Any = None) -> int:
         """The first half of `warm_up`: enough random steps to ask about. Gives the steps taken."""
-        wanted = self.segment_steps * max(min(2 * self._first_pairs, WARMUP_SEGMENTS), 4 * self.recorder.n_envs)
+        segments = max(min(2 * self._first_pairs, WARMUP_SEGMENTS), 4 * self.recorder.n_envs)
+        wanted, ends = self.segment_steps * segments, math.inf
         if not self.env.seat.black_box:
+            ends = segments
             wanted = min(wanted, max(self.config.steps // 4, 2 * self.segment_steps * self.recorder.n_envs))
         purpose = "for something to ask about" if self._asks else "for the scale of its reward"
         self.phase, self._message = "warmup", f"The agent acts at random, {purpose}."
         everything = env if env is not None else self.env
-        taken = explore(everything, self.recorder, wanted, self._explore_rng, self.config.steps, self._watch_now_and_then)
+        taken = explore(
+            everything,
+            self.recorder,
+            wanted,
+            self._explore_rng,
+            self.config.steps,
+            watch=self._watch_now_and_then,
+            ends=ends,
+        )
         self.steps += taken
         if not self.recorder.sample(1, self.segment_steps, np.random.default_rng(0)):
             raise UserError(f"segments.steps is {self.segment_steps}, and no episode of the warm-up lasted as long; set fewer")

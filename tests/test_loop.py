@@ -8,6 +8,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from rltrainer.loop import PreferenceLoop, Progress
 from rltrainer.queries import STRATEGIES
 from rltrainer.schedule import Schedule
 from rltrainer.store import NoRoom, Store
+from rltrainer.teachers import OracleTeacher
 from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper
 
 SKIP, UNDO, EQUAL = Answer(Verdict.SKIP), Answer(Verdict.UNDO), Answer(Verdict.EQUAL)
@@ -296,6 +298,21 @@ def test_many_first_pairs_share_the_steps_of_64_segments(rigs: Callable[..., Rig
     rig = rigs(config(labels=1000, steps=100_000, queries__strategy="disagreement"))
     assert rig.loop.warm_up() == 64 * 8  # segments of 8 steps, where 250 pairs have 500 sides
     assert rig.loop.store.counts()["labels"] == 250
+
+
+def test_an_episode_that_ends_sooner_is_one_of_the_64_segments(rigs: Callable[..., Rig]) -> None:
+    settings = config(labels=1000, steps=100_000, queries__strategy="disagreement")
+    assert rigs(settings, partial(toys.ledger, falls_at=3)).loop.warm_up() == 64 * 3
+    single = PreferenceLoop(PreferenceRewardWrapper(toys.ledger(falls_at=3)), settings, teacher=OracleTeacher())
+    assert single.warm_up() == 64 * 3
+    single.close()
+
+
+def test_an_episode_that_is_cut_off_is_no_segment_of_its_own(rigs: Callable[..., Rig]) -> None:
+    settings = config(labels=1000, steps=100_000, queries__strategy="disagreement")
+    assert rigs(settings, partial(toys.ledger, length=8)).loop.warm_up() == 64 * 8
+    lasting = rigs(settings, partial(toys.ledger, falls_at=19)).loop
+    assert lasting.warm_up() == 64 * 8  # reached before the 27th fall
 
 
 @pytest.mark.parametrize("labels", [1, 2, 5, 10])
