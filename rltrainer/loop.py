@@ -215,7 +215,7 @@ class PreferenceLoop:
     def act_at_random(self, env: Any = None) -> int:
         """The first half of `warm_up`: enough random steps to ask about. Gives the steps taken."""
         segments = max(min(2 * self._first_pairs, WARMUP_SEGMENTS), 4 * self.recorder.n_envs)
-        wanted, ends = self.segment_steps * segments, math.inf
+        wanted, ends = self.segment_steps * segments, math.inf  # a black box may refuse what it is told: an end without a step
         if not self.env.seat.black_box:
             ends = segments
             wanted = min(wanted, max(self.config.steps // 4, 2 * self.segment_steps * self.recorder.n_envs))

@@ -308,13 +308,6 @@ def test_an_episode_that_ends_sooner_is_one_of_the_64_segments(rigs: Callable[..
     single.close()
 
 
-def test_an_episode_that_is_cut_off_is_no_segment_of_its_own(rigs: Callable[..., Rig]) -> None:
-    settings = config(labels=1000, steps=100_000, queries__strategy="disagreement")
-    assert rigs(settings, partial(toys.ledger, length=8)).loop.warm_up() == 64 * 8
-    lasting = rigs(settings, partial(toys.ledger, falls_at=19)).loop
-    assert lasting.warm_up() == 64 * 8  # reached before the 27th fall
-
-
 @pytest.mark.parametrize("labels", [1, 2, 5, 10])
 def test_a_small_budget_does_not_make_a_person_wait_for_pairs_that_never_come(people: Any, labels: int) -> None:
     stuck = 0
