@@ -7,6 +7,7 @@ BENCHMARKS = {
     "offline": "which reward learner foretells preferences best",
     "history": "where a reward that looks back foretells more than a sum",
     "taught": "what agents learn from judges by more than a sum",
+    "answers": "what it is worth to say how much better, and that two are equal",
     "labelers": "what it is worth to tell one who knows from one who guesses",
     "learner": "speed of reward training and of queries, beside imitation",
     "pictures": "speed of a reward that sees pictures, with and without a GPU",

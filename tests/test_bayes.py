@@ -11,7 +11,7 @@ import torch
 import toys
 from test_rewards import accuracy, make, of_two_labelers, oracle_pairs, reference
 
-from rltrainer.config import Reward, Ties
+from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, Segment, Strength
 from rltrainer.refit import fit_through
 from rltrainer.rewards import BayesLearner, make_learner
@@ -24,12 +24,12 @@ from rltrainer.rewards.posterior import HELD, Evidence, posterior
 from rltrainer.sizes import Sizes
 
 
-def evidence(inputs: Array, targets: Array, noise: float = 0.0, ties: Ties = "half", pairs: Array | None = None) -> Evidence:
+def evidence(inputs: Array, targets: Array, noise: float = 0.0, pairs: Array | None = None) -> Evidence:
     """That pairs whose features differ by `inputs` were answered so."""
     first, second = toys.random_segments(2, np.random.default_rng(0))
     comparisons = [toys.compare(first, second, float(target)) for target in targets]
     asked = np.arange(len(targets)) if pairs is None else pairs
-    return Evidence(np.asarray(inputs, float), comparisons, np.full(len(targets), noise), ties, asked)
+    return Evidence(np.asarray(inputs, float), comparisons, np.full(len(targets), noise), 0.0, asked)
 
 
 def dense(found: Covariance) -> Array:

@@ -9,6 +9,9 @@ import pytest
 import toys
 from gymnasium import spaces
 
+from benchmarks.answers import ARMS as MANNERS
+from benchmarks.answers import distance, equal, skipped, strengths
+from benchmarks.answers import measured as said
 from benchmarks.history import JUDGES, judged
 from benchmarks.history import measured as remembered
 from benchmarks.labelers import ALONE, APART, AS_ONE, GUESSES, KNOWS, half_guessed
@@ -17,7 +20,7 @@ from benchmarks.labelers import table as labelers_table
 from benchmarks.offline import ARMS, BASE, Labelled, measured, table
 from benchmarks.taught import Judge
 from benchmarks.taught import table as taught_table
-from rltrainer.core import Verdict
+from rltrainer.core import Strength, Verdict
 from rltrainer.sizes import Sizes
 
 
@@ -79,6 +82,29 @@ def test_who_guesses_is_told_from_who_knows() -> None:
             for arm, accuracy in ((APART, 0.9), (AS_ONE, 0.85), (ALONE, 0.95))
         ]
     )
+
+
+# ------------------------------------------------------------------ more than which is better
+
+
+def test_how_much_better_and_equal_is_said_by_how_far_apart_a_pair_is() -> None:
+    answers = labelled(40).comparisons
+    distances = sorted(distance(c) for c in answers)
+
+    def bound(share: float) -> float:
+        return float(np.quantile(distances, share))
+
+    much = [c for c in strengths(0.25)(answers, bound) if c.strength is Strength.MUCH]
+    assert sorted(distance(c) for c in much) == distances[30:]
+    tied = equal(0.25)(answers, bound)
+    assert sorted(distance(c) for c in tied if c.target == 0.5) == distances[:10]
+    assert [c.target for c in tied if c.target != 0.5] == [c.target for c in skipped(0.25)(answers, bound)]
+
+
+def test_all_ways_to_answer_are_judged_on_the_same_other_labels() -> None:
+    rows = said(labelled(), 40, 0.1, seed=0)
+    assert [row["arm"] for row in rows] == list(MANNERS)
+    assert all(0.5 < row["accuracy"] <= 1 for row in rows)
 
 
 # ------------------------------------------------------------------ judges who remember

@@ -18,7 +18,7 @@ from rltrainer.core import Array, Comparison, Learner, Segment, Strength, reward
 from rltrainer.rewards import LEARNERS, EnsembleLearner, RobustLearner, SurfLearner, ensemble, nets
 from rltrainer.rewards.ensemble import _held_out_accuracy
 from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
-from rltrainer.rewards.likelihood import MARGIN, Answers, first_is_better, preference_loss, probabilities
+from rltrainer.rewards.likelihood import MARGIN, Answers, first_is_better, preference_loss, probabilities, tie_threshold
 from rltrainer.rewards.reliability import chance_rates, foretold, noise_of
 from rltrainer.rewards.robust import sorted_out
 
@@ -286,10 +286,13 @@ class TestLearner(LearnerContract):
 # ------------------------------------------------------------------ the loss
 
 
+THRESHOLDS: dict[Ties, float] = {"half": 0.0, "rao_kupper": math.log(2)}
+
+
 def answer(target: float, noise: float, strength: Strength = Strength.PLAIN, ties: Ties = "half") -> Answers:
     """What one comparison says."""
     first, second = toys.random_segments(2, np.random.default_rng(0))
-    return Answers.of([replace(toys.compare(first, second, target), strength=strength)], noise, ties)
+    return Answers.of([replace(toys.compare(first, second, target), strength=strength)], noise, THRESHOLDS[ties])
 
 
 def loss(logit: float, target: float, noise: float, strength: Strength = Strength.PLAIN, ties: Ties = "half") -> float:
@@ -435,8 +438,8 @@ def test_what_is_foretold_counts_half_of_the_ties() -> None:
     """At a lead of log 2: 2/3 with ties as half an answer; 1/2 + 0.3 / 2 under Rao-Kupper. Chance is 1/2 either way."""
     lead = np.array([math.log(2), -math.log(2), np.nan])
     np.testing.assert_allclose(first_is_better(lead, 0.0), [2 / 3, 1 / 3, np.nan])
-    np.testing.assert_allclose(first_is_better(lead, 0.0, "rao_kupper"), [0.65, 0.35, np.nan])
-    np.testing.assert_allclose(first_is_better(lead, 0.2, "rao_kupper"), [0.8 * 0.65 + 0.1, 0.8 * 0.35 + 0.1, np.nan])
+    np.testing.assert_allclose(first_is_better(lead, 0.0, math.log(2)), [0.65, 0.35, np.nan])
+    np.testing.assert_allclose(first_is_better(lead, 0.2, math.log(2)), [0.8 * 0.65 + 0.1, 0.8 * 0.35 + 0.1, np.nan])
 
 
 @pytest.mark.parametrize("ties", get_args(Ties))
@@ -474,6 +477,27 @@ def test_ties_bring_returns_nearer_to_each_other_under_rao_kupper() -> None:
         apart.append(float(np.abs(returns[0] - returns[1]).mean()))
     without, with_ties = apart
     assert with_ties < 0.7 * without
+
+
+def test_ties_are_as_likely_between_equals_as_they_are_frequent() -> None:
+    """(θ - 1) / (θ + 1) is their share, with one more answer of another kind; without ties, all is Bradley-Terry."""
+    decided = oracle_pairs(5)
+    tied = [*decided, *(replace(pair, target=0.5) for pair in oracle_pairs(3, seed=1))]
+    theta = math.exp(tie_threshold(tied, "rao_kupper"))
+    assert (theta - 1) / (theta + 1) == pytest.approx(3 / 9)
+    assert math.isfinite(tie_threshold(tied[5:], "rao_kupper"))
+    assert tie_threshold(decided, "rao_kupper") == 0
+    assert tie_threshold(tied, "half") == 0
+
+
+@pytest.mark.parametrize("name", ["bayes", "ensemble"])
+def test_answers_that_are_no_ties_teach_the_same_under_either_model(name: str) -> None:
+    returns = []
+    for ties in get_args(Ties):
+        learner = make(name, ties=ties)
+        learner.fit(oracle_pairs(20), reference())
+        returns.append(learner.member_returns(reference()))
+    np.testing.assert_array_equal(*returns)
 
 
 # ------------------------------------------------------------------ labelers
@@ -522,7 +546,7 @@ def test_what_an_answer_would_be_if_meant_and_if_chance() -> None:
     meant, share = probabilities(pairs, np.array([math.log(3)] * 3 + [np.nan]))
     np.testing.assert_allclose(meant, [0.75, 0.25, np.nan, np.nan], rtol=1e-6)
     np.testing.assert_array_equal(share, [0.5] * 4)
-    meant, share = probabilities(pairs[2:3], np.array([0.0]), "rao_kupper")
+    meant, share = probabilities(pairs[2:3], np.array([0.0]), math.log(2))
     np.testing.assert_allclose([meant, share], [[1 / 3]] * 2, rtol=1e-6)
 
 
@@ -557,14 +581,14 @@ def test_what_is_foretold_of_somebodys_answers_is_as_sure_as_they_were_right() -
         [replace(toys.compare(first, second, t), labeler=who) for t in said] for who, said in (("a", targets), ("b", turned))
     )
     for seen, alone in ((right, (0.99, 0.01)), (coin, (0.5, 0.5))):
-        assert foretold(seen, logits, "half")[[0, -1]] == pytest.approx(alone, abs=0.02)
-    together = foretold([*right, *coin], np.tile(logits, 2), "half")
+        assert foretold(seen, logits, 0.0)[[0, -1]] == pytest.approx(alone, abs=0.02)
+    together = foretold([*right, *coin], np.tile(logits, 2), 0.0)
     assert together[[0, 200]] == pytest.approx([0.99, 0.54], abs=0.02)  # each a little like both of them
 
 
 def test_of_answers_that_all_taught_nothing_is_foretold() -> None:
     first, second = toys.random_segments(2, np.random.default_rng(0))
-    assert np.isnan(foretold([toys.compare(first, second, 1.0)] * 3, np.full(3, np.nan), "half")).all()
+    assert np.isnan(foretold([toys.compare(first, second, 1.0)] * 3, np.full(3, np.nan), 0.0)).all()
 
 
 def test_who_labels_alone_is_believed_as_set(monkeypatch: pytest.MonkeyPatch) -> None:

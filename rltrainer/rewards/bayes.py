@@ -14,7 +14,7 @@ from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment, UserError
 from rltrainer.rewards.basis import Basis, WeightedReward
 from rltrainer.rewards.features import Scale
-from rltrainer.rewards.likelihood import probabilities
+from rltrainer.rewards.likelihood import probabilities, tie_threshold
 from rltrainer.rewards.posterior import Evidence, Posterior, posterior
 from rltrainer.rewards.reliability import foretold, noise_of
 
@@ -69,14 +69,15 @@ class BayesLearner:
 
     def _found(self, comparisons: Sequence[Comparison], inputs: Array, pairs: Array) -> tuple[Posterior, Evidence]:
         """The posterior; where several people labeled, each answer taken to be chance as often as those of its labeler are."""
-        ties, noise = self._settings.ties, np.full(len(comparisons), self._settings.label_noise)
-        evidence = Evidence(inputs, comparisons, noise, ties, pairs)
+        noise = np.full(len(comparisons), self._settings.label_noise)
+        threshold = tie_threshold(comparisons, self._settings.ties)
+        evidence = Evidence(inputs, comparisons, noise, threshold, pairs)
         found = posterior(evidence, self._basis.kinds)
         labelers = [c.labeler for c in comparisons]
         if len(set(labelers)) == 1:
             return found, evidence
         for _ in range(TRUSTING_ROUNDS):
-            noise = noise_of(labelers, *probabilities(comparisons, found.aside, ties), self._settings.label_noise)
+            noise = noise_of(labelers, *probabilities(comparisons, found.aside, threshold), self._settings.label_noise)
             evidence = replace(evidence, noise=noise)
             found = posterior(evidence, self._basis.kinds)
         return found, evidence
@@ -100,7 +101,7 @@ class BayesLearner:
         target = evidence.answers.target.numpy()
         decided = target != 0.5
         accuracy = float(((found.aside > 0) == (target > 0.5))[decided].mean()) if decided.sum() >= LEAST_JUDGED else None
-        first = foretold(evidence.comparisons, found.aside, evidence.ties)
+        first = foretold(evidence.comparisons, found.aside, evidence.threshold)
         first = np.where(swapped, 1 - first, first)
         return FitReport(self.version, len(target), train, held_out, accuracy, first, settled=True)
 

@@ -17,7 +17,7 @@ from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment
 from rltrainer.memory import within
 from rltrainer.optimizers import optimizer_state, restore_optimizer
-from rltrainer.rewards.likelihood import Answers, preference_loss, probabilities
+from rltrainer.rewards.likelihood import Answers, preference_loss, probabilities, tie_threshold
 from rltrainer.rewards.nets import rows_at_once
 from rltrainer.rewards.pictures import PickedRows, Pictures, Shape
 from rltrainer.rewards.reliability import foretold, noise_of
@@ -145,15 +145,16 @@ class EnsembleLearner:
         """The batch of these comparisons, each answer taken to be chance as often as those of its labeler are."""
         bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
-        noise, ties = np.full(len(comparisons), self._settings.label_noise), self._settings.ties
+        noise = np.full(len(comparisons), self._settings.label_noise)
+        threshold = tie_threshold(comparisons, self._settings.ties)
         ends = any(c.sees_end for c in comparisons)
-        batch = Batch(rows, mask, Answers.of(comparisons, noise, ties), noise, bags, ends)
+        batch = Batch(rows, mask, Answers.of(comparisons, noise, threshold), noise, bags, ends)
         labelers = [c.labeler for c in comparisons]
         if self.version == 0 or len(set(labelers)) == 1:
             return batch
         logits = held_out_mean(np.asarray(self._logits(batch)), bags)
-        noise = noise_of(labelers, *probabilities(comparisons, logits, ties), self._settings.label_noise)
-        return replace(batch, answers=Answers.of(comparisons, noise, ties), noise=noise)
+        noise = noise_of(labelers, *probabilities(comparisons, logits, threshold), self._settings.label_noise)
+        return replace(batch, answers=Answers.of(comparisons, noise, threshold), noise=noise)
 
     def _bag(self, comparison: Comparison) -> Array:
         """How often each member's bootstrap holds a label, [M]: drawn once for a pair, so what is held out stays held out.
@@ -231,7 +232,8 @@ class EnsembleLearner:
         if held_out is not None and len(batch) >= 10:
             self._regularise(held_out / max(train, 1e-9))
         accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.answers.target))
-        first = foretold(comparisons, held_out_mean(np.asarray(logits), batch.bags), self._settings.ties)
+        threshold = tie_threshold(comparisons, self._settings.ties)
+        first = foretold(comparisons, held_out_mean(np.asarray(logits), batch.bags), threshold)
         return FitReport(self.version, len(batch), train, held_out, accuracy, first)
 
     @property

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rltrainer.config import Ties
 from rltrainer.core import Array, Comparison
 from rltrainer.rewards.covariance import Covariance, covariance
 from rltrainer.rewards.likelihood import Answers, preference_loss
@@ -61,21 +60,22 @@ class Posterior:
 class Evidence:
     """What was answered about N pairs.
 
-    inputs: difference of the two segments' features, [N, F]
-    noise:  share of such answers that are taken to be chance, [N]
-    pairs:  which answers are about the same two segments, [N]: 0 to the number of pairs; the same one stands first in them
+    inputs:    difference of the two segments' features, [N, F]
+    noise:     share of such answers that are taken to be chance, [N]
+    threshold: of ties, as `likelihood.tie_threshold` has it
+    pairs:     which answers are about the same two segments, [N]: 0 to the number of pairs; the same one stands first in them
     """
 
     inputs: Array
     comparisons: Sequence[Comparison]
     noise: Array
-    ties: Ties
+    threshold: float
     pairs: Array
 
     @cached_property
     def answers(self) -> Answers:
         """How likely they are."""
-        return Answers.of(self.comparisons, self.noise, self.ties)
+        return Answers.of(self.comparisons, self.noise, self.threshold)
 
     def doubted(self, noise: float) -> Evidence:
         """The same, of which at least that share is taken to be chance."""

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rltrainer.config import Ties
 from rltrainer.core import Array, Comparison
 from rltrainer.rewards.likelihood import first_is_better, probabilities
 
@@ -33,14 +32,16 @@ def noise_of(labelers: Sequence[str], meant: Array, share: Array, noise: float) 
     return np.asarray(1 - (1 - noise) * (1 - rates) / (1 - rates.min()))
 
 
-def foretold(comparisons: Sequence[Comparison], logits: Array, ties: Ties) -> Array:
+def foretold(comparisons: Sequence[Comparison], logits: Array, threshold: float) -> Array:
     """P̃(the first is better) of each, [N], at R₁ − R₂ = logits [N] that did not learn from it; NaN where these are.
 
     With each labeler's rate of chance as it seems to be, what the reward does not know among it: answers are learned from as
     chance more often than they are, so that wrong ones do no harm, and with that rate nothing would be called sure.
+
+    threshold: of ties, as `likelihood.tie_threshold` has it
     """
-    rates = _by_chance([c.labeler for c in comparisons], *probabilities(comparisons, logits, ties))
-    return first_is_better(logits, rates, ties)
+    rates = _by_chance([c.labeler for c in comparisons], *probabilities(comparisons, logits, threshold))
+    return first_is_better(logits, rates, threshold)
 
 
 def _by_chance(labelers: Sequence[str], meant: Array, share: Array) -> Array:
