@@ -25,12 +25,16 @@ Manner = Callable[[list[Comparison], Callable[[float], float]], list[Comparison]
 """A way to answer: the plain answers, and the distance that a share of the run's pairs lies below, to its own answers."""
 
 
-def strengths(far: float) -> Manner:
-    """Much better where a pair is farther apart than this share of them, slightly elsewhere."""
+def strengths(far: float, *, every: int = 1, since: float = 0.0) -> Manner:
+    """Much better where a pair is farther apart than the others, of which it is one of this share; better elsewhere.
+
+    every: 2 where every second answer alone is thought about so; since: the share of the answers that come before any is
+    """
 
     def answered(answers: list[Comparison], bound: Callable[[float], float]) -> list[Comparison]:
-        much = bound(1 - far)
-        return [replace(c, strength=Strength.MUCH if distance(c) > much else Strength.SLIGHTLY) for c in answers]
+        much, first = bound(1 - far), since * len(answers)
+        said = (distance(c) > much and n >= first and n % every == 0 for n, c in enumerate(answers))
+        return [replace(c, strength=Strength.MUCH) if told else c for c, told in zip(answers, said, strict=True)]
 
     return answered
 
@@ -61,7 +65,9 @@ def distance(comparison: Comparison) -> float:
 BASE = "which is better"
 ARMS: dict[str, tuple[Manner, Ties]] = {BASE: (lambda answers, _: answers, "rao_kupper")}
 for far in (0.1, 0.5, 0.9):
-    ARMS[f"{far:.0%} much, others slightly"] = (strengths(far), "rao_kupper")
+    ARMS[f"{far:.0%} much"] = (strengths(far), "rao_kupper")
+ARMS["50% much, every second unsaid"] = (strengths(0.5, every=2), "rao_kupper")
+ARMS["50% much, from half on"] = (strengths(0.5, since=0.5), "rao_kupper")
 for close in (0.25, 0.5):
     ARMS[f"{close:.0%} equal"] = (equal(close), "rao_kupper")
     ARMS[f"{close:.0%} equal, taken as halves"] = (equal(close), "half")
@@ -80,9 +86,12 @@ def measured(data: Labelled, labels: int, mistakes: float, seed: int) -> list[di
     return rows
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown: accuracy of plain answers, and how many points more or less the other manners have."""
-    return compared(rows, {"env": "env", "labels": "labels", "mistakes": "mistakes"}, "arm", list(ARMS))
+def tables(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown, of strengths and of ties: accuracy of plain answers, and points more or less of the other manners."""
+    groups = {"env": "env", "labels": "labels", "mistakes": "mistakes"}
+    of_strengths = [arm for arm in ARMS if "much" in arm]
+    of_ties = [arm for arm in ARMS if arm not in (BASE, *of_strengths)]
+    return "\n\n".join(compared(rows, groups, "arm", [BASE, *arms]) for arms in (of_strengths, of_ties))
 
 
 def main() -> None:
@@ -97,7 +106,7 @@ def main() -> None:
         for labels in chosen.labels:
             rows += [row for share in mistakes for seed in range(chosen.seeds) for row in measured(data, labels, share, seed)]
             print(f"{env}: {labels} labels done", file=sys.stderr)
-    print(table(rows))
+    print(tables(rows))
     reporting.write(chosen.json, {}, rows)
 
 

@@ -89,7 +89,7 @@ class Reward(Section):
     batch: Size = Field(16, description="comparisons in one gradient step")
     fit_steps: Size = Field(50, description="gradient steps of a refit, at most")
     label_noise: Annotated[Share, Field(lt=1)] = Field(0.4, description="share of answers taken to be chance")
-    ties: Ties = Field("rao_kupper", description="rao_kupper: an answer of their own; half: as one answer for either side")
+    ties: Ties = Field("half", description="half: as much as one answer for either side; rao_kupper: an answer of their own")
 
 
 class Teacher(Section):

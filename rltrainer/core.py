@@ -42,7 +42,10 @@ class Verdict(StrEnum):
 
 
 class Strength(StrEnum):
-    """How much better the preferred segment is. PLAIN leaves it open: an answer without it is either of the other two."""
+    """How much better the preferred segment is. PLAIN leaves it open: an answer without it is either of the other two.
+
+    A reward reads PLAIN as SLIGHTLY in the answers of a labeler who has said MUCH before: `rewards.thresholds.as_meant`.
+    """
 
     SLIGHTLY = "slightly"
     PLAIN = "plain"

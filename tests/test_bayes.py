@@ -21,6 +21,7 @@ from rltrainer.rewards.bayes import same_pairs
 from rltrainer.rewards.covariance import Covariance, covariance
 from rltrainer.rewards.features import Scale
 from rltrainer.rewards.posterior import HELD, Evidence, posterior
+from rltrainer.rewards.thresholds import Thresholds
 from rltrainer.sizes import Sizes
 
 
@@ -29,7 +30,7 @@ def evidence(inputs: Array, targets: Array, noise: float = 0.0, pairs: Array | N
     first, second = toys.random_segments(2, np.random.default_rng(0))
     comparisons = [toys.compare(first, second, float(target)) for target in targets]
     asked = np.arange(len(targets)) if pairs is None else pairs
-    return Evidence(np.asarray(inputs, float), comparisons, np.full(len(targets), noise), 0.0, asked)
+    return Evidence(np.asarray(inputs, float), comparisons, np.full(len(targets), noise), Thresholds(0.0, 1.0), asked)
 
 
 def dense(found: Covariance) -> Array:

@@ -18,9 +18,10 @@ from rltrainer.core import Array, Comparison, Learner, Segment, Strength, reward
 from rltrainer.rewards import LEARNERS, EnsembleLearner, RobustLearner, SurfLearner, ensemble, nets
 from rltrainer.rewards.ensemble import _held_out_accuracy
 from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, segment_features
-from rltrainer.rewards.likelihood import MARGIN, Answers, first_is_better, preference_loss, probabilities, tie_threshold
+from rltrainer.rewards.likelihood import Answers, first_is_better, preference_loss, probabilities
 from rltrainer.rewards.reliability import chance_rates, foretold, noise_of
 from rltrainer.rewards.robust import sorted_out
+from rltrainer.rewards.thresholds import Thresholds, as_meant
 
 PUSH = toys.PUSH
 WEIGHTS = (1.0, -2.0, 0.5)
@@ -286,7 +287,12 @@ class TestLearner(LearnerContract):
 # ------------------------------------------------------------------ the loss
 
 
-THRESHOLDS: dict[Ties, float] = {"half": 0.0, "rao_kupper": math.log(2)}
+MARGIN = math.log(9)
+THRESHOLDS: dict[Ties, Thresholds] = {
+    "half": Thresholds(0.0, MARGIN),
+    "rao_kupper": Thresholds(math.log(2), math.log(2) + MARGIN),
+}
+"""θ = 2: two of equal return are called equal by a third of the answers."""
 
 
 def answer(target: float, noise: float, strength: Strength = Strength.PLAIN, ties: Ties = "half") -> Answers:
@@ -369,12 +375,11 @@ def test_slightly_and_much_better_are_together_what_better_is(lead: float, noise
 
 
 def test_the_strengths_part_where_nine_of_ten_would_prefer_the_better_one() -> None:
-    """At R₁ - R₂ = log 9: P(better) = 0.9, P(much) = σ(0) = 0.5, and 0.4 is left for slightly. Chance has 0.1 / 4 of each."""
-    assert math.log(9) == MARGIN
+    """At R₁ - R₂ = log 9: P(better) = 0.9, P(much) = σ(0) = 0.5, and 0.4 is left for slightly; between equals, 1/5 is much."""
     assert loss(MARGIN, 1.0, 0.0, Strength.MUCH) == pytest.approx(-math.log(0.5))
     assert loss(MARGIN, 1.0, 0.0, Strength.SLIGHTLY) == pytest.approx(-math.log(0.4), rel=1e-5)
-    assert loss(MARGIN, 1.0, 0.1, Strength.MUCH) == pytest.approx(-math.log(0.9 * 0.5 + 0.025))
-    assert loss(-MARGIN, 0.0, 0.1, Strength.MUCH) == pytest.approx(-math.log(0.9 * 0.5 + 0.025))
+    assert loss(MARGIN, 1.0, 0.1, Strength.MUCH) == pytest.approx(-math.log(0.9 * 0.5 + 0.1 / 2 / 5))
+    assert loss(-MARGIN, 0.0, 0.1, Strength.MUCH) == pytest.approx(-math.log(0.9 * 0.5 + 0.1 / 2 / 5))
 
 
 def test_slightly_better_pulls_together_what_is_too_far_apart_and_much_better_pushes_on() -> None:
@@ -437,9 +442,11 @@ def test_a_tie_pulls_together_what_lies_apart() -> None:
 def test_what_is_foretold_counts_half_of_the_ties() -> None:
     """At a lead of log 2: 2/3 with ties as half an answer; 1/2 + 0.3 / 2 under Rao-Kupper. Chance is 1/2 either way."""
     lead = np.array([math.log(2), -math.log(2), np.nan])
-    np.testing.assert_allclose(first_is_better(lead, 0.0), [2 / 3, 1 / 3, np.nan])
-    np.testing.assert_allclose(first_is_better(lead, 0.0, math.log(2)), [0.65, 0.35, np.nan])
-    np.testing.assert_allclose(first_is_better(lead, 0.2, math.log(2)), [0.8 * 0.65 + 0.1, 0.8 * 0.35 + 0.1, np.nan])
+    np.testing.assert_allclose(first_is_better(lead, 0.0, THRESHOLDS["half"]), [2 / 3, 1 / 3, np.nan])
+    np.testing.assert_allclose(first_is_better(lead, 0.0, THRESHOLDS["rao_kupper"]), [0.65, 0.35, np.nan])
+    np.testing.assert_allclose(
+        first_is_better(lead, 0.2, THRESHOLDS["rao_kupper"]), [0.8 * 0.65 + 0.1, 0.8 * 0.35 + 0.1, np.nan]
+    )
 
 
 @pytest.mark.parametrize("ties", get_args(Ties))
@@ -483,11 +490,60 @@ def test_ties_are_as_likely_between_equals_as_they_are_frequent() -> None:
     """(θ - 1) / (θ + 1) is their share, with one more answer of another kind; without ties, all is Bradley-Terry."""
     decided = oracle_pairs(5)
     tied = [*decided, *(replace(pair, target=0.5) for pair in oracle_pairs(3, seed=1))]
-    theta = math.exp(tie_threshold(tied, "rao_kupper"))
+    theta = math.exp(Thresholds.of(tied, "rao_kupper").better)
     assert (theta - 1) / (theta + 1) == pytest.approx(3 / 9)
-    assert math.isfinite(tie_threshold(tied[5:], "rao_kupper"))
-    assert tie_threshold(decided, "rao_kupper") == 0
-    assert tie_threshold(tied, "half") == 0
+    assert math.isfinite(Thresholds.of(tied[5:], "rao_kupper").better)
+    assert Thresholds.of(decided, "rao_kupper").better == 0
+    assert Thresholds.of(tied, "half").better == 0
+
+
+@pytest.mark.parametrize("ties", get_args(Ties))
+def test_much_better_lies_as_far_out_as_it_is_rarely_said(ties: Ties) -> None:
+    """Of preferences between equals as many are much better as of all, with one of either strength beside them."""
+    tied = [replace(pair, target=0.5) for pair in oracle_pairs(4, seed=1)]
+    for much, others in ((1, 5), (3, 3), (5, 1)):
+        strong = [replace(pair, strength=Strength.MUCH) for pair in oracle_pairs(much, seed=2)]
+        found = Thresholds.of([*strong, *oracle_pairs(others), *tied], ties)
+        share = (1 + math.exp(found.better)) / (1 + math.exp(found.much))
+        assert share == pytest.approx((much + 1) / 8)
+        assert found.much > found.better
+
+
+def test_what_answers_about_equals_are_is_what_chance_answers_are() -> None:
+    """P(each answer) at R₁ = R₂ by the thresholds that a set of answers has, and the share of it among chance answers."""
+    strong, slight = (
+        [replace(pair, strength=strength) for pair in oracle_pairs(3)] for strength in (Strength.MUCH, Strength.SLIGHTLY)
+    )
+    pairs = [*strong, *slight, *(replace(pair, target=0.5) for pair in oracle_pairs(3, seed=1))]
+    meant, share = probabilities(pairs, np.zeros(9), Thresholds.of(pairs, "rao_kupper"))
+    np.testing.assert_allclose(meant, share, rtol=1e-5)
+
+
+def test_better_is_slightly_better_once_its_labeler_has_said_much_better() -> None:
+    """What came before is open, and so is what others say, who may not know that there is more to say. A tie stays one."""
+    pairs = oracle_pairs(6)
+    said = [
+        replace(pairs[0], labeler="ada"),
+        replace(pairs[1], labeler="ada", strength=Strength.MUCH),
+        replace(pairs[2], labeler="ada"),
+        replace(pairs[3], labeler="bob"),
+        replace(pairs[4], labeler="ada", target=0.5),
+        replace(pairs[5], labeler="ada", strength=Strength.MUCH),
+    ]
+    plain, slightly, much = Strength.PLAIN, Strength.SLIGHTLY, Strength.MUCH
+    assert [c.strength for c in as_meant(said)] == [plain, much, slightly, plain, plain, much]
+    assert [(c.query_id, c.target, c.labeler) for c in as_meant(said)] == [(c.query_id, c.target, c.labeler) for c in said]
+
+
+@pytest.mark.parametrize("name", ["bayes", "ensemble"])
+def test_a_learner_takes_better_for_slightly_better_where_much_better_is_said(name: str) -> None:
+    returns = []
+    for others in (Strength.PLAIN, Strength.SLIGHTLY):
+        learner = make(name)
+        first, *rest = oracle_pairs(20)
+        learner.fit([replace(first, strength=Strength.MUCH), *(replace(pair, strength=others) for pair in rest)], reference())
+        returns.append(learner.member_returns(reference()))
+    np.testing.assert_array_equal(*returns)
 
 
 @pytest.mark.parametrize("name", ["bayes", "ensemble"])
@@ -543,10 +599,10 @@ def test_what_an_answer_would_be_if_meant_and_if_chance() -> None:
     """A lead of log 3 makes 3/4 of the answers "first". A tie is no answer of its own unless there is a model of it."""
     first, second = toys.random_segments(2, np.random.default_rng(0))
     pairs = [toys.compare(first, second, target) for target in (1.0, 0.0, 0.5, 1.0)]
-    meant, share = probabilities(pairs, np.array([math.log(3)] * 3 + [np.nan]))
+    meant, share = probabilities(pairs, np.array([math.log(3)] * 3 + [np.nan]), THRESHOLDS["half"])
     np.testing.assert_allclose(meant, [0.75, 0.25, np.nan, np.nan], rtol=1e-6)
     np.testing.assert_array_equal(share, [0.5] * 4)
-    meant, share = probabilities(pairs[2:3], np.array([0.0]), math.log(2))
+    meant, share = probabilities(pairs[2:3], np.array([0.0]), THRESHOLDS["rao_kupper"])
     np.testing.assert_allclose([meant, share], [[1 / 3]] * 2, rtol=1e-6)
 
 
@@ -581,14 +637,14 @@ def test_what_is_foretold_of_somebodys_answers_is_as_sure_as_they_were_right() -
         [replace(toys.compare(first, second, t), labeler=who) for t in said] for who, said in (("a", targets), ("b", turned))
     )
     for seen, alone in ((right, (0.99, 0.01)), (coin, (0.5, 0.5))):
-        assert foretold(seen, logits, 0.0)[[0, -1]] == pytest.approx(alone, abs=0.02)
-    together = foretold([*right, *coin], np.tile(logits, 2), 0.0)
+        assert foretold(seen, logits, THRESHOLDS["half"])[[0, -1]] == pytest.approx(alone, abs=0.02)
+    together = foretold([*right, *coin], np.tile(logits, 2), THRESHOLDS["half"])
     assert together[[0, 200]] == pytest.approx([0.99, 0.54], abs=0.02)  # each a little like both of them
 
 
 def test_of_answers_that_all_taught_nothing_is_foretold() -> None:
     first, second = toys.random_segments(2, np.random.default_rng(0))
-    assert np.isnan(foretold([toys.compare(first, second, 1.0)] * 3, np.full(3, np.nan), 0.0)).all()
+    assert np.isnan(foretold([toys.compare(first, second, 1.0)] * 3, np.full(3, np.nan), THRESHOLDS["half"])).all()
 
 
 def test_who_labels_alone_is_believed_as_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,10 @@ from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment, UserError
 from rltrainer.rewards.basis import Basis, WeightedReward
 from rltrainer.rewards.features import Scale
-from rltrainer.rewards.likelihood import probabilities, tie_threshold
+from rltrainer.rewards.likelihood import probabilities
 from rltrainer.rewards.posterior import Evidence, Posterior, posterior
 from rltrainer.rewards.reliability import foretold, noise_of
+from rltrainer.rewards.thresholds import Thresholds, as_meant
 
 MEMBERS = 16
 """Draws from the posterior, which say how sure a return is."""
@@ -46,6 +47,7 @@ class BayesLearner:
 
     def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
         """The posterior of all comparisons so far."""
+        comparisons = as_meant(comparisons)
         sides = [[self._rows(c.first, c.first_range), self._rows(c.second, c.second_range)] for c in comparisons]
         shown = [self._basis.rows(segment) for segment in reference]
         self._basis = replace(self._basis, scale=Scale.of([*shown, *(rows for pair in sides for rows in pair)]))
@@ -70,14 +72,14 @@ class BayesLearner:
     def _found(self, comparisons: Sequence[Comparison], inputs: Array, pairs: Array) -> tuple[Posterior, Evidence]:
         """The posterior; where several people labeled, each answer taken to be chance as often as those of its labeler are."""
         noise = np.full(len(comparisons), self._settings.label_noise)
-        threshold = tie_threshold(comparisons, self._settings.ties)
-        evidence = Evidence(inputs, comparisons, noise, threshold, pairs)
+        thresholds = Thresholds.of(comparisons, self._settings.ties)
+        evidence = Evidence(inputs, comparisons, noise, thresholds, pairs)
         found = posterior(evidence, self._basis.kinds)
         labelers = [c.labeler for c in comparisons]
         if len(set(labelers)) == 1:
             return found, evidence
         for _ in range(TRUSTING_ROUNDS):
-            noise = noise_of(labelers, *probabilities(comparisons, found.aside, threshold), self._settings.label_noise)
+            noise = noise_of(labelers, *probabilities(comparisons, found.aside, thresholds), self._settings.label_noise)
             evidence = replace(evidence, noise=noise)
             found = posterior(evidence, self._basis.kinds)
         return found, evidence
@@ -101,7 +103,7 @@ class BayesLearner:
         target = evidence.answers.target.numpy()
         decided = target != 0.5
         accuracy = float(((found.aside > 0) == (target > 0.5))[decided].mean()) if decided.sum() >= LEAST_JUDGED else None
-        first = foretold(evidence.comparisons, found.aside, evidence.threshold)
+        first = foretold(evidence.comparisons, found.aside, evidence.thresholds)
         first = np.where(swapped, 1 - first, first)
         return FitReport(self.version, len(target), train, held_out, accuracy, first, settled=True)
 

@@ -17,10 +17,11 @@ from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment
 from rltrainer.memory import within
 from rltrainer.optimizers import optimizer_state, restore_optimizer
-from rltrainer.rewards.likelihood import Answers, preference_loss, probabilities, tie_threshold
+from rltrainer.rewards.likelihood import Answers, preference_loss, probabilities
 from rltrainer.rewards.nets import rows_at_once
 from rltrainer.rewards.pictures import PickedRows, Pictures, Shape
 from rltrainer.rewards.reliability import foretold, noise_of
+from rltrainer.rewards.thresholds import Thresholds, as_meant
 from rltrainer.rewards.vectors import Vectors
 from rltrainer.seeds import generator_state, restore_generator
 
@@ -122,6 +123,7 @@ class EnsembleLearner:
     @torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)  # else a GPU sums up as it comes
     def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
         """A bounded number of gradient steps on all comparisons so far, from where the last refit ended."""
+        comparisons = as_meant(comparisons)
         shown = reference or [segment for c in comparisons for segment in (c.first, c.second)]
         rows = [self._sight.rows(segment) for segment in shown]
         batch = self._batch(comparisons, rows)
@@ -146,15 +148,15 @@ class EnsembleLearner:
         bags = np.array([self._bag(c) for c in comparisons]).T
         bags[~bags.any(axis=1)] = 1  # with few labels a bootstrap can be empty; that member learns from all of them
         noise = np.full(len(comparisons), self._settings.label_noise)
-        threshold = tie_threshold(comparisons, self._settings.ties)
+        thresholds = Thresholds.of(comparisons, self._settings.ties)
         ends = any(c.sees_end for c in comparisons)
-        batch = Batch(rows, mask, Answers.of(comparisons, noise, threshold), noise, bags, ends)
+        batch = Batch(rows, mask, Answers.of(comparisons, noise, thresholds), noise, bags, ends)
         labelers = [c.labeler for c in comparisons]
         if self.version == 0 or len(set(labelers)) == 1:
             return batch
         logits = held_out_mean(np.asarray(self._logits(batch)), bags)
-        noise = noise_of(labelers, *probabilities(comparisons, logits, threshold), self._settings.label_noise)
-        return replace(batch, answers=Answers.of(comparisons, noise, threshold), noise=noise)
+        noise = noise_of(labelers, *probabilities(comparisons, logits, thresholds), self._settings.label_noise)
+        return replace(batch, answers=Answers.of(comparisons, noise, thresholds), noise=noise)
 
     def _bag(self, comparison: Comparison) -> Array:
         """How often each member's bootstrap holds a label, [M]: drawn once for a pair, so what is held out stays held out.
@@ -232,8 +234,8 @@ class EnsembleLearner:
         if held_out is not None and len(batch) >= 10:
             self._regularise(held_out / max(train, 1e-9))
         accuracy = _held_out_accuracy(np.asarray(logits), batch.bags, np.asarray(batch.answers.target))
-        threshold = tie_threshold(comparisons, self._settings.ties)
-        first = foretold(comparisons, held_out_mean(np.asarray(logits), batch.bags), threshold)
+        thresholds = Thresholds.of(comparisons, self._settings.ties)
+        first = foretold(comparisons, held_out_mean(np.asarray(logits), batch.bags), thresholds)
         return FitReport(self.version, len(batch), train, held_out, accuracy, first)
 
     @property

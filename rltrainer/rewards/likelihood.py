@@ -2,16 +2,15 @@
 
 Every answer bounds a latent difference D = R₁ − R₂ + logistic noise (a cumulative link: McCullagh 1980; Agresti 1992 for
 paired comparisons), and P(a < D < b) = σ(R₁ − R₂ − a) − σ(R₁ − R₂ − b). That the first is better says 0 < D, which is
-Bradley–Terry; that it is slightly better 0 < D < m, much better m < D, with m = `MARGIN`. An answer that leaves the strength
+Bradley–Terry; that it is slightly better 0 < D < m, much better m < D. An answer that leaves the strength
 open is the sum of both, and teaches what it did before there were strengths.
 
-A tie is half an answer for either side, or one of its own: |D| < log θ, and what is preferred lies log θ farther ahead than is
-said above (Rao & Kupper 1967). θ is as large as ties are frequent, and 1 where there are none.
+A tie is an answer of its own, |D| < log θ, and what is preferred lies at least log θ ahead (Rao & Kupper 1967), or it is half
+an answer for either side, and θ is 1. `thresholds.py` says what m and θ are.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,12 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rltrainer.config import Ties
-from rltrainer.core import Array, Comparison, Strength
-
-MARGIN = math.log(9)
-"""D from which on a segment is much better: of answers to two that are so far apart nine in ten prefer the better one."""
-_BOUNDS = {Strength.PLAIN: (0.0, math.inf), Strength.SLIGHTLY: (0.0, MARGIN), Strength.MUCH: (MARGIN, math.inf)}
+from rltrainer.core import Array, Comparison
+from rltrainer.rewards.thresholds import Thresholds
 
 
 @dataclass(frozen=True)
@@ -45,13 +40,13 @@ class Answers:
     chance: Tensor
 
     @classmethod
-    def of(cls, comparisons: Sequence[Comparison], noise: float | Array, threshold: float = 0.0) -> Answers:
-        """noise: ε, of all or of each [N]; threshold: log θ, 0 where a tie is half an answer for either side"""
+    def of(cls, comparisons: Sequence[Comparison], noise: float | Array, thresholds: Thresholds) -> Answers:
+        """noise: ε, of all or of each [N]"""
         rates = torch.as_tensor(noise, dtype=torch.float64)
         target = torch.tensor([c.target for c in comparisons], dtype=torch.float32)
-        low, high = torch.tensor([_bounds(c, threshold) for c in comparisons], dtype=torch.float64).T
+        low, high = torch.tensor([thresholds.bounds(c) for c in comparisons], dtype=torch.float64).T
         sure = torch.log1p(-rates) + torch.log(-torch.expm1(low - high))
-        chance = torch.log(rates * torch.from_numpy(_shares(comparisons, threshold)))
+        chance = torch.log(rates * torch.from_numpy(thresholds.shares(comparisons)))
         return cls(target, low.float(), high.float(), sure.float(), chance.float())
 
     def __len__(self) -> int:
@@ -86,47 +81,20 @@ class Answers:
         return self.sure + F.logsigmoid(lead - self.low) + F.logsigmoid(self.high - lead)
 
 
-def tie_threshold(comparisons: Sequence[Comparison], ties: Ties) -> float:
-    """How far ahead, log θ, a segment has to be to be preferred: 0 where a tie is half an answer for either side.
-
-    Two segments of equal return are called equal by (θ − 1) / (θ + 1) of the answers. That is taken to be the share of ties
-    among all, which it is at least; one answer of another kind is added to them, so that θ stays finite.
-    """
-    if ties == "half":
-        return 0.0
-    return 2 * math.atanh(sum(c.target == 0.5 for c in comparisons) / (len(comparisons) + 1))
-
-
-def _bounds(comparison: Comparison, threshold: float) -> tuple[float, float]:
-    """Between which the latent difference lies, as seen from the winner; a tie of half an answer is read from either side."""
-    if comparison.target == 0.5 and threshold:
-        return -threshold, threshold
-    low, high = _BOUNDS[comparison.strength]
-    return low + threshold, high + threshold
-
-
-def _shares(comparisons: Sequence[Comparison], threshold: float) -> Array:
-    """Of chance answers, [N]: as often a tie as between equals, else either side, and either strength where it is said."""
-    tied = math.tanh(threshold / 2)
-    side = (1 - tied) / 2
-    shares = {Strength.PLAIN: side, Strength.SLIGHTLY: side / 2, Strength.MUCH: side / 2}
-    return np.array([tied if tied and c.target == 0.5 else shares[c.strength] for c in comparisons])
-
-
-def probabilities(comparisons: Sequence[Comparison], logits: Array, threshold: float = 0.0) -> tuple[Array, Array]:
+def probabilities(comparisons: Sequence[Comparison], logits: Array, thresholds: Thresholds) -> tuple[Array, Array]:
     """P(that answer) at R₁ − R₂ = logits [N] if it is meant, and if it is chance, each [N].
 
     NaN where nothing can be said: where the logit is NaN, and of ties that are half an answer for either side.
     """
-    answers = Answers.of(comparisons, 0.0, threshold)
+    answers = Answers.of(comparisons, 0.0, thresholds)
     meant = torch.exp(-preference_loss(torch.from_numpy(logits), answers)).numpy()
-    undecided = (answers.target.numpy() == 0.5) & (threshold == 0)
-    return np.where(undecided, np.nan, meant), _shares(comparisons, threshold)
+    undecided = (answers.target.numpy() == 0.5) & (thresholds.better == 0)
+    return np.where(undecided, np.nan, meant), thresholds.shares(comparisons)
 
 
-def first_is_better(logits: Array, noise: float | Array, threshold: float = 0.0) -> Array:
+def first_is_better(logits: Array, noise: float | Array, thresholds: Thresholds) -> Array:
     """P̃(the first is better) + P̃(tie) / 2, [...], at R₁ − R₂ = logits [...]."""
-    ahead = (np.tanh((logits - threshold) / 2) + np.tanh((logits + threshold) / 2)) / 2  # P(first) − P(second)
+    ahead = (np.tanh((logits - thresholds.better) / 2) + np.tanh((logits + thresholds.better) / 2)) / 2  # P(first) − P(second)
     return np.asarray((1 - noise) * (1 + ahead) / 2 + noise / 2)
 
 

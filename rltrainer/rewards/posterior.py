@@ -23,6 +23,7 @@ from torch import Tensor
 from rltrainer.core import Array, Comparison
 from rltrainer.rewards.covariance import Covariance, covariance
 from rltrainer.rewards.likelihood import Answers, preference_loss
+from rltrainer.rewards.thresholds import Thresholds
 
 DOUBTS = (0.9, 0.5)
 """Shares of the answers that are taken to be chance at first, one after the other."""
@@ -60,22 +61,22 @@ class Posterior:
 class Evidence:
     """What was answered about N pairs.
 
-    inputs:    difference of the two segments' features, [N, F]
-    noise:     share of such answers that are taken to be chance, [N]
-    threshold: of ties, as `likelihood.tie_threshold` has it
-    pairs:     which answers are about the same two segments, [N]: 0 to the number of pairs; the same one stands first in them
+    inputs:     difference of the two segments' features, [N, F]
+    noise:      share of such answers that are taken to be chance, [N]
+    thresholds: of their answers
+    pairs:      which answers are about the same two segments, [N]: 0 to the number of pairs; the same one stands first in them
     """
 
     inputs: Array
     comparisons: Sequence[Comparison]
     noise: Array
-    threshold: float
+    thresholds: Thresholds
     pairs: Array
 
     @cached_property
     def answers(self) -> Answers:
         """How likely they are."""
-        return Answers.of(self.comparisons, self.noise, self.threshold)
+        return Answers.of(self.comparisons, self.noise, self.thresholds)
 
     def doubted(self, noise: float) -> Evidence:
         """The same, of which at least that share is taken to be chance."""

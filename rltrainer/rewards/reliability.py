@@ -13,6 +13,7 @@ import numpy as np
 
 from rltrainer.core import Array, Comparison
 from rltrainer.rewards.likelihood import first_is_better, probabilities
+from rltrainer.rewards.thresholds import Thresholds
 
 PRIOR = 3.0
 """Answers' worth of belief that a labeler is like all of them together: who gave fewer is judged by the others, mostly."""
@@ -32,16 +33,14 @@ def noise_of(labelers: Sequence[str], meant: Array, share: Array, noise: float) 
     return np.asarray(1 - (1 - noise) * (1 - rates) / (1 - rates.min()))
 
 
-def foretold(comparisons: Sequence[Comparison], logits: Array, threshold: float) -> Array:
+def foretold(comparisons: Sequence[Comparison], logits: Array, thresholds: Thresholds) -> Array:
     """P̃(the first is better) of each, [N], at R₁ − R₂ = logits [N] that did not learn from it; NaN where these are.
 
     With each labeler's rate of chance as it seems to be, what the reward does not know among it: answers are learned from as
     chance more often than they are, so that wrong ones do no harm, and with that rate nothing would be called sure.
-
-    threshold: of ties, as `likelihood.tie_threshold` has it
     """
-    rates = _by_chance([c.labeler for c in comparisons], *probabilities(comparisons, logits, threshold))
-    return first_is_better(logits, rates, threshold)
+    rates = _by_chance([c.labeler for c in comparisons], *probabilities(comparisons, logits, thresholds))
+    return first_is_better(logits, rates, thresholds)
 
 
 def _by_chance(labelers: Sequence[str], meant: Array, share: Array) -> Array:
