@@ -25,16 +25,15 @@ Manner = Callable[[list[Comparison], Callable[[float], float]], list[Comparison]
 """A way to answer: the plain answers, and the distance that a share of the run's pairs lies below, to its own answers."""
 
 
-def strengths(far: float, *, every: int = 1, since: float = 0.0) -> Manner:
-    """Much better where a pair is farther apart than the others, of which it is one of this share; better elsewhere.
+def strengths(far: float, otherwise: Strength = Strength.PLAIN, *, every: int = 1) -> Manner:
+    """Much better where a pair is farther apart than the others, of which it is one of this share; `otherwise` elsewhere.
 
-    every: 2 where every second answer alone is thought about so; since: the share of the answers that come before any is
+    every: 2 where every second answer alone is thought about so
     """
 
     def answered(answers: list[Comparison], bound: Callable[[float], float]) -> list[Comparison]:
-        much, first = bound(1 - far), since * len(answers)
-        said = (distance(c) > much and n >= first and n % every == 0 for n, c in enumerate(answers))
-        return [replace(c, strength=Strength.MUCH) if told else c for c, told in zip(answers, said, strict=True)]
+        said = (distance(c) > bound(1 - far) and n % every == 0 for n, c in enumerate(answers))
+        return [replace(c, strength=Strength.MUCH if told else otherwise) for c, told in zip(answers, said, strict=True)]
 
     return answered
 
@@ -63,11 +62,11 @@ def distance(comparison: Comparison) -> float:
 
 
 BASE = "which is better"
-ARMS: dict[str, tuple[Manner, Ties]] = {BASE: (lambda answers, _: answers, "rao_kupper")}
+ARMS: dict[str, tuple[Manner, Ties]] = {BASE: (lambda answers, _: answers, "half")}
 for far in (0.1, 0.5, 0.9):
-    ARMS[f"{far:.0%} much"] = (strengths(far), "rao_kupper")
-ARMS["50% much, every second unsaid"] = (strengths(0.5, every=2), "rao_kupper")
-ARMS["50% much, from half on"] = (strengths(0.5, since=0.5), "rao_kupper")
+    ARMS[f"{far:.0%} much"] = (strengths(far), "half")
+    ARMS[f"{far:.0%} much, others slightly"] = (strengths(far, Strength.SLIGHTLY), "half")
+ARMS["50% much, every second unsaid"] = (strengths(0.5, every=2), "half")
 for close in (0.25, 0.5):
     ARMS[f"{close:.0%} equal"] = (equal(close), "rao_kupper")
     ARMS[f"{close:.0%} equal, taken as halves"] = (equal(close), "half")

@@ -42,10 +42,7 @@ class Verdict(StrEnum):
 
 
 class Strength(StrEnum):
-    """How much better the preferred segment is. PLAIN leaves it open: an answer without it is either of the other two.
-
-    A reward reads PLAIN as SLIGHTLY in the answers of a labeler who has said MUCH before: `rewards.thresholds.as_meant`.
-    """
+    """How much better the preferred segment is. PLAIN leaves it open: an answer without it is either of the other two."""
 
     SLIGHTLY = "slightly"
     PLAIN = "plain"

@@ -21,7 +21,7 @@ from rltrainer.rewards.features import CLIP, Scale, encode_actions, features, se
 from rltrainer.rewards.likelihood import Answers, first_is_better, preference_loss, probabilities
 from rltrainer.rewards.reliability import chance_rates, foretold, noise_of
 from rltrainer.rewards.robust import sorted_out
-from rltrainer.rewards.thresholds import Thresholds, as_meant
+from rltrainer.rewards.thresholds import Thresholds
 
 PUSH = toys.PUSH
 WEIGHTS = (1.0, -2.0, 0.5)
@@ -517,33 +517,6 @@ def test_what_answers_about_equals_are_is_what_chance_answers_are() -> None:
     pairs = [*strong, *slight, *(replace(pair, target=0.5) for pair in oracle_pairs(3, seed=1))]
     meant, share = probabilities(pairs, np.zeros(9), Thresholds.of(pairs, "rao_kupper"))
     np.testing.assert_allclose(meant, share, rtol=1e-5)
-
-
-def test_better_is_slightly_better_once_its_labeler_has_said_much_better() -> None:
-    """What came before is open, and so is what others say, who may not know that there is more to say. A tie stays one."""
-    pairs = oracle_pairs(6)
-    said = [
-        replace(pairs[0], labeler="ada"),
-        replace(pairs[1], labeler="ada", strength=Strength.MUCH),
-        replace(pairs[2], labeler="ada"),
-        replace(pairs[3], labeler="bob"),
-        replace(pairs[4], labeler="ada", target=0.5),
-        replace(pairs[5], labeler="ada", strength=Strength.MUCH),
-    ]
-    plain, slightly, much = Strength.PLAIN, Strength.SLIGHTLY, Strength.MUCH
-    assert [c.strength for c in as_meant(said)] == [plain, much, slightly, plain, plain, much]
-    assert [(c.query_id, c.target, c.labeler) for c in as_meant(said)] == [(c.query_id, c.target, c.labeler) for c in said]
-
-
-@pytest.mark.parametrize("name", ["bayes", "ensemble"])
-def test_a_learner_takes_better_for_slightly_better_where_much_better_is_said(name: str) -> None:
-    returns = []
-    for others in (Strength.PLAIN, Strength.SLIGHTLY):
-        learner = make(name)
-        first, *rest = oracle_pairs(20)
-        learner.fit([replace(first, strength=Strength.MUCH), *(replace(pair, strength=others) for pair in rest)], reference())
-        returns.append(learner.member_returns(reference()))
-    np.testing.assert_array_equal(*returns)
 
 
 @pytest.mark.parametrize("name", ["bayes", "ensemble"])

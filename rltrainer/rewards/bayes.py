@@ -17,7 +17,7 @@ from rltrainer.rewards.features import Scale
 from rltrainer.rewards.likelihood import probabilities
 from rltrainer.rewards.posterior import Evidence, Posterior, posterior
 from rltrainer.rewards.reliability import foretold, noise_of
-from rltrainer.rewards.thresholds import Thresholds, as_meant
+from rltrainer.rewards.thresholds import Thresholds
 
 MEMBERS = 16
 """Draws from the posterior, which say how sure a return is."""
@@ -47,7 +47,6 @@ class BayesLearner:
 
     def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
         """The posterior of all comparisons so far."""
-        comparisons = as_meant(comparisons)
         sides = [[self._rows(c.first, c.first_range), self._rows(c.second, c.second_range)] for c in comparisons]
         shown = [self._basis.rows(segment) for segment in reference]
         self._basis = replace(self._basis, scale=Scale.of([*shown, *(rows for pair in sides for rows in pair)]))

@@ -21,7 +21,7 @@ from rltrainer.rewards.likelihood import Answers, preference_loss, probabilities
 from rltrainer.rewards.nets import rows_at_once
 from rltrainer.rewards.pictures import PickedRows, Pictures, Shape
 from rltrainer.rewards.reliability import foretold, noise_of
-from rltrainer.rewards.thresholds import Thresholds, as_meant
+from rltrainer.rewards.thresholds import Thresholds
 from rltrainer.rewards.vectors import Vectors
 from rltrainer.seeds import generator_state, restore_generator
 
@@ -123,7 +123,6 @@ class EnsembleLearner:
     @torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)  # else a GPU sums up as it comes
     def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
         """A bounded number of gradient steps on all comparisons so far, from where the last refit ended."""
-        comparisons = as_meant(comparisons)
         shown = reference or [segment for c in comparisons for segment in (c.first, c.second)]
         rows = [self._sight.rows(segment) for segment in shown]
         batch = self._batch(comparisons, rows)

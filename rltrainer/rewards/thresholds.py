@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -56,17 +56,3 @@ class Thresholds:
         much = (1 + math.exp(self.better)) / (1 + math.exp(self.much))
         shares = {Strength.PLAIN: side, Strength.SLIGHTLY: side * (1 - much), Strength.MUCH: side * much}
         return np.array([tied if tied and c.target == 0.5 else shares[c.strength] for c in comparisons])
-
-
-def as_meant(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The same answers, in the order in which they were given: who has said "much better" says "better" for slightly after it.
-
-    Before that "better" leaves the strength open, as somebody may not know yet that there is more to say.
-    """
-    found, tells = [], set()
-    for c in comparisons:
-        if c.strength is Strength.MUCH:
-            tells.add(c.labeler)
-        is_slight = c.strength is Strength.PLAIN and c.labeler in tells and c.target != 0.5
-        found.append(replace(c, strength=Strength.SLIGHTLY) if is_slight else c)
-    return found
