@@ -2,8 +2,8 @@
 
 Every answer bounds a latent difference D = R₁ − R₂ + logistic noise (a cumulative link: McCullagh 1980; Agresti 1992 for
 paired comparisons), and P(a < D < b) = σ(R₁ − R₂ − a) − σ(R₁ − R₂ − b). That the first is better says 0 < D, which is
-Bradley–Terry; that it is slightly better 0 < D < m, much better m < D. An answer that leaves the strength
-open is the sum of both, and teaches what it did before there were strengths.
+Bradley–Terry; that it is slightly better 0 < D < m, much better m < D. An answer that leaves the strength open is the sum of
+both, and teaches what it did before there were strengths.
 
 A tie is an answer of its own, |D| < log θ, and what is preferred lies at least log θ ahead (Rao & Kupper 1967), or it is half
 an answer for either side, and θ is 1. `thresholds.py` says what m and θ are.

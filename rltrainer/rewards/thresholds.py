@@ -1,9 +1,9 @@
 """From how far apart on two segments are no longer called equal, and one of them much better.
 
 People draw these lines where they like, and one who calls every third pair equal says less by it than one who rarely does. So
-the lines are as far out as the answers beyond them are rare: of two segments of equal return, whose latent difference is
-logistic noise, as many are called equal, or much better, as are of all pairs. Pairs lie farther apart than that, so that ties
-bound a little less than they could, and much better asks for a little less.
+ties reach as far out as they are frequent, and much better begins as far out as it is rare: of two segments of equal return,
+whose latent difference is logistic noise, as many are called equal, or much better, as are of all pairs. Pairs lie farther
+apart than that, so that both lines are drawn nearer to equal than they may be meant.
 """
 
 from __future__ import annotations
