@@ -17,8 +17,8 @@ from rltrainer.labeling import messages as wire
 
 RED, GREEN = (220, 40, 40), (40, 190, 70)
 FRAMES, RATE = 20, 20
-KEYS = ("ArrowLeft", "ArrowRight", "Shift+ArrowLeft", "Shift+ArrowRight", "ArrowUp", "b", "ArrowDown")
-BUTTONS = ("left", "right", "much-left", "much-right", "equal", "both-bad", "skip")
+KEYS = ("ArrowLeft", "ArrowRight", "a", "d", "Shift+ArrowLeft", "Shift+ArrowRight", "ArrowUp", "b", "ArrowDown")
+BUTTONS = ("left", "right", "slightly-left", "slightly-right", "much-left", "much-right", "equal", "both-bad", "skip")
 ARROW = {"left": "ArrowLeft", "right": "ArrowRight"}
 
 Page = Any
@@ -164,22 +164,23 @@ def test_a_key_chooses_the_segment_on_its_side_and_a_pair_asked_again_swapped_is
 def test_every_answer_has_a_key_and_a_button_and_brings_the_next_pair_in_a_tenth_of_a_second(
     service: StandIn, open_page: Open, pair: MakePair
 ) -> None:
-    service.pairs += [pair(f"q{number}") for number in range(4, 15)]
+    service.pairs += [pair(f"q{number}") for number in range(4, 19)]
     page = open_page()
     for number, key in enumerate(KEYS, start=1):
         choose(page, key, f"q{number}")
-    for number, button in enumerate(BUTTONS, start=8):
+    for number, button in enumerate(BUTTONS, start=10):
         ready(page, f"q{number}")
         page.click(f"#{button}")
-    labels = service.wait_labels(14)
-    much, plain = ("prefer", "much"), ("prefer", "plain")
+    labels = service.wait_labels(18)
+    slightly, much, plain = ("prefer", "slightly"), ("prefer", "much"), ("prefer", "plain")
     said = [(label.verdict.value, label.strength.value) for label in labels]
-    assert said == [plain, plain, much, much, ("equal", "plain"), ("both_bad", "plain"), ("skip", "plain")] * 2
-    assert [label.query_id for label in labels] == [f"q{number}" for number in range(1, 15)]
+    preferred = [plain, plain, slightly, slightly, much, much]
+    assert said == [*preferred, ("equal", "plain"), ("both_bad", "plain"), ("skip", "plain")] * 2
+    assert [label.query_id for label in labels] == [f"q{number}" for number in range(1, 19)]
     timings = page.evaluate("rltrainerTimings")
-    assert len(timings) == 13  # after the last there is no next pair
+    assert len(timings) == 17  # after the last there is no next pair
     # the middle one: other work on this machine may hold up any single answer
-    assert sorted(timing["markedAt"] - timing["keyAt"] for timing in timings)[5] < 50
+    assert sorted(timing["markedAt"] - timing["keyAt"] for timing in timings)[6] < 50
     assert sorted(timing["shownAt"] - timing["keyAt"] for timing in timings)[5] < 100
 
 
@@ -324,23 +325,23 @@ def test_keys_are_changed_refused_kept_and_switched_off(service: StandIn, open_p
     page.keyboard.press("Escape")
     assert page.locator("#help[open]").count() == 1
     page.locator("[aria-label^='←: left is better']").press("Enter")
-    page.keyboard.press("a")
-    shows(page, "[aria-label^='A: left is better']", "A")
+    page.keyboard.press("q")
+    shows(page, "[aria-label^='Q: left is better']", "Q")
     page.keyboard.press("Escape")
     page.wait_for_selector("#help", state="hidden")
-    shows(page, "#left kbd", "A")
+    shows(page, "#left kbd", "Q")
     assert service.labels == []
     page.reload()
     ready(page)
     page.keyboard.press("ArrowLeft")
-    page.keyboard.press("a")
+    page.keyboard.press("q")
     ready(page, "q2")
     assert len(service.wait_labels(1)) == 1
     page.keyboard.press("?")
     page.uncheck("#keys-on")
     page.click("#help-close")
     page.wait_for_selector("#left kbd", state="hidden")
-    page.keyboard.press("a")
+    page.keyboard.press("q")
     page.keyboard.press("ArrowRight")
     page.click("#right")
     seen(page, "q3")
@@ -724,6 +725,8 @@ def test_help_lists_every_key_keeps_the_focus_and_closes_by_escape(service: Stan
     assert keys == [
         "←",
         "→",
+        "A",
+        "D",
         "Shift ←",
         "Shift →",
         "↓",

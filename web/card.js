@@ -39,6 +39,7 @@ export class ClipCard {
     this.reset = part(root, ".reset", HTMLButtonElement);
     this.answers = part(root, ".answers", HTMLElement);
     this.choose = part(root, ".choose", HTMLButtonElement);
+    this.slightly = part(root, ".slightly", HTMLButtonElement);
     this.much = part(root, ".much", HTMLButtonElement);
     this.#dress(NAMES[side]);
   }
@@ -46,12 +47,15 @@ export class ClipCard {
   /** @param {{wide: string, narrow: string}} names */
   #dress({ wide, narrow }) {
     this.root.classList.add(this.side);
+    if (this.side === "right") this.answers.append(...[...this.answers.children].reverse()); // "much" outside, "slightly" inside
     this.choose.id = this.side;
     part(this.choose, "kbd", HTMLElement).dataset.key = this.side;
     write(part(this.choose, ".wide", HTMLElement), `${wide} is better`);
     write(part(this.choose, ".narrow", HTMLElement), `${narrow} is better`);
-    this.much.id = `much-${this.side}`;
-    part(this.much, "kbd", HTMLElement).dataset.key = this.much.id;
+    for (const strength of /** @type {const} */ (["slightly", "much"])) {
+      this[strength].id = `${strength}-${this.side}`;
+      part(this[strength], "kbd", HTMLElement).dataset.key = this[strength].id;
+    }
     this.root.addEventListener("animationend", () => this.unmark());
   }
 
@@ -99,7 +103,7 @@ export class ClipCard {
     this.root.hidden = state.enlarged !== null && state.enlarged !== index;
     mark(this.enlarge, "aria-label", state.enlarged === index ? "Show both clips" : `Enlarge: ${name}`);
     this.enlarge.title = state.enlarged === index ? "Both clips (Esc)" : titleOf("Enlarge", state.keys, "enlarge");
-    mark(this.much, "aria-label", `${side} is much better`);
+    for (const strength of /** @type {const} */ (["slightly", "much"])) mark(this[strength], "aria-label", `${side} is ${strength} better`);
   }
 
   /** @param {HTMLInputElement} grip @param {number} frame @param {number} frames @param {string} time */

@@ -2,7 +2,7 @@
 /** What a labeler may answer. */
 
 /**
- * @typedef {"left" | "right" | "much-left" | "much-right" | "equal" | "both-bad" | "skip"} Choice
+ * @typedef {"left" | "right" | "slightly-left" | "slightly-right" | "much-left" | "much-right" | "equal" | "both-bad" | "skip"} Choice
  * @typedef {{verdict: import("./wire.js").Verdict, side?: 0 | 1, strength?: import("./wire.js").Strength, mark: string,
  *   said: string, spoken: string}} Meaning side: which clip it names; mark: what flashes over that clip, or over both;
  *   said: as the history has it; spoken: to a screen reader
@@ -12,6 +12,8 @@
 export const CHOICES = {
   left: { verdict: "prefer", side: 0, mark: "✓ Chosen", said: "Left is better", spoken: "Chosen" },
   right: { verdict: "prefer", side: 1, mark: "✓ Chosen", said: "Right is better", spoken: "Chosen" },
+  "slightly-left": { verdict: "prefer", side: 0, strength: "slightly", mark: "✓ Slightly better", said: "Left is slightly better", spoken: "Chosen as slightly better" },
+  "slightly-right": { verdict: "prefer", side: 1, strength: "slightly", mark: "✓ Slightly better", said: "Right is slightly better", spoken: "Chosen as slightly better" },
   "much-left": { verdict: "prefer", side: 0, strength: "much", mark: "✓✓ Much better", said: "Left is much better", spoken: "Chosen as much better" },
   "much-right": { verdict: "prefer", side: 1, strength: "much", mark: "✓✓ Much better", said: "Right is much better", spoken: "Chosen as much better" },
   equal: { verdict: "equal", mark: "= Equal", said: "Equal", spoken: "Equal" },

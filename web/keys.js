@@ -14,6 +14,8 @@
 export const USUAL = {
   left: { keys: ["ArrowLeft"], name: "left is better" },
   right: { keys: ["ArrowRight"], name: "right is better" },
+  "slightly-left": { keys: ["a"], name: "left is slightly better" },
+  "slightly-right": { keys: ["d"], name: "right is slightly better" },
   "much-left": { keys: ["Shift+ArrowLeft"], name: "left is much better" },
   "much-right": { keys: ["Shift+ArrowRight"], name: "right is much better" },
   equal: { keys: ["ArrowUp"], name: "equal" },
@@ -36,6 +38,7 @@ export const USUAL = {
 /** What the help lists, in this order. @type {{commands: Remappable[], does: string, rule?: "allow_ties" | "allow_skipping" | "allow_reasons" | "allow_editing"}[]} */
 export const HELP = [
   { commands: ["left", "right"], does: "That clip is better" },
+  { commands: ["slightly-left", "slightly-right"], does: "That clip is slightly better" },
   { commands: ["much-left", "much-right"], does: "That clip is much better" },
   { commands: ["equal"], does: "Equally good", rule: "allow_ties" },
   { commands: ["both-bad"], does: "Both bad", rule: "allow_ties" },

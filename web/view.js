@@ -14,7 +14,7 @@ import * as words from "./words.js";
 /** @typedef {import("./state.js").State} State */
 
 /** Buttons by the name of what they do. */
-const ANSWERS = /** @type {const} */ (["left", "right", "much-left", "much-right", "equal", "both-bad", "skip", "undo", "reason", "trim", "review"]);
+const ANSWERS = /** @type {const} */ (["left", "right", "slightly-left", "slightly-right", "much-left", "much-right", "equal", "both-bad", "skip", "undo", "reason", "trim", "review"]);
 const SIDES = /** @type {const} */ (["left", "right"]);
 /** Stages in which something is on its way. */
 const BUSY = ["connecting", "loading", "waiting", "empty"];

@@ -41,11 +41,11 @@ test("fields and sliders keep their keys; a button gives up the arrows, not spac
 });
 
 test("a key of one's own takes the place of the usual ones", () => {
-  const { keys, rebinding } = rebound("left", "a");
+  const { keys, rebinding } = rebound("left", "q");
   assert.equal(rebinding, null);
-  assert.equal(commandOf(key("a"), keys), "left");
+  assert.equal(commandOf(key("q"), keys), "left");
   assert.equal(commandOf(key("ArrowLeft"), keys), null, "free for another command");
-  assert.equal(keyOf(keys, "left"), "a");
+  assert.equal(keyOf(keys, "left"), "q");
   assert.deepEqual(rebound("left", "ArrowLeft", { ...initialState(), keys }).keys, AS_USUAL);
   const faster = rebound("faster", "f").keys;
   assert.deepEqual(["+", "=", "f"].map((name) => commandOf(key(name), faster)), [null, null, "faster"]);
@@ -58,8 +58,8 @@ test("a key that is taken is refused in a sentence, and another may follow", () 
   assert.equal(rebound("left", "Shift+Enter").keysError, "Shift Enter works the page itself. Choose another key.");
   assert.equal(rebound("left", "=").keysError, "= is taken: faster. Choose another key.");
   assert.equal(rebound("left", "Shift+Shift").rebinding, "left", "a modifier alone is no key yet");
-  const then = reduce(refused, { type: "rebound", key: "a" });
-  assert.deepEqual([then.keysError, then.keys.own], ["", { left: "a" }]);
+  const then = reduce(refused, { type: "rebound", key: "q" });
+  assert.deepEqual([then.keysError, then.keys.own], ["", { left: "q" }]);
 });
 
 test("keys can be switched off, Escape stays", () => {
@@ -68,10 +68,10 @@ test("keys can be switched off, Escape stays", () => {
 });
 
 test("what the browser kept is taken as far as it is sound", () => {
-  const keys = { on: false, own: { left: "a", equal: "w" } };
+  const keys = { on: false, own: { left: "q", equal: "w" } };
   assert.deepEqual(recalledKeys(JSON.stringify(keys)), keys);
   for (const text of [null, "", "null", "[1", "7"]) assert.deepEqual(recalledKeys(text), AS_USUAL);
-  for (const own of [{ left: "a", right: "a" }, { left: "t" }, { left: "=" }, { left: "Tab" }, { left: 7 }, { fly: "a" }, { left: "x".repeat(99) }]) {
+  for (const own of [{ left: "q", right: "q" }, { left: "t" }, { left: "=" }, { left: "Tab" }, { left: 7 }, { fly: "q" }, { left: "x".repeat(99) }]) {
     assert.deepEqual(recalledKeys(JSON.stringify({ on: true, own })), AS_USUAL, JSON.stringify(own));
   }
   const swapped = { left: "ArrowRight", right: "ArrowLeft" };

@@ -33,10 +33,10 @@ test("a label names the segment that was chosen, whatever its side", () => {
   }
 });
 
-test("much better names the same segment as better, and says so", () => {
+test("slightly and much better name the same segment as better, and say so", () => {
   for (const side of ["left", "right"]) {
     const [plain] = ready(answer(side)).outbox;
-    assert.deepEqual(ready(answer(`much-${side}`)).outbox, [{ ...plain, strength: "much" }]);
+    for (const strength of ["slightly", "much"]) assert.deepEqual(ready(answer(`${strength}-${side}`)).outbox, [{ ...plain, strength }]);
     assert.equal("strength" in plain, false, "an arrow alone leaves it open");
   }
 });
