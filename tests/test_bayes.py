@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 import toys
-from test_rewards import accuracy, make, of_two_labelers, oracle_pairs, reference
+from learners import accuracy, make, oracle_pairs, reference
+from test_reliability import of_two_labelers
 
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, Segment, Strength

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import learners
 import numpy as np
 import pytest
-import test_rewards
+import test_learners
 import torch
 import toys
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -32,7 +33,7 @@ from rltrainer.store import Store
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
 SMALL = (6, 6, 1)
-MAKE = test_rewards.make
+MAKE = learners.make
 
 
 def random_segments(count: int, rng: np.random.Generator, steps: int = 10) -> list[Segment]:
@@ -55,7 +56,7 @@ def rows(count: int = 50, seed: int = 5, space: gym.Space[Any] = toys.PUSH) -> t
     return before, actions, after
 
 
-ROWS = test_rewards.rows
+ROWS = learners.rows
 
 
 def make(name: str, seed: int = 0, **options: Any) -> Learner:
@@ -66,14 +67,14 @@ SEEING = [name for name in LEARNERS if name not in ("bayes", "transformer")]
 
 
 @pytest.mark.parametrize("name", SEEING)
-class TestLearnerOfPictures(test_rewards.LearnerContract):
+class TestLearnerOfPictures(test_learners.LearnerContract):
     """Registering a learner in LEARNERS is testing it with pictures, too."""
 
     @pytest.fixture(autouse=True)
     def of_pictures(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """All that the contract makes its learners see becomes pictures."""
-        monkeypatch.setattr(test_rewards, "make", make)
-        monkeypatch.setattr(test_rewards, "rows", rows)
+        monkeypatch.setattr(test_learners, "make", make)
+        monkeypatch.setattr(test_learners, "rows", rows)
         monkeypatch.setattr(toys, "random_segments", random_segments)
 
     def test_discrete_actions_and_bytes_are_taken(self, name: str) -> None:
