@@ -88,9 +88,7 @@ class Reward(Section):
     learning_rate: Positive = Field(3e-4, description="Adam's step size")
     batch: Size = Field(16, description="comparisons in one gradient step")
     fit_steps: Size = Field(50, description="gradient steps of a refit, at most")
-    label_noise: Annotated[Share, Field(lt=1)] = Field(
-        0.4, description="share of answers taken to be chance; bayes: of the first few, and less of many that agree"
-    )
+    label_noise: Annotated[Share, Field(lt=1)] = Field(0.4, description="share of answers taken to be chance")
     ties: Ties = Field("half", description="half: as much as one answer for either side; rao_kupper: an answer of their own")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +15,13 @@ from test_reliability import of_two_labelers
 from rltrainer.config import Reward
 from rltrainer.core import Array, Comparison, Segment, Strength
 from rltrainer.refit import fit_through
-from rltrainer.rewards import BayesLearner, bayes, make_learner
+from rltrainer.rewards import BayesLearner, make_learner
 from rltrainer.rewards import posterior as posteriors
 from rltrainer.rewards.basis import AT_ONCE, Basis
 from rltrainer.rewards.bayes import same_pairs
 from rltrainer.rewards.covariance import Covariance, covariance
 from rltrainer.rewards.features import Scale
-from rltrainer.rewards.posterior import HELD, Evidence, Posterior, posterior
+from rltrainer.rewards.posterior import HELD, Evidence, posterior
 from rltrainer.rewards.thresholds import Thresholds
 from rltrainer.sizes import Sizes
 
@@ -146,15 +145,6 @@ def test_wrong_answers_are_not_explained_by_features_that_they_alone_call_for(mo
     assert believed.mean() < 0.83  # seen: 0.81
     assert doubted.mean() > 0.87  # seen: 0.89
     assert (doubted > believed - 0.02).all()
-
-
-def test_believed_more_by_and_by_answers_say_what_they_say_when_believed_from_the_start() -> None:
-    inputs, targets = drawn(100, np.array([3.0, -1.0, *np.zeros(20)]))
-    kinds = [(slice(0, 22), 1.0)]
-    begun = posterior(evidence(inputs, targets, 0.4), kinds)
-    gone_on, anew = (posterior(evidence(inputs, targets, 0.1), kinds, begun=start) for start in (begun, None))
-    assert np.abs(begun.mean - anew.mean).max() > 1
-    np.testing.assert_allclose(gone_on.mean, anew.mean, atol=0.05)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])
@@ -297,22 +287,6 @@ def test_members_agree_more_the_more_labels_there_are() -> None:
         returns = learner.member_returns(segments)
         spreads.append(float((returns.std(axis=0) / returns.mean(axis=0).std()).mean()))
     assert spreads == sorted(spreads, reverse=True)
-
-
-def test_right_answers_are_believed_and_of_many_wrong_ones_none_is_more_than_as_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the last fit takes to be chance, of one labeler."""
-    taken: list[float] = []
-
-    def noted(known: Evidence, *more: Any, **kept: Any) -> Posterior:
-        taken.append(float(known.noise[0]))
-        return posterior(known, *more, **kept)
-
-    monkeypatch.setattr(bayes, "posterior", noted)
-    right = oracle_pairs(60)
-    for pairs in (right, [replace(pair, target=1 - pair.target) if i % 3 == 0 else pair for i, pair in enumerate(right)]):
-        make("bayes").fit(pairs, reference())
-    assert taken[0] == taken[2] == taken[3] == 0.4
-    assert 0.1 < taken[1] < 0.2
 
 
 def test_a_coin_beside_a_labeler_harms_less_for_being_found_out() -> None:

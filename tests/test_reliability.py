@@ -14,7 +14,7 @@ from rltrainer.core import Comparison
 from rltrainer.rewards import EnsembleLearner, ensemble
 from rltrainer.rewards.features import segment_features
 from rltrainer.rewards.likelihood import probabilities
-from rltrainer.rewards.reliability import best_noise, chance_rates, foretold, noise_of
+from rltrainer.rewards.reliability import chance_rates, foretold, noise_of
 
 
 def test_who_is_often_wrong_answers_by_chance_twice_as_often() -> None:
@@ -44,24 +44,6 @@ def test_the_best_labelers_noise_is_as_set_and_the_others_is_more() -> None:
     assert (noise[500:1000] > 0.75).all()
     assert 0.1 < noise[-1] < noise[500]
     np.testing.assert_allclose(noise_of(labelers, np.full(1001, 0.5), np.full(1001, 0.5), 0.1), 0.1)
-
-
-def test_the_more_answers_agree_the_less_of_them_is_taken_to_be_chance() -> None:
-    """From `label_noise` down: half of it is left after 20 answers' worth; never more than it, nor less than one in fifty."""
-
-    def taken(meant: float, count: int, usual: float = 0.4) -> float:
-        return best_noise(["a"] * count, np.full(count, meant), np.full(count, 0.5), usual)
-
-    assert [taken(1.0, count) for count in (5, 20, 100)] == pytest.approx([0.38, 0.23, 0.07], abs=0.02)
-    assert taken(1.0, 10_000) == 0.02
-    assert taken(0.5, 100) == taken(np.nan, 1) == 0.4
-    assert taken(1.0, 10_000, usual=0.01) == 0.01
-    assert taken(1.0, 100, usual=0.0) == 0
-
-
-def test_one_in_ten_wrong_is_taken_for_twice_as_many_by_chance_and_more_for_caution() -> None:
-    meant = np.tile([1e-3] + [0.999] * 9, 50)
-    assert best_noise(["a"] * 500, meant, np.full(500, 0.5), 0.5) == pytest.approx(0.4, abs=0.02)
 
 
 def test_few_answers_that_all_look_like_chance_leave_everybody_some_worth() -> None:

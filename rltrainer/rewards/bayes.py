@@ -16,7 +16,7 @@ from rltrainer.rewards.basis import Basis, WeightedReward
 from rltrainer.rewards.features import Scale
 from rltrainer.rewards.likelihood import probabilities
 from rltrainer.rewards.posterior import Evidence, Posterior, posterior
-from rltrainer.rewards.reliability import best_noise, foretold, noise_of
+from rltrainer.rewards.reliability import foretold, noise_of
 from rltrainer.rewards.thresholds import Thresholds
 
 MEMBERS = 16
@@ -69,17 +69,18 @@ class BayesLearner:
         return self._basis.rows(segment)[slice(*judged)]
 
     def _found(self, comparisons: Sequence[Comparison], inputs: Array, pairs: Array) -> tuple[Posterior, Evidence]:
-        """The posterior, each answer taken to be chance as often as those of its labeler seem to be."""
-        usual, labelers = self._settings.label_noise, [c.labeler for c in comparisons]
+        """The posterior; where several people labeled, each answer taken to be chance as often as those of its labeler are."""
+        noise = np.full(len(comparisons), self._settings.label_noise)
         thresholds = Thresholds.of(comparisons, self._settings.ties)
-        evidence = Evidence(inputs, comparisons, np.full(len(comparisons), usual), thresholds, pairs)
+        evidence = Evidence(inputs, comparisons, noise, thresholds, pairs)
         found = posterior(evidence, self._basis.kinds)
-        best = best_noise(labelers, *probabilities(comparisons, found.aside, thresholds), usual)
-        alone = len(set(labelers)) == 1
-        for _ in range(1 if alone else TRUSTING_ROUNDS):
-            noise = noise_of(labelers, *probabilities(comparisons, found.aside, thresholds), best)
+        labelers = [c.labeler for c in comparisons]
+        if len(set(labelers)) == 1:
+            return found, evidence
+        for _ in range(TRUSTING_ROUNDS):
+            noise = noise_of(labelers, *probabilities(comparisons, found.aside, thresholds), self._settings.label_noise)
             evidence = replace(evidence, noise=noise)
-            found = posterior(evidence, self._basis.kinds, begun=found if alone else None)
+            found = posterior(evidence, self._basis.kinds)
         return found, evidence
 
     def _anchor(self, reference: Array, comparisons: Sequence[Comparison]) -> None:

@@ -44,13 +44,11 @@ class Posterior:
     """A Gaussian over F weights.
 
     mean:       the mode, [F]
-    precision:  of the prior, α of each weight, [F]
-    covariance: around the mode
+    covariance: around it
     aside:      R₁ − R₂ of each pair as the answers to other pairs have it, [N]
     """
 
     mean: Array
-    precision: Array
     covariance: Covariance
     aside: Array
 
@@ -95,29 +93,24 @@ class Evidence:
         return (1 - target) * second - target * first, target * bent + (1 - target) * bent_back
 
 
-def posterior(evidence: Evidence, kinds: Sequence[tuple[slice, float]], begun: Posterior | None = None) -> Posterior:
+def posterior(evidence: Evidence, kinds: Sequence[tuple[slice, float]]) -> Posterior:
     """Of the weights w in R₁ − R₂ = inputs · w. kinds: which weights are of one kind, and its usual width.
 
     Believed from the start, a wrong answer calls for features to explain it, and these then have the width to explain others.
     So at first most answers are taken to be chance, and then fewer (as graduated non-convexity has it: Blake & Zisserman 1987).
-    begun: what was found with more of these answers taken to be chance, from which to go on
     """
     inputs = torch.from_numpy(evidence.inputs)
-    stages = [(evidence, ROUNDS)]
-    if begun is None:
-        weights = torch.zeros(inputs.shape[1], dtype=torch.float64)
-        precision, steps = torch.ones_like(weights), FIRST_STEPS
-        stages = [*((evidence.doubted(share), DOUBTING_ROUNDS) for share in DOUBTS), *stages]
-    else:
-        weights, precision, steps = torch.from_numpy(begun.mean), torch.from_numpy(begun.precision), STEPS
-    for taken, rounds in stages:
+    weights = torch.zeros(inputs.shape[1], dtype=torch.float64)
+    precision = torch.ones_like(weights)
+    steps = FIRST_STEPS
+    for taken, rounds in [*((evidence.doubted(share), DOUBTING_ROUNDS) for share in DOUBTS), (evidence, ROUNDS)]:
         for _ in range(rounds):
             weights, found = _climbed(inputs, taken, weights, precision, steps)
             steps, before = STEPS, precision
             precision = _precision(weights, found.determined, kinds)
             if (precision / before).log().abs().max() < SETTLED:
                 break
-    return Posterior(weights.numpy(), precision.numpy(), found, _aside(inputs, evidence, weights, found).numpy())
+    return Posterior(weights.numpy(), found, _aside(inputs, evidence, weights, found).numpy())
 
 
 def _precision(weights: Tensor, determined: Tensor, kinds: Sequence[tuple[slice, float]]) -> Tensor:

@@ -17,25 +17,8 @@ from rltrainer.rewards.thresholds import Thresholds
 
 PRIOR = 3.0
 """Answers' worth of belief that a labeler is like all of them together: who gave fewer is judged by the others, mostly."""
-BELIEF = 20
-"""Answers' worth of belief in the usual share of chance: features fit a few wrong answers nearly as well as right ones."""
-CAUTION = 2
-"""How many times the rate of chance that is seen is taken to be there: what is left out fits less than what is learned from."""
-LEAST = 0.02
-"""Share of chance of the best labeler, whatever is seen."""
 ROUNDS = 50
 """Of expectation and maximisation: they stand still to two digits, after less than a millisecond."""
-
-
-def best_noise(labelers: Sequence[str], meant: Array, share: Array, usual: float) -> float:
-    """The rate of chance to learn the best labeler's answers with: `usual` of few answers, and less of many that agree.
-
-    Of N answers of which something was foretold it is (BELIEF · usual + N · CAUTION · ε_best) / (BELIEF + N), clipped to
-    [LEAST, usual]; docs/what-helped.md has why. meant, share: as in `noise_of`
-    """
-    judged = int(np.isfinite(meant).sum())
-    seen = CAUTION * float(_by_chance(labelers, meant, share).min())
-    return min(max((BELIEF * usual + judged * seen) / (BELIEF + judged), LEAST), usual)
 
 
 def noise_of(labelers: Sequence[str], meant: Array, share: Array, noise: float) -> Array:
