@@ -37,7 +37,7 @@ STYLE: Any = {
     "figure.dpi": 100,
     "savefig.dpi": 160,
 }
-LOWEST, HIGHEST = -0.25, 1.4
+LOWEST, HIGHEST = -0.25, 2.5
 """What a panel shows of the scores; what lies outside is in the table."""
 
 
