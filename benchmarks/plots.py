@@ -85,7 +85,11 @@ def _panel(panel: Any, by_arm: Mapping[str, Mapping[int, Estimate]], budgets: li
             found = [by_arm[arm][n] for n in labels]
             style = {"linewidth": 2.2, "zorder": 5} if arm == DEFAULT else {"linewidth": 1.3, "zorder": 3}
             control = arm == "random_labels"
-            panel.fill_between(labels, [f.low for f in found], [f.high for f in found], color=colour, alpha=0.14, linewidth=0)
+            lows, highs = [f.low for f in found], [f.high for f in found]
+            if len(labels) > 1:
+                panel.fill_between(labels, lows, highs, color=colour, alpha=0.14, linewidth=0)
+            else:
+                panel.vlines(labels, lows, highs, color=colour, alpha=0.4, linewidth=style["linewidth"])
             panel.plot(
                 labels,
                 [f.value for f in found],
