@@ -1,6 +1,6 @@
 """What learning the reward costs PPO: env steps a second over those of PPO on the env's own reward.
 
-HalfCheetah-v5 with 8 envs and the same PPO settings in three arms, which take turns: a rollout and its optimisation of one,
+One env, 8 of it, and the same PPO settings in three arms, which take turns: a rollout and its optimisation of one,
 then of the next, so that a machine that slows down slows all of them.
 
     sb3      PPO as Stable-Baselines3 has it: its own make_vec_env, Monitor and VecNormalize around the env
@@ -139,6 +139,7 @@ def _run(learn: Callable[[], object], turn: Turn) -> None:
 def main() -> None:
     """The command."""
     options = reporting.flags(__doc__)
+    options.add_argument("--env", default="HalfCheetah-v5", help="Gymnasium or fancy_gym id")
     options.add_argument("--steps", type=int, default=100_000)
     options.add_argument("--runs", type=int, default=5, help="runs of each arm")
     options.add_argument("--labels", type=int, default=50)
@@ -150,7 +151,7 @@ def main() -> None:
     raw: list[dict[str, Any]] = []
     ratios: dict[str, list[float]] = defaultdict(list)
     for seed in range(chosen.runs):
-        turns = in_turns(Config(steps=chosen.steps, labels=chosen.labels, labeler="oracle", seed=seed))
+        turns = in_turns(Config(env=chosen.env, steps=chosen.steps, labels=chosen.labels, labeler="oracle", seed=seed))
         raw.append({"seed": seed})
         for name, turn in turns.items():
             raw[-1][name] = {"steps": turn.steps, "wall": _rounded(turn.wall), "cpu": _rounded(turn.cpu)}
