@@ -1,6 +1,6 @@
 """What learning the reward costs PPO: env steps a second over those of PPO on the env's own reward.
 
-One env, 8 of it, and the same PPO settings in three arms, which take turns: a rollout and its optimisation of one,
+Eight envs of one id and the same PPO settings in three arms, which take turns: a rollout and its optimisation of one,
 then of the next, so that a machine that slows down slows all of them.
 
     sb3      PPO as Stable-Baselines3 has it: its own make_vec_env, Monitor and VecNormalize around the env
