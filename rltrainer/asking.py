@@ -43,29 +43,31 @@ class Asker:
     rng: np.random.Generator
     teacher_rng: np.random.Generator
 
-    def top_up(self, step: int) -> None:
+    def top_up(self, step: int) -> bool:
         """Ask what is due at that env step: people as far as their queue has room, a teacher once there is a batch of it.
 
-        Raises OSError where the disk takes no more.
+        Gives whether anything was. Raises OSError where the disk takes no more.
         """
-        waiting = self.store.waiting()
-        count = self._due_to_people(waiting, step) if self.teacher is None else self._due_to_teacher(waiting, step)
-        if count >= 1:
-            self.ask(int(count), step)
+        count = int(self._due_to_people(step) if self.teacher is None else self._due_to_teacher(step))
+        if count < 1:
+            return False
+        self.ask(count, step)
+        return True
 
-    def _due_to_people(self, waiting: list[Query], step: int) -> float:
-        waiting = self._make_room(waiting)
+    def _due_to_people(self, step: int) -> float:
+        waiting = self._make_room(self.store.waiting())
         free = min(self._due(step), self._queue_size()) - len(waiting)
         return free - self._ask_again(step) if free >= 1 else 0
 
-    def _due_to_teacher(self, waiting: list[Query], step: int) -> float:
+    def _due_to_teacher(self, step: int) -> float:
+        batch, labels = self.config.queries.batch, self.config.labels
+        due = self._due(step) if labels else batch
+        if due < max(1, min(batch, labels - self._given) if labels else batch):
+            return 0
+        waiting = self.store.waiting()
         if waiting:  # a full disk came between the question and its answer
             self.store.withdraw([query.id for query in waiting])
-        batch = self.config.queries.batch
-        if not self.config.labels:
-            return batch
-        due = self._due(step)
-        return due if due >= min(batch, self.config.labels - self._given) else 0
+        return due
 
     def _due(self, step: int) -> float:
         """Pairs that should have been asked by then, without those that were answered."""

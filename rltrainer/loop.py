@@ -178,8 +178,8 @@ class PreferenceLoop:
         self._updated_at = self.steps
         self.phase, self._message = "training", "The agent is learning."
         self._read()
-        self._ask()
-        self._read()
+        if self._ask():
+            self._read()  # what a teacher has answered already
         fitted = self._fit()
         self._foretell()
         self._watch(self.progress())
@@ -354,11 +354,16 @@ class PreferenceLoop:
             with self._if_there_is_room():
                 self._asker.ask(min(left, self.config.queries.batch), self.steps)
 
-    def _ask(self) -> None:
-        """Top the queue up to what the schedule allows and the queue holds. An oracle is asked in batches."""
+    def _ask(self) -> bool:
+        """Top the queue up to what the schedule allows and the queue holds. An oracle is asked in batches.
+
+        Gives whether anything was asked.
+        """
+        asked = False
         if self._asks:
             with self._if_there_is_room():
-                self._asker.top_up(self.steps)
+                asked = self._asker.top_up(self.steps)
+        return asked
 
     @contextmanager
     def _if_there_is_room(self) -> Iterator[None]:

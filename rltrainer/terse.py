@@ -25,8 +25,12 @@ class Terse(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         observation, info = self.env.reset(**options)
-        return observation, {name: info[name] for name in READ if name in info}
+        return observation, _read(info)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
-        return observation, reward, terminated, truncated, {name: info[name] for name in READ if name in info}
+        return observation, reward, terminated, truncated, _read(info) if info else info
+
+
+def _read(info: dict[str, Any]) -> dict[str, Any]:
+    return {name: info[name] for name in READ if name in info}

@@ -391,6 +391,19 @@ def test_of_several_answers_all_are_saved_or_none(store: Store, queries: list[Qu
     assert len(store.save_labels("ada", [good, ("c", queries[1].id, SKIP)], "browser")) == 2
 
 
+def test_several_answers_at_once_are_what_they_are_one_by_one(store: Store, queries: list[Query]) -> None:
+    first, other, again = ("a", queries[0].id, EQUAL), ("b", queries[1].id, SKIP), ("c", queries[0].id, SKIP)
+    store.save_label(*first[:2], "ada", EQUAL)
+    saved = store.save_labels("ada", [first, other, again, other], "browser")
+    assert [(label.id, label.revision, label.answer) for label in saved] == [
+        ("a", 0, EQUAL),
+        ("b", 0, SKIP),
+        ("c", 1, SKIP),
+        ("b", 0, SKIP),
+    ]
+    assert store.labels() == saved[:3]
+
+
 def test_skips_are_stored_and_counted_apart(store: Store, queries: list[Query]) -> None:
     store.save_label("a", queries[0].id, "ada", SKIP)
     store.save_label("b", queries[1].id, "ada", EQUAL)

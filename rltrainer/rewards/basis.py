@@ -18,6 +18,7 @@ STRAIGHT, BENT = 1.0, 0.3
 dozen labels of HalfCheetah-v5 rank 0.92 right, without 0.87 (Spearman, 4 seeds); with a hundred it makes no difference."""
 STEEPNESS = 1.5
 """Of the units: bent enough within the usual range of what is observed that they say more than a straight line."""
+ROOT_OF_TWO = np.sqrt(2, dtype=np.float32)
 AT_ONCE = 16
 """Segments whose features are made in one go: what they take then still lies in the cache."""
 
@@ -65,7 +66,7 @@ class Basis:
         units = scaled @ self.directions
         units += self.offsets
         np.tanh(units, out=units)
-        units *= np.sqrt(2, dtype=np.float32)
+        units *= ROOT_OF_TWO
         return np.concatenate((np.ones((len(rows), 1), np.float32), scaled, scaled * scaled - 1, units), axis=1)
 
     def totals(self, segments: Sequence[Array]) -> Array:

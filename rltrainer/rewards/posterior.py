@@ -94,7 +94,7 @@ class Evidence:
 
 
 def posterior(evidence: Evidence, kinds: Sequence[tuple[slice, float]]) -> Posterior:
-    """Of the weights w in R₁ − R₂ = inputs · w. kinds: which weights are of one kind, and its usual width.
+    """Of the weights w in R₁ − R₂ = inputs · w. kinds: which weights are of one kind, in order, and its usual width.
 
     Believed from the start, a wrong answer calls for features to explain it, and these then have the width to explain others.
     So at first most answers are taken to be chance, and then fewer (as graduated non-convexity has it: Blake & Zisserman 1987).
@@ -104,42 +104,49 @@ def posterior(evidence: Evidence, kinds: Sequence[tuple[slice, float]]) -> Poste
     precision = torch.ones_like(weights)
     steps = FIRST_STEPS
     for taken, rounds in [*((evidence.doubted(share), DOUBTING_ROUNDS) for share in DOUBTS), (evidence, ROUNDS)]:
+        loss = taken.loss(inputs @ weights)
         for _ in range(rounds):
-            weights, found = _climbed(inputs, taken, weights, precision, steps)
+            weights, loss, found = _climbed(inputs, taken, weights, loss, precision, steps)
             steps, before = STEPS, precision
-            precision = _precision(weights, found.determined, kinds)
+            precision = torch.from_numpy(_precision(weights.numpy(), found.determined.numpy(), kinds))
             if (precision / before).log().abs().max() < SETTLED:
                 break
     return Posterior(weights.numpy(), found, _aside(inputs, evidence, weights, found).numpy())
 
 
-def _precision(weights: Tensor, determined: Tensor, kinds: Sequence[tuple[slice, float]]) -> Tensor:
+def _precision(weights: Array, determined: Array, kinds: Sequence[tuple[slice, float]]) -> Array:
     """α of each weight, [F], as this module says, of which so much is determined [F]."""
-    squares, precision = weights.square(), torch.empty_like(weights)
-    for part, width in kinds:
-        shared = (squares[part].sum() + width**2) / (determined[part].sum() + 1)
-        precision[part] = (determined[part] + HELD) / (squares[part] + HELD * shared)
-    return precision
+    starts = [part.start for part, _ in kinds]
+    usual = np.array([width for _, width in kinds])
+    squares = np.square(weights)
+    shared = (np.add.reduceat(squares, starts) + np.square(usual)) / (np.add.reduceat(determined, starts) + 1)
+    shared = np.repeat(shared, [part.stop - part.start for part, _ in kinds])
+    return np.asarray((determined + HELD) / (squares + HELD * shared))
 
 
-def _climbed(inputs: Tensor, evidence: Evidence, weights: Tensor, precision: Tensor, steps: int) -> tuple[Tensor, Covariance]:
-    """(weights nearer to the mode, how sure they are), by Newton's method."""
+def _climbed(
+    inputs: Tensor, evidence: Evidence, weights: Tensor, loss: float, precision: Tensor, steps: int
+) -> tuple[Tensor, float, Covariance]:
+    """(weights nearer to the mode, the loss there, how sure they are), by Newton's method from weights of that loss."""
 
-    def cost(weights: Tensor) -> float:
-        return evidence.loss(inputs @ weights) + float(precision @ weights.square()) / 2
+    def penalty(weights: Tensor) -> float:
+        return float(precision @ weights.square()) / 2
 
-    reached = cost(weights)
     for _ in range(steps):
         slope, curvature = evidence.slopes(inputs @ weights)
         found = covariance(curvature.sqrt()[:, None] * inputs, precision)
         step = -found.times((inputs.T @ slope + precision * weights)[:, None])[:, 0]
-        size = 1.0
-        while (tried := cost(weights + size * step)) > reached and size > STILL:
+        reached, size = loss + penalty(weights), 1.0
+        while True:
+            tried = weights + size * step
+            loss = evidence.loss(inputs @ tried)
+            if loss + penalty(tried) <= reached or size <= STILL:
+                break
             size /= 2
-        weights, reached = weights + size * step, tried
+        weights = tried
         if size * step.abs().max() < STILL * (1 + weights.abs().max()):
             break
-    return weights, found
+    return weights, loss, found
 
 
 def _aside(inputs: Tensor, evidence: Evidence, weights: Tensor, found: Covariance) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -21,20 +22,30 @@ def insert_segments(connection: sa.Connection, rows: Mapping[str, Mapping[str, A
         connection.execute(tables.segments.insert(), new)
 
 
-def insert_label(connection: sa.Connection, labeler: str, source: str, label_id: str, query_id: str, answer: Answer) -> Label:
-    """An answer as a new revision, or the label that is there under that id. Raises LookupError or ValueError."""
-    there = connection.execute(tables.labels.select().where(tables.labels.c.id == label_id)).one_or_none()
-    if there is not None:
-        return label_of(there)
-    query = connection.execute(tables.queries.select().where(tables.queries.c.id == query_id)).one_or_none()
-    if query is None:
-        raise LookupError(f"no query {query_id!r} in this run")
-    _check_answer(answer, _steps(connection, query))
-    mine = (tables.labels.c.query_id == query_id) & (tables.labels.c.labeler == labeler)
-    newest = connection.scalar(sa.select(sa.func.max(tables.labels.c.revision)).where(mine))
-    revision = 0 if newest is None else newest + 1
-    label = Label(label_id, query_id, labeler, answer, revision, created_at=time.time(), source=source)
-    return label_of(connection.execute(tables.labels.insert().values(**_row(label)).returning(tables.labels)).one())
+def insert_labels(
+    connection: sa.Connection, labeler: str, source: str, answers: Sequence[tuple[str, str, Answer]]
+) -> list[Label]:
+    """Answers (label id, query id, answer) as new revisions, or the labels that are there under their ids.
+
+    All of them in a few statements, each of which takes its time. Raises LookupError or ValueError.
+    """
+    ids, query_ids = [label_id for label_id, _, _ in answers], [query_id for _, query_id, _ in answers]
+    there = {row.id: row for row in connection.execute(tables.labels.select().where(tables.labels.c.id.in_(ids)))}
+    lengths, newest = _lengths(connection, query_ids), _newest(connection, labeler, query_ids)
+    rows = {}
+    for label_id, query_id, answer in answers:
+        if label_id in there or label_id in rows:
+            continue
+        if query_id not in lengths:
+            raise LookupError(f"no query {query_id!r} in this run")
+        _check_answer(answer, lengths[query_id])
+        newest[query_id] = newest.get(query_id, -1) + 1
+        label = Label(label_id, query_id, labeler, answer, newest[query_id], created_at=time.time(), source=source)
+        rows[label_id] = _row(label)
+    if rows:
+        made = connection.execute(tables.labels.insert().returning(tables.labels), list(rows.values()))
+        there |= {row.id: row for row in made}
+    return [label_of(there[label_id]) for label_id in ids]
 
 
 def take_label(
@@ -42,7 +53,7 @@ def take_label(
 ) -> Label | LookupError | ValueError:
     """An answer from a page, or why it is not taken. Its labeler has done with the pair, unless they take an answer back."""
     try:
-        label = insert_label(connection, labeler, "browser", label_id, query_id, answer)
+        (label,) = insert_labels(connection, labeler, "browser", [(label_id, query_id, answer)])
     except (LookupError, ValueError) as error:
         return error
     if answer.verdict is not Verdict.UNDO:
@@ -75,16 +86,27 @@ def admit_label(connection: sa.Connection, label: Label) -> bool:
     stands = (tables.labels.c.id == label.id) | (mine & (tables.labels.c.revision >= label.revision))
     if connection.execute(sa.select(tables.labels.c.seq).where(stands).limit(1)).first() is not None:
         return False
-    query = connection.execute(tables.queries.select().where(tables.queries.c.id == label.query_id)).one()
-    _check_answer(label.answer, _steps(connection, query))
+    _check_answer(label.answer, _lengths(connection, [label.query_id])[label.query_id])
     connection.execute(tables.labels.insert().values(**_row(label)))
     return True
 
 
-def _steps(connection: sa.Connection, query: Any) -> dict[str, int]:
-    """The length of each segment of a query, by its id."""
-    pair = tables.segments.c.id.in_([query.first, query.second])
-    return {row.id: row.steps for row in connection.execute(tables.segments.select().where(pair))}
+def _lengths(connection: sa.Connection, query_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """By query: the length of each of its segments, by its id. Queries that are not there are left out."""
+    pair = tables.segments.c.id.in_([tables.queries.c.first, tables.queries.c.second])
+    asked = sa.select(tables.queries.c.id, tables.segments.c.id.label("segment"), tables.segments.c.steps)
+    lengths: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in connection.execute(asked.join(tables.segments, pair).where(tables.queries.c.id.in_(query_ids))):
+        lengths[row.id][row.segment] = row.steps
+    return dict(lengths)
+
+
+def _newest(connection: sa.Connection, labeler: str, query_ids: Sequence[str]) -> dict[str, int]:
+    """By query: the newest revision of that labeler's answer, where there is one."""
+    answered = tables.labels.c.query_id
+    mine = (tables.labels.c.labeler == labeler) & answered.in_(query_ids)
+    newest = sa.select(answered, sa.func.max(tables.labels.c.revision)).where(mine).group_by(answered)
+    return dict(connection.execute(newest).all())
 
 
 def _row(label: Label) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from rltrainer.store.database import BUSY_SECONDS, FILE, engine_of, is_corrupt, 
 from rltrainer.store.rows import (
     admit_label,
     admit_query,
-    insert_label,
+    insert_labels,
     insert_segments,
     label_of,
     query_of,
@@ -208,7 +208,7 @@ class Store:
     def save_labels(self, labeler: str, answers: Iterable[tuple[str, str, Answer]], source: str) -> list[Label]:
         """Several answers (label id, query id, answer) in one transaction: all of them are durable, or none."""
         with self._writer.begin() as connection:
-            return [insert_label(connection, labeler, source, *answer) for answer in answers]
+            return insert_labels(connection, labeler, source, list(answers))
 
     def note(
         self, answers: Iterable[tuple[str, str, str, Answer]], leases: Mapping[str, tuple[str, float] | None]
@@ -369,13 +369,13 @@ class Store:
         """
         how_many = sa.func.count()
         inherited = sa.select(tables.labels.c.query_id).where(tables.labels.c.source.startswith(INHERITED))
-        asked = sa.select(how_many).where(~tables.queries.c.withdrawn, tables.queries.c.id.not_in(inherited))
-        waiting = asked.where(~tables.answered)
+        pairs = sa.select(how_many.label("asked"), how_many.filter(~tables.answered).label("waiting"))
+        pairs = pairs.where(~tables.queries.c.withdrawn, tables.queries.c.id.not_in(inherited))
         own = sa.select(tables.standing.c.verdict, how_many).where(~tables.standing.c.source.startswith(INHERITED))
         with self._engine.begin() as connection:
             verdicts = {verdict: int(number) for verdict, number in connection.execute(own.group_by(tables.standing.c.verdict))}
             skipped = verdicts.pop(Verdict.SKIP.value, 0)
-            numbers = {"asked": connection.scalar(asked) or 0, "waiting": connection.scalar(waiting) or 0}
+            numbers = connection.execute(pairs).one()._asdict()
         return {**numbers, "labels": sum(verdicts.values()), "skipped": skipped}
 
     def forecast(self, since: int = 0) -> Forecast | None:
