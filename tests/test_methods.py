@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -19,6 +19,7 @@ from torch.distributions import kl_divergence
 from rltrainer.config import Config
 from rltrainer.core import Array, UserError
 from rltrainer.exploring import explore
+from rltrainer.guard import EnvFault
 from rltrainer.loop import PreferenceLoop
 from rltrainer.methods import METHODS, PreferenceCallback, make_ppo
 from rltrainer.methods.cpl import CPL
@@ -259,17 +260,26 @@ def test_an_env_fault_stops_the_run_before_the_policy_is_harmed() -> None:
     loop.close()
 
 
-def test_ppo_learns_what_stable_baselines3s_own_learns() -> None:
+@pytest.mark.parametrize("make", [toys.drift, lambda: gym.make("CartPole-v1")], ids=["box", "discrete"])
+def test_ppo_learns_what_stable_baselines3s_own_learns(make: Callable[[], gym.Env[Any, Any]]) -> None:
     """Ours differs in how fast it computes, where the reward is the env's own."""
     settings = config(labeler="none")
-    ours = make_ppo(DummyVecEnv([toys.drift]), settings, 0)
-    theirs = PPO("MlpPolicy", DummyVecEnv([toys.drift]), seed=0, device="cpu", **ppo_settings(settings, 1))
+    ours = make_ppo(DummyVecEnv([make]), settings, 0)
+    theirs = PPO("MlpPolicy", DummyVecEnv([make]), seed=0, device="cpu", **ppo_settings(settings, 1))
     theirs.policy.load_state_dict(ours.policy.state_dict())
     for model in (ours, theirs):
         model.set_random_seed(0)
         model.learn(200)
     for mine, other in zip(weights(ours), weights(theirs), strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_policy_that_gives_nan_is_stopped_with_a_reason_where_actions_are_discrete() -> None:
+    model = make_ppo(DummyVecEnv([lambda: gym.make("CartPole-v1")]), config(labeler="none"), 0)
+    for parameter in model.policy.parameters():
+        parameter.data.fill_(np.nan)
+    with pytest.raises(EnvFault, match="the policy's actions were NaN; lower its learning rate"):
+        model.predict(np.zeros((1, 4), np.float32))
 
 
 # ------------------------------------------------------------------ the pull of a young reward's policy

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from stable_baselines3.common.distributions import DiagGaussianDistribution
+from stable_baselines3.common.distributions import CategoricalDistribution, DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
+
+from rltrainer.guard import EnvFault
 
 OPTIMIZER: dict[str, Any] = {"eps": 1e-5, "fused": True}
 """SB3's Adam in one kernel, not one operation after the other for each of the policy's tensors."""
@@ -22,7 +24,25 @@ class Gaussian(DiagGaussianDistribution):
         return self
 
 
+class Categorical(CategoricalDistribution):
+    """SB3's, without looking for NaN at every step: no action can be drawn by NaN. Looking took a sixth of PPO's time."""
+
+    def proba_distribution(self, action_logits: Tensor) -> Categorical:
+        """The distribution of logits [N, A]."""
+        self.distribution = torch.distributions.Categorical(logits=action_logits, validate_args=False)
+        return self
+
+    def sample(self) -> Tensor:
+        """Actions [N]. Raises EnvFault where there are none."""
+        try:
+            return super().sample()
+        except RuntimeError as error:
+            raise EnvFault("the policy's actions were NaN; lower its learning rate") from error
+
+
 def quicken(policy: ActorCriticPolicy) -> None:
-    """Have the policy act by `Gaussian`, where it acts by SB3's."""
+    """Have the policy act by `Gaussian` or `Categorical`, where it acts by SB3's."""
     if isinstance(policy.action_dist, DiagGaussianDistribution):
         policy.action_dist = Gaussian(policy.action_dist.action_dim)
+    if isinstance(policy.action_dist, CategoricalDistribution):
+        policy.action_dist = Categorical(policy.action_dist.action_dim)
