@@ -86,7 +86,7 @@ def test_the_slope_of_an_answer_is_the_derivative_of_the_log_of_its_probability(
     leads = torch.tensor([-1e4, -3.0, 0.0, 3.0, 1e4], dtype=torch.float64, requires_grad=True)
     said = answer(1.0, noise, strength, ties)
     said.log_probability(leads).sum().backward()  # type: ignore[no-untyped-call]
-    torch.testing.assert_close(said.slopes(leads.detach())[0], leads.grad)
+    torch.testing.assert_close(said.expansion(leads.detach())[1], leads.grad)
 
 
 @pytest.mark.parametrize("lead", [-3.0, 0.0, 1.1, 6.0])
@@ -179,7 +179,7 @@ def test_an_answer_is_curved_as_the_log_of_its_probability_where_none_is_chance(
     said = answer(1.0, 0.0, strength, ties)
     (slope,) = torch.autograd.grad(said.log_probability(leads).sum(), leads, create_graph=True)
     (curvature,) = torch.autograd.grad(slope.sum(), leads)
-    torch.testing.assert_close(said.slopes(leads.detach())[1], -curvature)
+    torch.testing.assert_close(said.expansion(leads.detach())[2], -curvature)
 
 
 @pytest.mark.parametrize("strength", Strength)
@@ -189,7 +189,7 @@ def test_an_answer_that_is_likely_chance_is_hardly_curved(strength: Strength) ->
     said = answer(1.0, 0.3, strength)
     (slope,) = torch.autograd.grad(said.log_probability(leads).sum(), leads, create_graph=True)
     (curvature,) = torch.autograd.grad(slope.sum(), leads)
-    found = said.slopes(leads.detach())[1]
+    found = said.expansion(leads.detach())[2]
     assert (found >= 0).all()
     assert (found >= -curvature - 1e-12).all()
     assert found[0] < 1e-9

@@ -40,7 +40,7 @@ class ByWeights:
 
     def __init__(self, rows: Tensor, precision: Tensor) -> None:
         self._precision = precision
-        self._factor = torch.linalg.cholesky(rows.T @ rows + precision.diag())
+        self._factor = torch.linalg.cholesky(_raised(rows.T @ rows, precision))
 
     def times(self, columns: Tensor) -> Tensor:
         return torch.cholesky_solve(columns, self._factor)
@@ -62,7 +62,7 @@ class ByAnswers:
     def __init__(self, rows: Tensor, precision: Tensor) -> None:
         self._rows, self._precision = rows, precision
         self._shrunk = rows / precision
-        self._factor = torch.linalg.cholesky(self._shrunk @ rows.T + torch.eye(len(rows), dtype=torch.float64))
+        self._factor = torch.linalg.cholesky(_raised(self._shrunk @ rows.T, 1.0))
 
     def times(self, columns: Tensor) -> Tensor:
         alone = columns / self._precision[:, None]
@@ -79,3 +79,9 @@ class ByAnswers:
         prior = weights / self._precision.sqrt()[:, None]
         taught = torch.cholesky_solve(self._rows @ prior + answers, self._factor)
         return np.asarray((prior - self._shrunk.T @ taught).T)
+
+
+def _raised(matrix: Tensor, diagonal: Tensor | float) -> Tensor:
+    """The matrix [K, K], with that much more on its diagonal [K]."""
+    matrix.diagonal().add_(diagonal)
+    return matrix

@@ -63,18 +63,16 @@ class Answers:
         """
         return torch.logaddexp(self._meant(lead), self.chance)
 
-    def slopes(self, lead: Tensor) -> tuple[Tensor, Tensor]:
-        """The derivative of `log_probability` by the lead, and how it is curved, each [...].
+    def expansion(self, lead: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`log_probability`, its derivative by the lead, and how it is curved, each [...].
 
         The derivative is that of log P, times m = P(the answer is meant | the answer). The curvature is that of −log P times m,
         which is what EM's expectation has (Dempster, Laird & Rubin 1977): never negative and no less than that of −log P̃.
         """
-        meant, low, high = (
-            torch.sigmoid(self._meant(lead) - self.chance),
-            torch.sigmoid(self.low - lead),
-            torch.sigmoid(lead - self.high),
-        )
-        return meant * (low - high), meant * (low * (1 - low) + high * (1 - high))
+        said, low, high = self._meant(lead), torch.sigmoid(self.low - lead), torch.sigmoid(lead - self.high)
+        meant = torch.sigmoid(said - self.chance)
+        curvature = meant * (low * (1 - low) + high * (1 - high))
+        return torch.logaddexp(said, self.chance), meant * (low - high), curvature
 
     def _meant(self, lead: Tensor) -> Tensor:
         """The log of the probability that the answer is meant, and this one."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -86,11 +87,43 @@ class Evidence:
         """−log of the probability of all answers at R₁ − R₂ = leads [N]."""
         return float(preference_loss(leads, self.answers).sum())
 
-    def slopes(self, leads: Tensor) -> tuple[Tensor, Tensor]:
-        """The derivative of `loss` by each lead, and how it is curved there: as `Answers.slopes` has it, each [N]."""
-        target = self.answers.target
-        (first, second), (bent, bent_back) = self.answers.slopes(torch.stack((leads, -leads)))
-        return (1 - target) * second - target * first, target * bent + (1 - target) * bent_back
+    def at(self, weights: Tensor) -> Place:
+        """What the answers say of weights [F]."""
+        leads = self.rows @ weights
+        found, slopes, curvatures = self.answers.expansion(torch.stack((leads, -leads)))  # [2, N]: of either side as winner
+        loss = -float((self._sides * found).sum())
+        return Place(weights, leads, loss, (self._downhill * slopes).sum(dim=0), (self._sides * curvatures).sum(dim=0))
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The inputs."""
+        return torch.from_numpy(self.inputs)
+
+    @cached_property
+    def _sides(self) -> Tensor:
+        """How much of each answer prefers the first, and the second, [2, N]."""
+        return torch.stack((self.answers.target, 1 - self.answers.target))
+
+    @cached_property
+    def _downhill(self) -> Tensor:
+        """The loss falls with a lead of the first as far as that is preferred, [2, N]."""
+        return self._sides * torch.tensor([[-1.0], [1.0]])
+
+
+class Place(NamedTuple):
+    """A point in the space of F weights.
+
+    leads:     R₁ − R₂ there, [N]
+    loss:      −log of the probability of all answers
+    slope:     its derivative by each lead, [N]
+    curvature: how it is curved, [N]: as `Answers.expansion` has it
+    """
+
+    weights: Tensor
+    leads: Tensor
+    loss: float
+    slope: Tensor
+    curvature: Tensor
 
 
 def posterior(evidence: Evidence, kinds: Sequence[tuple[slice, float]]) -> Posterior:
@@ -99,19 +132,18 @@ def posterior(evidence: Evidence, kinds: Sequence[tuple[slice, float]]) -> Poste
     Believed from the start, a wrong answer calls for features to explain it, and these then have the width to explain others.
     So at first most answers are taken to be chance, and then fewer (as graduated non-convexity has it: Blake & Zisserman 1987).
     """
-    inputs = torch.from_numpy(evidence.inputs)
-    weights = torch.zeros(inputs.shape[1], dtype=torch.float64)
+    weights = torch.zeros(evidence.inputs.shape[1], dtype=torch.float64)
     precision = torch.ones_like(weights)
     steps = FIRST_STEPS
     for taken, rounds in [*((evidence.doubted(share), DOUBTING_ROUNDS) for share in DOUBTS), (evidence, ROUNDS)]:
-        loss = taken.loss(inputs @ weights)
+        place = taken.at(weights)
         for _ in range(rounds):
-            weights, loss, found = _climbed(inputs, taken, weights, loss, precision, steps)
-            steps, before = STEPS, precision
+            place, found = _climbed(taken, place, precision, steps)
+            steps, weights, before = STEPS, place.weights, precision
             precision = torch.from_numpy(_precision(weights.numpy(), found.determined.numpy(), kinds))
             if (precision / before).log().abs().max() < SETTLED:
                 break
-    return Posterior(weights.numpy(), found, _aside(inputs, evidence, weights, found).numpy())
+    return Posterior(weights.numpy(), found, _aside(evidence, place, found).numpy())
 
 
 def _precision(weights: Array, determined: Array, kinds: Sequence[tuple[slice, float]]) -> Array:
@@ -124,37 +156,30 @@ def _precision(weights: Array, determined: Array, kinds: Sequence[tuple[slice, f
     return np.asarray((determined + HELD) / (squares + HELD * shared))
 
 
-def _climbed(
-    inputs: Tensor, evidence: Evidence, weights: Tensor, loss: float, precision: Tensor, steps: int
-) -> tuple[Tensor, float, Covariance]:
-    """(weights nearer to the mode, the loss there, how sure they are), by Newton's method from weights of that loss."""
+def _climbed(evidence: Evidence, place: Place, precision: Tensor, steps: int) -> tuple[Place, Covariance]:
+    """(a place nearer to the mode, how sure its weights are), by Newton's method."""
 
-    def penalty(weights: Tensor) -> float:
-        return float(precision @ weights.square()) / 2
+    def cost(place: Place) -> float:
+        return place.loss + float(precision @ place.weights.square()) / 2
 
     for _ in range(steps):
-        slope, curvature = evidence.slopes(inputs @ weights)
-        found = covariance(curvature.sqrt()[:, None] * inputs, precision)
-        step = -found.times((inputs.T @ slope + precision * weights)[:, None])[:, 0]
-        reached, size = loss + penalty(weights), 1.0
-        while True:
-            tried = weights + size * step
-            loss = evidence.loss(inputs @ tried)
-            if loss + penalty(tried) <= reached or size <= STILL:
-                break
+        found = covariance(place.curvature.sqrt()[:, None] * evidence.rows, precision)
+        step = -found.times((evidence.rows.T @ place.slope + precision * place.weights)[:, None])[:, 0]
+        begun, size = place, 1.0
+        reached = cost(begun)
+        while cost(place := evidence.at(begun.weights + size * step)) > reached and size > STILL:
             size /= 2
-        weights = tried
-        if size * step.abs().max() < STILL * (1 + weights.abs().max()):
+        if size * step.abs().max() < STILL * (1 + place.weights.abs().max()):
             break
-    return weights, loss, found
+    return place, found
 
 
-def _aside(inputs: Tensor, evidence: Evidence, weights: Tensor, found: Covariance) -> Tensor:
+def _aside(evidence: Evidence, place: Place, found: Covariance) -> Tensor:
     """R₁ − R₂ without what the answers to that pair did to it, [N]: to first order (Opper & Winther 2000, section 4)."""
-    leads = inputs @ weights
-    spread = (inputs * found.times(inputs.T).T).sum(dim=1)
+    spread = (evidence.rows * found.times(evidence.rows.T).T).sum(dim=1)
     pairs = torch.from_numpy(evidence.pairs)
     slope, curvature = (
-        torch.zeros(len(pairs), dtype=torch.float64).index_add_(0, pairs, part)[pairs] for part in evidence.slopes(leads)
+        torch.zeros(len(pairs), dtype=torch.float64).index_add_(0, pairs, part)[pairs]
+        for part in (place.slope, place.curvature)
     )
-    return leads + spread * slope / (1 - curvature * spread).clamp_min(1e-2)
+    return place.leads + spread * slope / (1 - curvature * spread).clamp_min(1e-2)
