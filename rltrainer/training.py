@@ -248,8 +248,6 @@ class Run:
 
     def save(self) -> None:
         """Everything that was learned, to the run folder. Raises UserError where the disk takes no more; checkpoints stay."""
-        if self.callback is not None:
-            self.callback.close()
         try:
             self._save()
         except OSError as error:
@@ -269,8 +267,6 @@ class Run:
 
     def close(self) -> None:
         """Leave nothing behind that runs."""
-        if self.callback is not None:
-            self.callback.close()
         if self.loop is not None:
             self.loop.close()
         self.model.logger.close()

@@ -13,15 +13,15 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from rltrainer.core import UserError
 from rltrainer.diagnostics import Diagnosis
 from rltrainer.loop import PreferenceLoop
-from rltrainer.methods.beside import Beside
 
 
 class PreferenceCallback(BaseCallback):
     """`model.learn(total, callback=PreferenceCallback(loop))`: warms up, then updates the loop after each rollout.
 
-    An update asks and learns in a thread of its own while the policy is optimised, which touches neither the recorder nor
-    the reward; the next rollout waits for its end. So a run is as repeatable as without threads. The warm-up's random
-    steps count as env steps of the model, so that `total` is what the env was stepped in all.
+    The reward changes between rollouts: no rollout sees two. An update is done before the policy is optimised, not in a thread
+    beside it: two threads that each compute on small arrays hand Python's lock to and fro, and take more time together than
+    one after the other. The warm-up's random steps count as env steps of the model, so that `total` is what the env was stepped
+    in all.
     """
 
     def __init__(self, loop: PreferenceLoop) -> None:
@@ -29,23 +29,15 @@ class PreferenceCallback(BaseCallback):
         self.loop = loop
         self._learned_returns: deque[float] = deque(maxlen=100)
         self._verdict = ""
-        self._beside: Beside | None = None
 
     @property
     def settled(self) -> bool:
         """Whether the loop, the model and its env remember all there is, between two rollouts."""
         return True
 
-    def close(self) -> None:
-        """Wait for an update that is under way, where `learn` was left before its end."""
-        beside, self._beside = self._beside, None
-        if beside is not None:
-            beside.close()
-
     def _on_training_start(self) -> None:
         if isinstance(self.model, OffPolicyAlgorithm):
             raise UserError(f"{type(self.model).__name__} learns from a replay buffer; pass RelabellingCallback(loop) instead")
-        self._beside = Beside("preferences")
         if self.loop.steps:
             return
         env = self.training_env
@@ -54,9 +46,7 @@ class PreferenceCallback(BaseCallback):
         self.model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
 
     def _on_rollout_start(self) -> None:
-        """From here on the reward stays as it is: no rollout sees two. A paused run rests before it."""
-        assert self._beside is not None  # since the training began
-        self._beside.wait()
+        """A paused run rests before it."""
         self.loop.rest()
 
     def _on_step(self) -> bool:
@@ -67,11 +57,7 @@ class PreferenceCallback(BaseCallback):
     def _on_rollout_end(self) -> None:
         self._record()
         self.loop.steps = self.model.num_timesteps
-        assert self._beside is not None  # since the training began
-        self._beside.give(self.loop.learn)
-
-    def _on_training_end(self) -> None:
-        self.close()
+        self.loop.learn()
 
     def _record(self) -> None:
         """What was learned so far, to the model's log."""

@@ -12,7 +12,7 @@ class DirectCallback(PreferenceCallback):
     """The same for CPL, for a `PreferenceLoop(..., learn_reward=False)`.
 
     At the end of a rollout the loop asks and takes what was answered, and the policy learns from all of it. Nobody is waited
-    for, and nothing runs beside: without a reward an update costs next to nothing.
+    for.
     """
 
     def _on_training_start(self) -> None:

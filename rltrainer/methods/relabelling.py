@@ -55,7 +55,7 @@ class RelabellingCallback(PreferenceCallback):
             self._ask_first()
 
     def _on_rollout_start(self) -> None:
-        """Nothing runs beside the training here."""
+        """A paused run rested within the update."""
 
     def _on_rollout_end(self) -> None:
         self._record()

@@ -46,22 +46,23 @@ class BayesLearner:
     # ------------------------------------------------------------------ learning
 
     def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
-        """The posterior of all comparisons so far."""
+        """The posterior of all comparisons so far. Where it is interrupted, what was learned before stands."""
         sides = [[self._rows(c.first, c.first_range), self._rows(c.second, c.second_range)] for c in comparisons]
         shown = [self._basis.rows(segment) for segment in reference]
-        self._basis = replace(self._basis, scale=Scale.of([*shown, *(rows for pair in sides for rows in pair)]))
-        totals = self._basis.totals([rows for pair in sides for rows in pair]).reshape(len(sides), 2, -1)  # [N, 2, F]
+        basis = replace(self._basis, scale=Scale.of([*shown, *(rows for pair in sides for rows in pair)]))
+        totals = basis.totals([rows for pair in sides for rows in pair]).reshape(len(sides), 2, -1)  # [N, 2, F]
         pairs, swapped = same_pairs(comparisons)
         steps = float(np.mean([len(rows) for pair in sides for rows in pair]))
         inputs = (totals[:, 0] - totals[:, 1]) / steps  # so that weights say how far apart two average segments are
         inputs[swapped] *= -1
         alike = [c.swapped() if other else c for c, other in zip(comparisons, swapped, strict=True)]
         found, evidence = self._found(alike, inputs, pairs)
-        self.version += 1
-        self._weights = found.mean / steps
-        draws = found.draws(MEMBERS, np.random.default_rng([self._draws_seed, self.version])) / steps
-        self._members = np.ascontiguousarray(draws)  # as it comes back from disk: sums are rounded by how an array lies
-        self._anchor(np.concatenate(shown or [rows for pair in sides for rows in pair]), comparisons)
+        weights, version = found.mean / steps, self.version + 1
+        members = found.draws(MEMBERS, np.random.default_rng([self._draws_seed, version])) / steps
+        paid = basis(np.concatenate(shown or [rows for pair in sides for rows in pair])) @ weights
+        self._zero, self._gain = _anchor(paid, comparisons)
+        self._members = np.ascontiguousarray(members)  # as it comes back from disk: sums are rounded by how an array lies
+        self._basis, self._weights, self.version = basis, weights, version
         return self._report(found, evidence, swapped)
 
     def _rows(self, segment: Segment, judged: tuple[int, int]) -> Array:
@@ -82,17 +83,6 @@ class BayesLearner:
             evidence = replace(evidence, noise=noise)
             found = posterior(evidence, self._basis.kinds)
         return found, evidence
-
-    def _anchor(self, reference: Array, comparisons: Sequence[Comparison]) -> None:
-        """What is taken for 0, and the scale, on the reference rows [N, D]: frozen until the next refit.
-
-        0 is what being over pays once a labeler has judged an end, and the mean of the reference before that: as
-        `EnsembleLearner` does, and for its reasons.
-        """
-        rewards = self._basis(reference) @ self._weights
-        ends = any(c.sees_end for c in comparisons)
-        self._zero = 0.0 if ends else float(rewards.mean())
-        self._gain = 1 / max(float(np.sqrt(np.square(rewards - self._zero).mean())), 1e-6)
 
     def _report(self, found: Posterior, evidence: Evidence, swapped: Array) -> FitReport:
         """Losses with and without each answer; closed-form leave-one-out."""
@@ -151,3 +141,14 @@ def same_pairs(comparisons: Sequence[Comparison]) -> tuple[Array, Array]:
         pairs.append(known.setdefault((two, one) if swapped else (one, two), len(known)))
         swaps.append(swapped)
     return np.array(pairs), np.array(swaps)
+
+
+def _anchor(rewards: Array, comparisons: Sequence[Comparison]) -> tuple[float, float]:
+    """(what is taken for 0, the gain) of the rewards [N] of the reference: frozen until the next refit.
+
+    0 is what being over pays once a labeler has judged an end, and the mean of the reference before that: as `EnsembleLearner`
+    does, and for its reasons.
+    """
+    ends = any(c.sees_end for c in comparisons)
+    zero = 0.0 if ends else float(rewards.mean())
+    return zero, 1 / max(float(np.sqrt(np.square(rewards - zero).mean())), 1e-6)
