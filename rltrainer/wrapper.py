@@ -211,7 +211,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, env_rewards, dones, infos = self.venv.step_wait()
-        ended: list[int] = dones.nonzero()[0].tolist() if dones.any() else []
+        ended: list[int] = dones.nonzero()[0].tolist() if any(dones) else []  # quicker than dones.any() on a few
         env_rewards = np.array(env_rewards, np.float32)  # as DummyVecEnv rounds them, and SubprocVecEnv does not
         if self.seat.black_box:
             rewards = np.array([self._pay_inner(env, info) for env, info in enumerate(infos)])

@@ -50,7 +50,7 @@ class PreferenceCallback(BaseCallback):
         self.loop.rest()
 
     def _on_step(self) -> bool:
-        if self.locals["dones"].any():
+        if any(self.locals["dones"]):
             self._learned_returns.extend(info["learned_return"] for info in self.locals["infos"] if "learned_return" in info)
         return True
 
