@@ -213,6 +213,22 @@ def test_features_are_one_the_scaled_numbers_their_squares_and_bent_sums_of_them
 # ------------------------------------------------------------------ the learner
 
 
+def test_an_interrupted_refit_leaves_what_was_learned_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs, shown = oracle_pairs(30), reference()
+    learner = make("bayes")
+    learner.fit(pairs[:20], shown)
+    before = learner.state()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rltrainer.rewards.bayes.posterior", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learner.fit(pairs, shown)
+    for name, array in learner.state().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
 def test_features_summed_over_many_segments_are_what_each_sums_to_alone() -> None:
     rng = np.random.default_rng(0)
     basis = Basis.drawn(3, toys.PUSH, rng)
