@@ -96,7 +96,7 @@ class Evidence:
 
     @cached_property
     def rows(self) -> Tensor:
-        """The inputs."""
+        """The inputs, as a tensor."""
         return torch.from_numpy(self.inputs)
 
     @cached_property
