@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections import Counter
@@ -84,9 +85,12 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def service(run: Path, port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A service in a process of its own, and its link."""
+    """A service in a process of its own, and its link.
+
+    Its log lies outside of the run, whose disk may be full: what Python cannot flush at its end makes the status 120.
+    """
     command = [sys.executable, "-c", SERVE, str(run), str(port)]
-    with (run / "service.log").open("a") as log:
+    with tempfile.TemporaryFile("w") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None
     try:
