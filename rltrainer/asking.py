@@ -62,7 +62,8 @@ class Asker:
     def _due_to_teacher(self, step: int) -> float:
         batch, labels = self.config.queries.batch, self.config.labels
         due = self._due(step) if labels else batch
-        if due < max(1, min(batch, labels - self._given) if labels else batch):
+        least = min(batch, labels - self._given) if labels else batch
+        if due < max(1, least):
             return 0
         waiting = self.store.waiting()
         if waiting:  # a full disk came between the question and its answer

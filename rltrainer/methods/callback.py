@@ -19,9 +19,9 @@ class PreferenceCallback(BaseCallback):
     """`model.learn(total, callback=PreferenceCallback(loop))`: warms up, then updates the loop after each rollout.
 
     The reward changes between rollouts: no rollout sees two. An update is done before the policy is optimised, not in a thread
-    beside it: two threads that each compute on small arrays hand Python's lock to and fro, and take more time together than
-    one after the other. The warm-up's random steps count as env steps of the model, so that `total` is what the env was stepped
-    in all.
+    beside it: two threads that each compute on small arrays hand Python's lock to and fro, and take more CPU time together
+    than one after the other, and no less wall time (docs/what-helped.md). The warm-up's random steps count as env steps of
+    the model, so that `total` is what the env was stepped in all.
     """
 
     def __init__(self, loop: PreferenceLoop) -> None:

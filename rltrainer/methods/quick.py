@@ -25,7 +25,7 @@ class Gaussian(DiagGaussianDistribution):
 
 
 class Categorical(CategoricalDistribution):
-    """SB3's, without looking for NaN at every step: no action can be drawn by NaN. Looking took a sixth of PPO's time."""
+    """SB3's, without looking for NaN at every step: no action can be drawn by NaN. Looking took a tenth of CartPole's PPO."""
 
     def proba_distribution(self, action_logits: Tensor) -> Categorical:
         """The distribution of logits [N, A]."""
