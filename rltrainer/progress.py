@@ -20,7 +20,7 @@ class Dashboard:
         self.console = console or Console(stderr=True)
         self._bar: Progress | None = None
         self._told = 0.0
-        self._last = ""
+        self._untold, self._last = ("", ""), ""
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
@@ -39,10 +39,16 @@ class Dashboard:
         if self._bar is not None:
             self._bar.update(self._task, completed=facts["step"], description=facts["phase"], facts=text)
             return
-        now = time.monotonic()
-        if now - self._told >= LINE_SECONDS and text != self._last:
-            self._told, self._last = now, text
-            self.say(f"{facts['phase']}: step {facts['step']:,} of {facts['steps']:,} · {text}")
+        self._untold = (f"{facts['phase']}: step {facts['step']:,} of {facts['steps']:,}", text)
+        if time.monotonic() - self._told >= LINE_SECONDS:
+            self._tell()
+
+    def _tell(self) -> None:
+        """The newest facts in a line, where that would say something new."""
+        where, text = self._untold
+        if text != self._last:
+            self._told, self._last = time.monotonic(), text
+            self.say(f"{where} · {text}")
 
     def fitting(self, done: int, fits: int, report: FitReport) -> None:
         """A reward model is learned with no env: `done` of so many fits."""
@@ -55,9 +61,11 @@ class Dashboard:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Leave the terminal as it was; where there is none, say how far the run came."""
         if self._bar is not None:
             self._bar.stop()
+        else:
+            self._tell()
 
 
 def words(facts: dict[str, Any]) -> str:

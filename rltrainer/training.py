@@ -279,7 +279,8 @@ class Run:
         if self.loop is not None:
             self.loop.phase = phase
             taken = max(self.loop.steps, self.model.num_timesteps)  # the warm-up's steps are the loop's at first
-            self._tell({"phase": phase, "message": message, "step": taken, "steps": self.config.steps}, at_once=True)
+            facts = {"phase": phase, "message": message, "step": taken, "steps": self.config.steps}
+            self._tell(facts | self._rested(), at_once=True)
 
     def _watch(self, progress: Progress) -> None:
         """The loop's news: in the warm-up, and while a run is paused, there are no rollouts that would tell."""
@@ -287,7 +288,10 @@ class Run:
             self.interrupts.check()
             if self.service is not None:
                 self.service.ensure()
-            self._tell(asdict(progress) | (self._watcher.rested() if self._watcher is not None else {}))
+            self._tell(asdict(progress) | self._rested())
+
+    def _rested(self) -> dict[str, Any]:
+        return self._watcher.rested() if self._watcher is not None else {}
 
     def _tell(self, facts: dict[str, Any], *, at_once: bool = False) -> None:
         """To the terminal, and into the store for the page."""

@@ -432,6 +432,15 @@ def test_a_terminal_that_is_none_gets_lines_and_no_bar() -> None:
     ]
 
 
+def test_how_far_a_run_came_is_said_at_its_end_however_quick_it_was() -> None:
+    screen, said = dashboard()
+    screen.show(FACTS)
+    screen.show(FACTS | {"phase": "finished", "step": 10_000, "labels": 30, "asked": 30})
+    screen.close()
+    screen.close()
+    assert said.getvalue().splitlines()[1:] == ["finished: step 10,000 of 10,000 · 2,346 steps/s · labels 30/30 (asked 30)"]
+
+
 def test_a_long_url_is_never_wrapped() -> None:
     said = io.StringIO()
     screen = Dashboard(10, Console(file=said, width=20, force_terminal=True))
