@@ -191,6 +191,15 @@ def test_each_number_seen_counts_on_its_own_scale() -> None:
     np.testing.assert_array_equal(best_apart(pairs, scores, segments, 8), best_apart(pairs, scores, large, 8))
 
 
+def test_a_segment_that_is_over_after_a_step_is_not_taken_for_a_rare_one() -> None:
+    """Steps that differ by chance: their mean over one of them lies far out, and their sum does not."""
+    noise = np.random.default_rng(0)
+    segments = [toys.segment(noise.normal(0, 1, (steps + 1, 2)), np.zeros((steps, 1))) for steps in (50, 40, 50, 45, *[1, 2] * 8)]
+    pairs = np.arange(len(segments)).reshape(-1, 2)
+    chosen = best_apart(pairs, np.full(len(pairs), 0.5), segments, 2)
+    np.testing.assert_array_equal(np.sort(chosen, axis=0), [[0, 1], [2, 3]])
+
+
 @pytest.mark.parametrize("strategy", [disagreement, information_gain])
 def test_a_batch_is_not_the_same_query_again_and_again(strategy: Strategy) -> None:
     """Of 40 candidates, 30 show either of two behaviours that the members dispute most: one such pair is enough."""

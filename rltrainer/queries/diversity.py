@@ -32,14 +32,14 @@ def best_apart(pairs: Array, scores: Array, segments: Sequence[Segment], count: 
 
 
 def pair_differences(pairs: Array, segments: Sequence[Segment]) -> Array:
-    """How the two segments of each pair differ in the means of their steps, [B, D], on the scale of the candidates.
+    """How the two segments of each pair differ in the sums over their steps, [B, D], on the scale of the candidates.
 
     A label of a reward that is linear in observations and actions speaks of this difference, and of nothing else.
     """
-    means = np.array([np.concatenate((_mean(segment.observations), _mean(segment.actions))) for segment in segments])  # [N, D]
-    scale = means.std(axis=0)
-    means /= np.where(scale > 0, scale, 1.0)
-    return np.asarray(means[pairs[:, 0]] - means[pairs[:, 1]])
+    sums = np.array([_sums(segment) for segment in segments])  # [N, D]
+    scale = sums.std(axis=0)
+    sums /= np.where(scale > 0, scale, 1.0)
+    return np.asarray(sums[pairs[:, 0]] - sums[pairs[:, 1]])
 
 
 def distances(differences: Array, chosen: Array) -> Array:
@@ -48,5 +48,7 @@ def distances(differences: Array, chosen: Array) -> Array:
     return np.asarray(np.minimum(there, turned))
 
 
-def _mean(steps: Array) -> Array:
-    return np.atleast_1d(steps.mean(axis=0)).ravel()
+def _sums(segment: Segment) -> Array:
+    """Of what is observed and done in its steps, and how many there are, [D]: one that ends early has fewer."""
+    parts = (np.atleast_1d(rows.sum(axis=0)).ravel() for rows in (segment.observations, segment.actions))
+    return np.concatenate(([len(segment.actions)], *parts))
