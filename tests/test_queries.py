@@ -194,7 +194,8 @@ def test_each_number_seen_counts_on_its_own_scale() -> None:
 def test_a_segment_that_is_over_after_a_step_is_not_taken_for_a_rare_one() -> None:
     """Steps that differ by chance: their mean over one of them lies far out, and their sum does not."""
     noise = np.random.default_rng(0)
-    segments = [toys.segment(noise.normal(0, 1, (steps + 1, 2)), np.zeros((steps, 1))) for steps in (50, 40, 50, 45, *[1, 2] * 8)]
+    lengths = (50, 40, 50, 45, *[1, 2] * 8)
+    segments = [toys.segment(noise.normal(0, 1, (steps + 1, 2)), np.zeros((steps, 1))) for steps in lengths]
     pairs = np.arange(len(segments)).reshape(-1, 2)
     chosen = best_apart(pairs, np.full(len(pairs), 0.5), segments, 2)
     np.testing.assert_array_equal(np.sort(chosen, axis=0), [[0, 1], [2, 3]])
