@@ -13,7 +13,7 @@ import toys
 
 from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment, Strategy
 from rltrainer.queries import STRATEGIES, disagreement, information_gain, uniform
-from rltrainer.queries.diversity import best_apart
+from rltrainer.queries.diversity import best_apart, pair_differences
 from rltrainer.queries.information_gain import mutual_information
 
 
@@ -199,6 +199,13 @@ def test_a_segment_that_is_over_after_a_step_is_not_taken_for_a_rare_one() -> No
     pairs = np.arange(len(segments)).reshape(-1, 2)
     chosen = best_apart(pairs, np.full(len(pairs), 0.5), segments, 2)
     np.testing.assert_array_equal(np.sort(chosen, axis=0), [[0, 1], [2, 3]])
+
+
+def test_of_two_that_do_the_same_for_longer_and_shorter_only_the_length_differs() -> None:
+    """A number that never changes, 0.1, is told from one that does by no rounding."""
+    segments = [toys.segment(np.full((steps + 1, 2), 0.1), np.full((steps, 1), 0.7)) for steps in (3, 50, 7, 24)]
+    longer, shorter = pair_differences(np.array([[1, 0], [2, 3]]), segments)
+    np.testing.assert_array_equal(np.sign([longer, shorter]), [[1, 0, 0, 0], [-1, 0, 0, 0]])
 
 
 @pytest.mark.parametrize("strategy", [disagreement, information_gain])

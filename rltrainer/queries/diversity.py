@@ -10,6 +10,8 @@ from rltrainer.core import Array, Segment
 
 LEAST = 1e-6
 """Distance of pairs that are the same: where nothing else is left, their scores decide."""
+ROUNDING = 1e-9
+"""Of a sum: what differs by less does not."""
 
 
 def best_apart(pairs: Array, scores: Array, segments: Sequence[Segment], count: int) -> Array:
@@ -34,9 +36,13 @@ def best_apart(pairs: Array, scores: Array, segments: Sequence[Segment], count: 
 def pair_differences(pairs: Array, segments: Sequence[Segment]) -> Array:
     """How the two segments of each pair differ in the sums over their steps, [B, D], on the scale of the candidates.
 
-    A label of a reward that is linear in observations and actions speaks of this difference, and of nothing else.
+    A label of a reward that is linear in observations and actions speaks of this difference, and of nothing else. What is
+    summed is how a step differs from the candidates' average one, and how many there are: so a longer life is one difference
+    beside others, and not in all of them.
     """
-    sums = np.array([_sums(segment) for segment in segments])  # [N, D]
+    lengths = [len(segment.actions) for segment in segments]
+    seen, done = _sums([segment.observations for segment in segments]), _sums([segment.actions for segment in segments])
+    sums = np.column_stack((lengths, seen, done))  # [N, D]
     scale = sums.std(axis=0)
     sums /= np.where(scale > 0, scale, 1.0)
     return np.asarray(sums[pairs[:, 0]] - sums[pairs[:, 1]])
@@ -48,7 +54,9 @@ def distances(differences: Array, chosen: Array) -> Array:
     return np.asarray(np.minimum(there, turned))
 
 
-def _sums(segment: Segment) -> Array:
-    """Of what is observed and done in its steps, and how many there are, [D]: one that ends early has fewer."""
-    parts = (np.atleast_1d(rows.sum(axis=0)).ravel() for rows in (segment.observations, segment.actions))
-    return np.concatenate(([len(segment.actions)], *parts))
+def _sums(segments: Sequence[Array]) -> Array:
+    """How far the rows of each, [T, *shape], lie from the average one, summed, [N, prod(shape)]."""
+    counts = np.array([[len(rows)] for rows in segments])
+    sums = np.array([np.ravel(rows.sum(axis=0, dtype=np.float64)) for rows in segments])
+    apart = sums - counts * (sums.sum(axis=0) / counts.sum())
+    return np.where(np.abs(apart) > ROUNDING * np.abs(sums), apart, 0.0)
