@@ -193,7 +193,9 @@ class Steps:
 
 
 def pearson(one: Array, two: Array) -> float | None:
-    """Correlation of two rows of numbers; None where either never changes: then there is nothing to correlate."""
+    """Correlation of two rows of numbers; None where either never changes or is infinite: there is nothing to correlate."""
+    if not math.isfinite(one.sum() + two.sum()):
+        return None
     a, b = one - one.mean(), two - two.mean()
     scale = math.sqrt(float(a @ a) * float(b @ b))
     return float(a @ b) / scale if scale > 1e-12 else None

@@ -52,7 +52,7 @@ class GuardedVecEnv(VecEnvWrapper):
         for part in observations.values() if isinstance(observations, dict) else [observations]:
             check_finite(np.asarray(part), np.asarray(env_rewards), self._steps)
         if not np.isfinite(env_rewards).all():
-            raise EnvFault(f"the env gave an infinite reward after {self._steps} steps; mend the env, or learn its reward")
+            raise EnvFault(f"the env gave an infinite reward after {self._steps} steps; mend the env, or let people judge it")
         return observations, env_rewards, dones, infos
 
     @contextlib.contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import toys
 
-from rltrainer.core import Answer, Query, Segment, Teacher, Verdict
+from rltrainer.core import Answer, Query, Segment, Teacher, UserError, Verdict
 from rltrainer.teachers import TEACHERS, OracleTeacher
 
 EVERY: dict[str, Callable[[], Teacher]] = {
@@ -45,6 +45,14 @@ def test_who_goes_on_longer_is_better_where_steps_pay_and_worse_where_they_cost(
     for pay, better in ((1.0, 0), (-1.0, 1)):
         pair = (rated(*[pay] * 5), replace(rated(*[pay] * 2, seed=1), terminated=True, after=3))
         assert OracleTeacher()(*pair, rng).preferred == pair[better].id
+
+
+def test_infinite_returns_are_not_judged() -> None:
+    """fancy_gym's ViaPointReacher pays −inf at nearly every step."""
+    endless = rated(1.0, -np.inf)
+    for other in (endless, rated(1.0, 1.0, seed=1)):
+        with pytest.raises(UserError, match=r"infinite.*let people answer"):
+            OracleTeacher()(other, endless, twin(0))
 
 
 @pytest.mark.parametrize("name", EVERY)

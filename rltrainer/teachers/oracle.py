@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
 
-from rltrainer.core import Answer, Array, Segment, Verdict
+from rltrainer.core import Answer, Array, Segment, UserError, Verdict
 
 RECENT = 20
 """Segments over which the mean true reward is taken that thresholds are measured by."""
@@ -28,6 +29,8 @@ class OracleTeacher:
     pair included: they are cut from the newest episodes. The paper's rewards are never negative, others are: `equal` is
     measured by the mean size of a reward, |r|, and `skip` by how far below the mean one is, (mean r − (1 − skip) · mean |r|) H.
     Both are the paper's thresholds where r ≥ 0; where r ≤ 0, skipped is what costs 2 − skip times the mean.
+
+    Raises UserError where a return is infinite: of two such no one could say which is the better.
     """
 
     def __init__(
@@ -43,6 +46,10 @@ class OracleTeacher:
         self._recent: deque[tuple[float, float, int]] = deque(maxlen=RECENT)  # sum of r, sum of |r|, steps
 
     def __call__(self, first: Segment, second: Segment, rng: np.random.Generator) -> Answer:
+        if not math.isfinite(first.env_return - second.env_return):
+            raise UserError(
+                "the env's own reward is infinite, which no oracle can judge by; let people answer (--labeler browser)"
+            )
         steps = max(len(first), len(second))
         self._recent += [(s.env_return, float(np.abs(s.env_rewards).sum()), steps) for s in (first, second)]
         paid, size, seen = np.sum(self._recent, axis=0)
