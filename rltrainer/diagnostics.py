@@ -194,7 +194,7 @@ class Steps:
 
 def pearson(one: Array, two: Array) -> float | None:
     """Correlation of two rows of numbers; None where either never changes or is infinite: there is nothing to correlate."""
-    if not math.isfinite(one.sum() + two.sum()):
+    if not (np.isfinite(one).all() and np.isfinite(two).all()):
         return None
     a, b = one - one.mean(), two - two.mean()
     scale = math.sqrt(float(a @ a) * float(b @ b))
