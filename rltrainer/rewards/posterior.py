@@ -26,7 +26,7 @@ from rltrainer.rewards.covariance import Covariance, covariance
 from rltrainer.rewards.likelihood import Answers, preference_loss
 from rltrainer.rewards.thresholds import Thresholds
 
-DOUBTS = (0.9, 0.5)
+DOUBTS = (0.95, 0.8, 0.6)
 """Shares of the answers that are taken to be chance at first, one after the other."""
 ROUNDS, DOUBTING_ROUNDS = 15, 8
 """Of choosing the widths, at most: for each of these shares the latter."""
@@ -34,7 +34,7 @@ FIRST_STEPS, STEPS = 30, 1
 """Newton's in the first round, at most, and in each of the others."""
 STILL = 1e-3
 """A step of no more than this, beside the largest weight, ends a round."""
-HELD = 0.2
+HELD = 0.05
 """How much a kind's width counts beside what the answers say of one weight: less, and fewer features are taken for most."""
 SETTLED = 0.01
 """Relative change of the widths below which they stay as they are."""
