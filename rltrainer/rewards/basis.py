@@ -14,9 +14,9 @@ from rltrainer.rewards.features import Scale, features, segment_features
 
 UNITS = 100
 STRAIGHT, BENT = 1.0, 0.2
-"""Usual widths of the prior, in logits between two segments that are a standard deviation apart throughout. The
-returns that 12 labels of HalfCheetah-v5 teach, one in ten wrong, correlate with the true ones at 0.56 so, and with 1 for all at
-0.42 (4 runs, 3 draws); with 45 labels it makes no difference."""
+"""Usual widths of the prior, in logits between two segments that are a standard deviation apart throughout. The returns that 12
+labels of HalfCheetah-v5 teach, one in ten wrong, correlate with the true ones at 0.56 so, and with 1 for all at 0.42 (4 runs, 3
+draws); with 45 labels it makes no difference."""
 STEEPNESS = 1.5
 """Of the units: bent enough within the usual range of what is observed that they say more than a straight line."""
 ROOT_OF_TWO = np.sqrt(2, dtype=np.float32)
