@@ -163,6 +163,15 @@ class LearnerContract:
         learners[1].fit(shorter, reference())
         np.testing.assert_array_equal(*(learner.snapshot()(*rows()) for learner in learners))
 
+    def test_what_was_judged_may_be_but_the_time_after_an_episode_ended(self, name: str) -> None:
+        pairs = oracle_pairs(8)
+        ended = replace(pairs[-1].second, terminated=True, after=6)
+        learner = make(name)
+        for known in (pairs[:-1], []):  # beside others and alone
+            learner.fit([*known, replace(pairs[-1], second=ended, second_range=(11, 16))], reference())
+            assert np.isfinite(learner.snapshot()(*rows())).all()
+        assert np.isfinite(learner.member_returns([ended])).all()
+
     def test_the_side_on_which_a_segment_stood_does_not_matter(self, name: str) -> None:
         pairs = oracle_pairs(60)
         turned = [

@@ -110,12 +110,16 @@ class PickedRows:
         return torch.from_numpy(rows).reshape(*chosen.shape, *self.shape[1:])
 
     def _steps(self, picked: Tensor, sides: Tensor, at: Tensor) -> Tensor:
-        """Steps `at` [..., 2, K] of the sides [2, 1] of comparisons [..., 1, 1]: [..., 2, K, D]."""
-        rows = np.empty((picked.numel(), *at.shape[-2:], self.shape[-1]), np.uint8)
+        """Steps `at` [..., 2, K] of the sides [2, 1] of comparisons [..., 1, 1]: [..., 2, K, D].
+
+        Nothing where a side has no steps, as where only time after an episode's end was judged.
+        """
+        rows = np.zeros((picked.numel(), *at.shape[-2:], self.shape[-1]), np.uint8)
         for place, index, steps in zip(rows, picked.flatten().tolist(), at.flatten(0, -3).numpy(), strict=True):
             for side in sides.flatten().tolist():
                 pictures, actions = self._sides[index][side]
-                place[side] = packed(pictures[steps[side]], actions[steps[side]])
+                if len(actions):
+                    place[side] = packed(pictures[steps[side]], actions[steps[side]])
         return torch.from_numpy(rows).reshape(*at.shape, self.shape[-1])
 
 
