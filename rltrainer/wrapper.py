@@ -159,6 +159,7 @@ class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        action = _acted(self.env.action_space, action)
         observation, env_reward, terminated, truncated, info = self.env.step(action)
         inner: InnerSteps | None = info.pop("inner_steps", None)
         if inner is not None:
@@ -206,8 +207,9 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
         return observations
 
     def step_async(self, actions: Array) -> None:
-        self._actions = np.array(actions)  # the recorder keeps them
-        self.venv.step_async(actions)
+        acted = _acted(self.venv.action_space, actions)
+        self._actions = np.array(acted)  # the recorder keeps them
+        self.venv.step_async(acted)
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, env_rewards, dones, infos = self.venv.step_wait()
@@ -248,6 +250,11 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
             self.recorder.end(env, terminated=not truncated, truncated=truncated)
             info["learned_return"] = float(self.seat.learned_returns[env])
         self.seat.begin(env, _row(observations, env), self.venv.unwrapped.reset_infos[env])
+
+
+def _acted(space: gym.Space[Any], actions: Any) -> Any:
+    """What the env gets, which is what is recorded: a caller's float64 would lead where its record in float32 does not."""
+    return np.asarray(actions, space.dtype) if isinstance(space, gym.spaces.Box) else actions
 
 
 def _row(observations: VecEnvObs, env: int) -> Any:

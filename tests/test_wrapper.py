@@ -17,8 +17,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
 
 from rltrainer.core import Array, UserError
-from rltrainer.envs import SeededEpisodes, make_env
+from rltrainer.envs import SeededEpisodes, make_env, make_shown_env
 from rltrainer.guard import EnvFault
+from rltrainer.labeling.replay import replay
 from rltrainer.watchdog import LOST
 from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper
 
@@ -282,6 +283,20 @@ def test_a_segment_says_how_to_get_there_again(name: str) -> None:
         np.testing.assert_array_equal(segment.env_rewards, rewards)
     env.close()
     again.close()
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_a_policy_of_numpys_own_floats_leaves_segments_that_can_be_shown_again(vector: bool) -> None:
+    env = wrap_vec(lambda: make_env("Pendulum-v1")) if vector else wrap(make_env("Pendulum-v1"))
+    env.reset()
+    rng = np.random.default_rng(4)
+    for _ in range(60):
+        env.step(rng.uniform(-2, 2, (1, 1) if vector else 1))
+    (segment,) = env.recorder.sample(1, 50, rng)
+    shown = make_shown_env("Pendulum-v1", {}, size=32)
+    assert [*replay(shown, segment)] == [*range(50)]
+    shown.close()
+    env.close()
 
 
 def test_what_is_recorded_is_raw_and_flat() -> None:
