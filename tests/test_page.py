@@ -445,6 +445,26 @@ def test_a_reload_sends_what_was_not_acked_again_and_does_not_ask_twice(service:
     assert len(service.stored) == 2
 
 
+ALBUM = """async () => {
+  const { Album } = await import("./album.js");
+  const album = await Album.open();
+  const pair = (queryId) => ({ queryId });
+  const keep = async (owner, names, at) => {
+    await album.load(owner, at);
+    await album.follow(names.map(pair), () => ({ clips: [], videos: [] }), at);
+  };
+  const names = async (owner, now) => (await album.load(owner, now)).map((page) => page.pair.queryId);
+  const after = (days) => Date.now() + days * 24 * 3600 * 1000; // the page itself forgets what is a month old today
+  await keep("run/ada", ["q2", "q1"], after(0));
+  await keep("run/ada2", ["q9"], after(20));
+  return [await names("run/ada", after(29)), await names("run/ada", after(31)), await names("run/ada2", after(31))];
+}"""
+
+
+def test_past_answers_are_kept_for_a_month_each_labelers_apart_in_the_order_they_were_given(open_page: Open) -> None:
+    assert open_page().evaluate(ALBUM) == [["q2", "q1"], [], ["q9"]]
+
+
 def test_past_answers_are_there_after_a_reload_and_one_is_changed(service: StandIn, open_page: Open) -> None:
     page = open_page()
     choose(page, "ArrowLeft", "q1")

@@ -942,6 +942,23 @@ def test_a_second_opinion_left_lying_is_taken_back_and_given_to_who_comes_next()
     assert house.pushed(bob) == ["q1", "q1"]
 
 
+@pytest.mark.parametrize(("overlap", "stays"), [(1.0, True), (0.0, False)])
+def test_a_page_that_lost_its_line_keeps_what_it_holds_for_a_second_opinion_if_one_is_due(overlap: float, stays: bool) -> None:
+    house = House(names(5), labeling={"overlap": 1.0})
+    work(house, house.page("ada's"), 1)
+    bob = house.page("bob's")
+    house.tick()
+    (opinion,) = {*house.pushed(bob)} & {*judges(house)}
+    held = house.pushed(bob)
+    house.leave(bob)
+    house.settings = {"labeling": {"overlap": overlap}}
+    house.tick()
+    bob = house.page("bob's", holds=held)
+    assert house.withdrawn(bob) == ([] if stays else [opinion])
+    house.label(bob, opinion)
+    assert judges(house)[opinion] == ["ada", "bob"], "and a label for it is taken in any case"
+
+
 def test_a_page_that_says_that_somebody_is_there_keeps_its_pairs() -> None:
     house = House(["q1", "q2", "q3"])
     ada, bob = house.page("ada's"), house.page("bob's")

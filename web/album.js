@@ -3,7 +3,7 @@
 
 import { committed, done } from "./idb.js";
 
-const NAME = "rltrainer-album";
+const NAME = "rltrainer-answered";
 const STORE = "pairs";
 /** Nobody comes back to a run after so long. */
 const KEPT_MS = 30 * 24 * 3600 * 1000;
@@ -28,7 +28,7 @@ export class Album {
   static async open() {
     try {
       const request = indexedDB.open(NAME, 1);
-      request.onupgradeneeded = () => void request.result.createObjectStore(STORE, { keyPath: ["owner", "pair.queryId"] });
+      request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: ["owner", "pair.queryId"] }).createIndex("at", "at");
       return new Album(await done(request));
     } catch {
       return new Album(null);
@@ -41,10 +41,10 @@ export class Album {
     if (!this.database) return [];
     const change = this.database.transaction(STORE, "readwrite");
     const store = change.objectStore(STORE);
-    const all = /** @type {Page[]} */ (await done(store.getAll()));
-    for (const { owner: whose, at, pair } of all) if (now - at > KEPT_MS) store.delete([whose, pair.queryId]);
+    for (const key of await done(store.index("at").getAllKeys(IDBKeyRange.upperBound(now - KEPT_MS)))) store.delete(key);
+    const own = /** @type {Page[]} */ (await done(store.getAll(IDBKeyRange.bound([owner], [owner, []])))); // other runs' clips stay on disk
     await committed(change);
-    const own = all.filter((page) => page.owner === owner && now - page.at <= KEPT_MS).sort((one, two) => one.at - two.at);
+    own.sort((one, two) => one.at - two.at);
     [this.#owner, this.#kept] = [owner, new Set(own.map(({ pair }) => pair.queryId))];
     return own;
   }

@@ -10,12 +10,12 @@
 
 /** @type {Record<Choice, Meaning>} */
 export const CHOICES = {
-  left: { verdict: "prefer", side: 0, mark: "✓ Chosen", said: "Left is better", spoken: "Chosen" },
-  right: { verdict: "prefer", side: 1, mark: "✓ Chosen", said: "Right is better", spoken: "Chosen" },
-  "slightly-left": { verdict: "prefer", side: 0, strength: "slightly", mark: "✓ Slightly better", said: "Left is slightly better", spoken: "Chosen as slightly better" },
-  "slightly-right": { verdict: "prefer", side: 1, strength: "slightly", mark: "✓ Slightly better", said: "Right is slightly better", spoken: "Chosen as slightly better" },
-  "much-left": { verdict: "prefer", side: 0, strength: "much", mark: "✓✓ Much better", said: "Left is much better", spoken: "Chosen as much better" },
-  "much-right": { verdict: "prefer", side: 1, strength: "much", mark: "✓✓ Much better", said: "Right is much better", spoken: "Chosen as much better" },
+  left: { verdict: "prefer", side: 0, mark: "✓ Chosen", said: "Left is better", spoken: "Left chosen" },
+  right: { verdict: "prefer", side: 1, mark: "✓ Chosen", said: "Right is better", spoken: "Right chosen" },
+  "slightly-left": { verdict: "prefer", side: 0, strength: "slightly", mark: "✓ Slightly better", said: "Left is slightly better", spoken: "Left chosen as slightly better" },
+  "slightly-right": { verdict: "prefer", side: 1, strength: "slightly", mark: "✓ Slightly better", said: "Right is slightly better", spoken: "Right chosen as slightly better" },
+  "much-left": { verdict: "prefer", side: 0, strength: "much", mark: "✓✓ Much better", said: "Left is much better", spoken: "Left chosen as much better" },
+  "much-right": { verdict: "prefer", side: 1, strength: "much", mark: "✓✓ Much better", said: "Right is much better", spoken: "Right chosen as much better" },
   equal: { verdict: "equal", mark: "= Equal", said: "Equal", spoken: "Equal" },
   "both-bad": { verdict: "both_bad", mark: "✕ Bad", said: "Both bad", spoken: "Both bad" },
   skip: { verdict: "skip", mark: "Can’t tell", said: "Can’t tell", spoken: "Skipped" },

@@ -14,7 +14,7 @@ import { Player } from "./player.js";
 import { watchPresence } from "./presence.js";
 import { recalled } from "./reasons.js";
 import { SettingsPanel, changesOf } from "./settings.js";
-import { initialState, mayAnswer, onScreen, ownerOf, rangeOf, reduce, stage, watching } from "./state.js";
+import { held, initialState, mayAnswer, onScreen, ownerOf, rangeOf, reduce, stage, watching } from "./state.js";
 import { View } from "./view.js";
 import { WhyField } from "./why.js";
 import { here, pause, report, settings } from "./wire.js";
@@ -43,7 +43,7 @@ let state = initialState({ playing: !calm, speed: Number(recall("speed")) });
 const view = new View({
   command,
   trim,
-  seek: (tick) => held(() => player.seek(tick)),
+  seek: (tick) => still(() => player.seek(tick)),
   enlarge: (side) => dispatch({ type: "enlarge", side }),
   retry: () => (stage(state) === "error" ? location.reload() : stage(state) === "denied" ? connect() : connection.retryNow()),
   rest: () => connection.send(pause(!state.status?.paused)),
@@ -81,7 +81,7 @@ const delivery = new Delivery(outbox, (label) => connection.send(label), () => d
 let inbox = Promise.resolve();
 const connection = new Connection(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`, {
   connecting: () => dispatch({ type: "connecting" }),
-  holds: () => (watching(state) ? [] : state.pairs.map(({ queryId }) => queryId)),
+  holds: () => held(state),
   message: (message) => later(() => take(message)),
   pair: (header, videos) => later(() => takePair(header, videos)),
   lost: (retryAt) => later(() => dispatch({ type: "lost", retryAt, now: performance.now() })),
@@ -187,8 +187,8 @@ const DEEDS = {
     player.rewind();
     dispatch({ type: "play" });
   },
-  "step-back": () => held(() => player.step(-1)),
-  "step-on": () => held(() => player.step(1)),
+  "step-back": () => still(() => player.step(-1)),
+  "step-on": () => still(() => player.step(1)),
   slower: () => dispatch({ type: "speed", by: -1 }),
   faster: () => dispatch({ type: "speed", by: 1 }),
   enlarge: () => dispatch({ type: "enlarge" }),
@@ -200,7 +200,7 @@ const DEEDS = {
 };
 
 /** Move the clips while they stand still. @param {() => void} move */
-function held(move) {
+function still(move) {
   if (!onScreen(state)) return;
   move();
   dispatch({ type: "hold" });

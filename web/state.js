@@ -216,7 +216,7 @@ const ON = {
       answered: superseded ? state.answered : state.answered.filter((id) => id !== found.query_id),
       history: superseded ? state.history : state.history.filter((pair) => pair.queryId !== found.query_id),
       remark,
-      spoken: remark,
+      spoken: aloud(state, remark),
     };
   },
 
@@ -241,14 +241,14 @@ const ON = {
       playing: state.autoplay,
       enlarged: null,
       remark: "",
-      spoken: `${spoken}. ${pairs.length ? "Next pair." : "No pair is waiting."}`,
+      spoken: aloud(state, `${spoken}. ${pairs.length ? "Next pair." : "No pair is waiting."}`),
     };
   },
 
   /** Take an answer back: that of a pair, or the last one. */
   undo(state, { labelId, queryId }) {
     const pair = state.history.findLast((one) => queryId === undefined || one.queryId === queryId);
-    if (!pair || watching(state) || state.link.phase === "denied") return state;
+    if (!pair || !mayReview(state)) return state;
     const sent = label(labelId, pair.queryId, "undo");
     return {
       ...state,
@@ -262,7 +262,7 @@ const ON = {
       playing: state.autoplay,
       enlarged: null,
       remark: "",
-      spoken: "Answer taken back. The pair is here again.",
+      spoken: aloud(state, "Answer taken back. The pair is here again."),
     };
   },
 
@@ -271,7 +271,7 @@ const ON = {
     return { ...state, pairs };
   },
 
-  remarked: (state, { remark }) => ({ ...state, remark, spoken: remark }),
+  remarked: (state, { remark }) => ({ ...state, remark, spoken: aloud(state, remark) }),
 
   read: (state, { remark }) => (state.remark === remark ? { ...state, remark: "" } : state),
 
@@ -334,6 +334,12 @@ const ON = {
 /** @param {State} state */
 export function watching(state) {
   return state.welcome?.mode === "watch";
+}
+
+/** Pairs that wait here for an answer, as far as the service can know: not one whose undo it has not saved. @param {State} state */
+export function held(state) {
+  const undone = new Set(state.outbox.filter(({ verdict }) => verdict === "undo").map((entry) => entry.query_id));
+  return watching(state) ? [] : state.pairs.map(({ queryId }) => queryId).filter((queryId) => !undone.has(queryId));
 }
 
 /** Whether the trim handles are there. @param {State} state */
@@ -406,6 +412,11 @@ export function stage(state) {
 }
 
 // ---- small steps
+
+/** What a screen reader says next; it takes the same words again only where something differs. @param {State} state @param {string} words */
+function aloud(state, words) {
+  return state.spoken === words ? `${words}\u00a0` : words;
+}
 
 /**
  * Whether the same clips came again, whatever their sides.

@@ -61,6 +61,10 @@ class Opinions:
 
         return second
 
+    def lacks_second(self, query_id: str, labeler: str) -> bool:
+        """Whether that labeler's opinion would be the second on a pair."""
+        return any(query_id in queries for name, queries in self._single.items() if name != labeler)
+
     def newest(self, labeler: str, fits: Callable[[str], bool]) -> str | None:
         """The newest pair for a second opinion by that labeler, of whoever has most answers that nobody else judged."""
         others = [queries for name, queries in self._single.items() if name != labeler]

@@ -277,10 +277,15 @@ class Session:
         return so_far + self._back(page, hello.holds, now)
 
     def _back(self, page: int, held: Sequence[str], now: float) -> list[Effect]:
-        """Pairs that a page brings with it stay there, but for those that are answered or somebody else's by now."""
-        labeler, open_ = self._dealer.seats[page].labeler, set(self._open())
-        free = [name for name in held if name in open_ and self._kept_for(name) in (None, labeler)]
-        stay = [name for name in free if self._dealer.holder(name) is None]
+        """Pairs that a page brings with it stay there, but for those that are answered or somebody else's by now.
+
+        One that another labeler has answered stays for a second opinion, where one is still due.
+        """
+        seat, open_, (_, due) = self._dealer.seats[page], set(self._open()), self._second_opinions()
+        free = {name for name in held if name in open_ and self._kept_for(name) in (None, seat.labeler)}
+        again = [name for name in held if due > 0 and self._opinions.lacks_second(name, seat.labeler)][:1]
+        stay = [name for name in held if name in {*free, *again} and self._dealer.holder(name) is None]
+        seat.again |= set(again) & set(stay)
         gone = [name for name in held if name not in stay]
         effects = self._dealer.give(page, stay, now, self.config.labeling.lease_seconds)
         return [*effects, Send(page, wire.Withdrawn(query_ids=gone))] if gone else effects
@@ -433,7 +438,7 @@ class Session:
             effects = self._watch.show(self._shelf, list(self._dealer.seats), now)
         else:
             lease = self.config.labeling.lease_seconds
-            effects = self._dealer.deal(self._open, self._kept_for, self._second_opinions(), now, lease)
+            effects = self._dealer.deal(self._open, self._kept_for, self._second(), now, lease)
             effects += self._dealer.push(self._shelf.get)
             effects += self._foresight.tell(self._dealer.seats, self._shelf)
         self._shelf.forget(min(3 * self.config.labeling.queue_size, MOST_KEPT), self._soon)
@@ -459,13 +464,18 @@ class Session:
         """The one labeler who may have a pair, or None."""
         return self._queue.kept_for(query_id, lambda name: any(seat.labeler == name for seat in self._dealer.seats.values()))
 
-    def _second_opinions(self) -> Callable[[str], str | None] | None:
+    def _second(self) -> Callable[[str], str | None] | None:
         """Gives a labeler an answered pair of somebody else's, if there is one. None where no more are due."""
+        taken, due = self._second_opinions()
+        return self._opinions.give(due, taken, self._shelf.hopeless) if due > 0 else None
+
+    def _second_opinions(self) -> tuple[set[str], int]:
+        """Pairs that are with somebody for one, or answered on their way into the store; and how many more are due."""
         saving = {saving.message.query_id: saving.labeler for saving in self._saving.values()}
         again = {query_id for seat in self._dealer.seats.values() for query_id in seat.again}
         again |= {query_id for query_id, labeler in saving.items() if self._opinions.labelers(query_id) - {labeler}}
         due = self._opinions.due(self.config.labeling.overlap, self.config.labels, len(self._queue)) - len(again)
-        return self._opinions.give(due, again | saving.keys(), self._shelf.hopeless) if due > 0 else None
+        return again | saving.keys(), due
 
     def _next_clips(self) -> list[Effect]:
         """Ask for the most urgent clips, one pair at a time: a label may wait for them, then pages do, then nobody."""

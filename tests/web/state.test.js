@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { POINTS } from "../../web/curves.js";
-import { HISTORY, LOCK_MS, SPEEDS, WATCH_MS, WATCH_QUEUE, foreseen, initialState, mayAnswer, mayPause, onScreen, paceOf, rangeOf, reduce, stage, trimming } from "../../web/state.js";
+import { HISTORY, LOCK_MS, SPEEDS, WATCH_MS, WATCH_QUEUE, foreseen, held, initialState, mayAnswer, mayPause, onScreen, paceOf, rangeOf, reduce, stage, trimming } from "../../web/state.js";
 import { label } from "../../web/wire.js";
 
 const example = (name) => JSON.parse(readFileSync(new URL(`../wire/${name}.json`, import.meta.url), "utf8"));
@@ -59,6 +59,29 @@ test("nobody answers a pair unseen", () => {
   assert.equal(run(next, answer("left", "l2", 1100)), next, "the next pair is not on screen yet");
   assert.equal(run(next, shown("q2", 1050), answer("left", "l2", 1100)).outbox.length, 1, "it is, but only just");
   assert.equal(run(next, shown("q2", 1050), answer("left", "l2", 1050 + LOCK_MS)).outbox.length, 2);
+});
+
+test("what is said aloud differs from what was said before, so that a screen reader says it again", () => {
+  const first = ready(pair("q3"), answer("left"));
+  const second = run(first, shown("q2", 1100), answer("left", "l2", 2000));
+  assert.deepEqual([first, second].map(({ spoken }) => spoken.trim()), Array(2).fill("Left chosen. Next pair."));
+  assert.notEqual(first.spoken, second.spoken);
+  const undone = [run(second, { type: "undo", labelId: "u1" })];
+  undone.push(run(undone[0], { type: "undo", labelId: "u2" }));
+  assert.notEqual(undone[0].spoken, undone[1].spoken);
+});
+
+test("a page that lost its line brings back what it holds, but for a pair whose undo is not saved", () => {
+  const undo = { type: "undo", labelId: "u" };
+  const lost = ready(answer("left"), { type: "ack", message: { type: "ack", label_id: "l1", saved: 1 } }, { type: "lost", retryAt: 9, now: 0 }, undo);
+  assert.deepEqual([ids(lost.pairs), held(lost)], [["q1", "q2"], ["q2"]]);
+  assert.deepEqual(held(run(lost, { type: "ack", message: { type: "ack", label_id: "u", saved: 0 } })), ["q1", "q2"]);
+  assert.deepEqual(held(run(lost, welcome({ mode: "watch" }))), []);
+});
+
+test("keys take nothing back behind a page that says what went wrong", () => {
+  const state = ready(answer("left"), { type: "trouble", sentence: "x", details: "y" });
+  assert.equal(run(state, { type: "undo", labelId: "u" }), state);
 });
 
 test("what the rules forbid is no answer", () => {
