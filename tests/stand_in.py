@@ -163,6 +163,7 @@ class StandIn:
 
     def close(self) -> None:
         self.stop()
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
         self._loop.close()
@@ -203,6 +204,13 @@ class StandIn:
             self._server.close()
             await self._server.wait_closed()
             self._server = None
+
+    async def _end(self) -> None:
+        """Nothing is left over, such as a connection that came while the server closed."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _broadcast(self, message: str | bytes) -> None:
         for page in tuple(self._pages):

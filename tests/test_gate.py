@@ -336,13 +336,15 @@ def test_tokens_are_long_and_never_the_same() -> None:
         ("192.168.1.5", "http://192.168.1.5:8765/#token=t"),
         ("0.0.0.0", "http://127.0.0.1:8765/#token=t"),
         ("::", "http://127.0.0.1:8765/#token=t"),
+        ("MyLaptop.local", "http://mylaptop.local:8765/#token=t"),  # browsers write names so
+        ("2001:DB8:0:0::1", "http://[2001:db8::1]:8765/#token=t"),
     ],
 )
 def test_a_link_keeps_its_token_in_the_fragment(host: str, url: str) -> None:
     assert page_url(host, 8765, "t") == url
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "192.168.1.5", "0.0.0.0", "::"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "192.168.1.5", "0.0.0.0", "::", "MyLaptop.local"])
 def test_a_link_that_was_printed_is_let_in(host: str) -> None:
     where = page_url(host, 8765, "t").removeprefix("http://").partition("/")[0]
     assert where in own_hosts(host, 8765)

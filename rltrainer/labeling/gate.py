@@ -6,6 +6,7 @@ import errno
 import gzip
 import hashlib
 import hmac
+import ipaddress
 import importlib.util
 import re
 import secrets
@@ -96,15 +97,23 @@ def address(host: str, port: int) -> str:
 
 def page_url(host: str, port: int, token: str) -> str:
     """What is printed for the labeler. The fragment stays in the browser: no server log, no referrer has it."""
-    shown = LOOPBACK[0] if host in EVERY_ADDRESS else host
+    shown = LOOPBACK[0] if host in EVERY_ADDRESS else _as_browsers_write(host)
     return f"http://{address(shown, port)}/#token={token}"
 
 
 def own_hosts(host: str, port: int) -> frozenset[str]:
     """Every Host that this service answers to: loopback under its names, and the configured address."""
-    names = {*LOOPBACK, *([] if host in EVERY_ADDRESS else [host])}
+    names = {*LOOPBACK, *([] if host in EVERY_ADDRESS else [_as_browsers_write(host)])}
     bare = {f"[{name}]" if ":" in name else name for name in names} if port == 80 else set()
     return frozenset({address(name, port) for name in names} | bare)
+
+
+def _as_browsers_write(host: str) -> str:
+    """A name in small letters, an IPv6 address at its shortest: what the Host and Origin of a request have."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host.lower()
 
 
 def not_bound(error: OSError, host: str, port: int) -> UserError:
