@@ -26,7 +26,7 @@ from rltrainer.core import Array, Segment, UserError
 from rltrainer.envs import flat_observation, make_env, make_shown_env, picture
 from rltrainer.labeling import clips
 from rltrainer.labeling.camera import close
-from rltrainer.labeling.clips import LIMIT, Clip, ClipMaker, clip_worker, encode, fit, make_clip, steps_shown
+from rltrainer.labeling.clips import LIMIT, ClipMaker, clip_worker, encode, fit, make_clip, steps_by_frame
 from rltrainer.labeling.drawing import Drawing
 from rltrainer.labeling.gl import gl_backend, gl_renders
 from rltrainer.labeling.replay import Mismatch, replay, replays_exactly
@@ -68,7 +68,7 @@ def cheetah() -> Segment:
 
 @pytest.fixture(scope="module")
 def cheetah_maker() -> Iterator[ClipMaker]:
-    maker = ClipMaker("HalfCheetah-v5", {}, Clips(size=128))
+    maker = ClipMaker("HalfCheetah-v5", {}, 128)
     yield maker
     maker.close()
 
@@ -155,38 +155,24 @@ def test_the_self_test_says_how_an_env_does_not_replay() -> None:
 
 
 def test_frames_at_half_the_rate_show_every_second_step() -> None:
-    assert steps_shown(4, env_rate=20, frame_rate=10) == [1, 3]
+    assert steps_by_frame(4, env_rate=20, frame_rate=10) == [1, 3]
 
 
 def test_frames_at_more_than_the_rate_show_steps_again() -> None:
-    assert steps_shown(2, env_rate=20, frame_rate=50) == [0, 0, 1, 1, 1]
+    assert steps_by_frame(2, env_rate=20, frame_rate=50) == [0, 0, 1, 1, 1]
 
 
 def test_frames_at_the_env_rate_show_each_step_once() -> None:
-    assert steps_shown(50, env_rate=20, frame_rate=20) == list(range(50))
+    assert steps_by_frame(50, env_rate=20, frame_rate=20) == list(range(50))
 
 
 def test_a_segment_is_one_frame_at_least() -> None:
-    assert steps_shown(3, env_rate=125, frame_rate=10) == [1]
-
-
-def test_a_trim_speaks_of_every_step_that_its_frames_touch() -> None:
-    clip = Clip(b"", frames=5, steps=2, frame_rate=50.0, width=2, height=2)
-    assert clip.steps_of((0, 5)) == (0, 2)
-    assert clip.steps_of((0, 2)) == (0, 1)  # 2 * 2 / 5 = 0.8
-    assert clip.steps_of((2, 3)) == (0, 2)  # 0.8 to 1.2
-    assert clip.steps_of((3, 5)) == (1, 2)  # 1.2 to 2
-
-
-@pytest.mark.parametrize("frames", [(-1, 2), (2, 2), (3, 1), (0, 6)])
-def test_a_trim_outside_the_clip_is_refused(frames: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="not in a clip of 5 frames"):
-        Clip(b"", frames=5, steps=2, frame_rate=50.0, width=2, height=2).steps_of(frames)
+    assert steps_by_frame(3, env_rate=125, frame_rate=10) == [1]
 
 
 def test_fifty_frames_a_second_of_an_env_with_twenty_are_two_and_a_half_for_each_step(cheetah: Segment) -> None:
-    maker = ClipMaker("HalfCheetah-v5", {}, Clips(size=64, frame_rate=50))
-    clip = maker.make(cheetah)
+    maker = ClipMaker("HalfCheetah-v5", {}, 64)
+    clip = maker.make(cheetah, frame_rate=50)
     maker.close()
     assert (clip.frames, clip.steps, clip.frame_rate) == (50, 20, 50.0)
     assert decoded(clip.video).shape == (50, 64, 64, 3)
@@ -231,7 +217,7 @@ def test_no_frame_is_black(cheetah: Segment, cheetah_maker: ClipMaker) -> None:
 
 
 def test_two_makers_in_one_process_do_not_blacken_each_other(cheetah: Segment, cheetah_maker: ClipMaker) -> None:
-    other = ClipMaker("HalfCheetah-v5", {}, Clips(size=64))
+    other = ClipMaker("HalfCheetah-v5", {}, 64)
     other.make(cheetah)
     assert decoded(cheetah_maker.make(cheetah).video).max() > 100
     other.close()
@@ -265,10 +251,12 @@ def test_the_runner_stays_in_the_middle_of_the_picture() -> None:
 def test_time_after_an_end_shows_the_last_picture_darkened() -> None:
     """So both clips of a pair are of one length, and nobody takes the end for a clip that hangs."""
     segment = dataclasses.replace(rolled("CartPole-v1", 4, 6), terminated=True, after=5)
-    maker = ClipMaker("CartPole-v1", {}, Clips(size=64))
-    clip = maker.make(segment)
+    maker = ClipMaker("CartPole-v1", {}, 64)
+    clip, coarse = maker.make(segment), maker.make(segment, frame_rate=10)
     maker.close()
     assert (clip.frames, clip.steps) == (11, 11)
+    assert (coarse.frames, coarse.steps) == (2, 11), "none of them shows the last step before the end"
+    assert decoded(coarse.video)[1].mean() < 0.6 * decoded(coarse.video)[0].mean()
     shown = decoded(clip.video).astype(float)
     assert shown[5].mean() > 1.8 * shown[6].mean() > 20
     np.testing.assert_allclose(shown[6:].mean(axis=(1, 2, 3)), shown[6].mean(), rtol=0.02)
@@ -282,7 +270,7 @@ def test_captured_frames_are_shown_as_they_are() -> None:
         Image.fromarray(np.full((40, 60, 3), level, np.uint8)).save(file, "JPEG")
         frames.append(file.getvalue())
     segment = dataclasses.replace(rolled("Pendulum-v1", 0, 3), episode_seed=99, frames=tuple(frames))
-    maker = ClipMaker("Pendulum-v1", {}, Clips(size=32))
+    maker = ClipMaker("Pendulum-v1", {}, 32)
     clip = maker.make(segment)
     maker.close()
     assert (clip.width, clip.height, clip.frames) == (32, 22, 3)
@@ -329,7 +317,7 @@ def test_a_drawing_looks_from_where_gl_does(cheetah: Segment) -> None:
 
 def test_where_there_is_no_gl_the_maker_draws_and_says_so(monkeypatch: pytest.MonkeyPatch, cheetah: Segment) -> None:
     monkeypatch.setattr(clips, "use_gl", lambda: None)
-    maker = ClipMaker("HalfCheetah-v5", {}, Clips(size=64))
+    maker = ClipMaker("HalfCheetah-v5", {}, 64)
     assert (maker.notice or "").startswith("Clips are drawn in 2-D because ")
     assert decoded(maker.make(cheetah).video).shape == (20, 64, 64, 3)
     maker.close()
@@ -337,7 +325,7 @@ def test_where_there_is_no_gl_the_maker_draws_and_says_so(monkeypatch: pytest.Mo
 
 def test_an_env_that_needs_no_gl_has_nothing_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clips, "use_gl", lambda: None)
-    maker = ClipMaker("Pendulum-v1", {}, Clips(size=64))
+    maker = ClipMaker("Pendulum-v1", {}, 64)
     assert maker.notice is None
     maker.close()
 

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from rltrainer import envs, training
-from rltrainer.config import Clips, Config
+from rltrainer.config import Config
 from rltrainer.core import Query, Segment, Verdict
 from rltrainer.labeling.clips import ClipMaker
 from rltrainer.progress import Dashboard
@@ -69,7 +69,7 @@ def test_labels_speak_of_inner_steps_whose_clips_show_what_was_recorded(
         assert segment.actions.shape == (T, *actions.shape)
         assert segment.observations.shape == (T + 1, *space.shape)
         assert np.ptp(segment.env_rewards) > 0
-    maker = ClipMaker(name, {}, Clips(size=48))
+    maker = ClipMaker(name, {}, 48)
     clips = [maker.make(segments[side]) for side in (queries[0].first, queries[-1].second)]  # a Mismatch fails the test
     maker.close()
     assert [(clip.frames, clip.steps, clip.frame_rate, clip.width) for clip in clips] == [(T, T, frame_rate, 48)] * 2

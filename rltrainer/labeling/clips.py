@@ -28,7 +28,7 @@ from imageio.plugins.pyav import PyAVPlugin
 from PIL import Image
 
 from rltrainer.config import Clips
-from rltrainer.core import Array, Range, Segment, UserError
+from rltrainer.core import Array, Segment, UserError
 from rltrainer.envs import frames_per_second, make_shown_env, picture
 from rltrainer.labeling.camera import Camera, close, simulation
 from rltrainer.labeling.drawing import Drawing
@@ -54,15 +54,8 @@ class Clip:
     width: int
     height: int
 
-    def steps_of(self, frames: Range) -> Range:
-        """The env steps [first, end) that frames [first, end) speak of. Raises ValueError for frames it has not."""
-        first, end = frames
-        if not 0 <= first < end <= self.frames:
-            raise ValueError(f"frames [{first}, {end}) are not in a clip of {self.frames} frames")
-        return first * self.steps // self.frames, -(-end * self.steps // self.frames)
 
-
-def steps_shown(steps: int, env_rate: float, frame_rate: float) -> list[int]:
+def steps_by_frame(steps: int, env_rate: float, frame_rate: float) -> list[int]:
     """The step that each frame shows, where a clip of `steps` steps has its frames at another rate than the env's."""
     return steps_at(max(1, round(steps * frame_rate / env_rate)), steps)
 
@@ -73,22 +66,25 @@ class ClipMaker:
     notice: None, or a line for the page on how the clips differ from what the env itself would show
     """
 
-    def __init__(self, env: str, options: Mapping[str, Any], settings: Clips) -> None:
-        """Raises UserError where the env cannot be made or shown."""
+    def __init__(self, env: str, options: Mapping[str, Any], size: int) -> None:
+        """size: pixels of a clip's longer side. Raises UserError where the env cannot be made or shown."""
         use_gl()
-        self._settings = settings
-        self._env = make_shown_env(env, options, settings.size)
+        self._size = size
+        self._env = make_shown_env(env, options, size)
         self._env_rate = frames_per_second(self._env)
-        self._picture, self.notice = pictures_of(self._env, settings.size)
+        self._picture, self.notice = pictures_of(self._env, size)
 
-    def make(self, segment: Segment) -> Clip:
-        """Raises Mismatch where the replay is not what was recorded: then there is no clip."""
-        frame_rate = self._settings.frame_rate or self._env_rate
-        shown = steps_shown(len(segment), self._env_rate, frame_rate)
+    def make(self, segment: Segment, frame_rate: float | None = None) -> Clip:
+        """A clip of so many frames a second, the env's own if nothing is said.
+
+        Raises Mismatch where the replay is not what was recorded: then there is no clip.
+        """
+        frame_rate = frame_rate or self._env_rate
+        shown = steps_by_frame(len(segment), self._env_rate, frame_rate)
         last = len(segment.actions) - 1
-        taken = {min(step, last) for step in shown}
+        taken = {min(step, last) for step in shown} | ({last} if segment.after else set())
         pictures = _captured(segment, taken) if segment.frames else self._replayed(segment, taken)
-        fitted = {step: fit(seen, self._settings.size) for step, seen in pictures.items()}
+        fitted = {step: fit(seen, self._size) for step, seen in pictures.items()}
         height, width, _ = fitted[min(taken)].shape
         if segment.after:
             fitted |= dict.fromkeys(range(last + 1, len(segment)), over(fitted[last]))
@@ -204,17 +200,17 @@ def clip_worker() -> ProcessPoolExecutor:
 
 def make_clip(env: str, options: Mapping[str, Any], settings: Clips, segment: Segment) -> Clip:
     """In a worker: the clip of a segment, from an env that is kept for the next. Raises UserError and Mismatch."""
-    return _maker(env, json.dumps(options), settings.size, settings.frame_rate).make(segment)
+    return _maker(env, json.dumps(options), settings.size).make(segment, settings.frame_rate)
 
 
 def clip_notice(env: str, options: Mapping[str, Any], settings: Clips) -> str | None:
     """In a worker: what the page has to say of these clips, if anything. Raises UserError."""
-    return _maker(env, json.dumps(options), settings.size, settings.frame_rate).notice
+    return _maker(env, json.dumps(options), settings.size).notice
 
 
 @lru_cache(maxsize=8)
-def _maker(env: str, options: str, size: int, frame_rate: float | None) -> ClipMaker:
-    maker = ClipMaker(env, json.loads(options), Clips(size=size, frame_rate=frame_rate))
+def _maker(env: str, options: str, size: int) -> ClipMaker:
+    maker = ClipMaker(env, json.loads(options), size)
     atexit.register(maker.close)
     gc.freeze()  # imageio collects garbage after each video: let it not look at all that stays
     return maker

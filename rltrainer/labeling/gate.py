@@ -6,8 +6,8 @@ import errno
 import gzip
 import hashlib
 import hmac
-import ipaddress
 import importlib.util
+import ipaddress
 import re
 import secrets
 import socket

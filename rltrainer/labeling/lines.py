@@ -16,7 +16,8 @@ from websockets.exceptions import ConnectionClosed
 
 from rltrainer.labeling.effects import Close
 
-MOST_UNSENT = 64
+MOST_UNSENT = 256
+"""Messages that wait for a page which does not read. More than its labels that go into the store together, each with an ack."""
 BEAT_SECONDS = 2.0
 SILENT_BEATS = 3
 """Who for so many beats neither answers a ping nor takes any of what is on its way is not there any more: with the beat before
