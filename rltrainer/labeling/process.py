@@ -5,33 +5,42 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 from rltrainer.core import UserError
 
+LOG = "label-service.log"
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
 PATIENCE_SECONDS = 10.0
 
 
 class LabelService:
-    """`rltrainer label RUN` beside the trainer. A dead one is started again, at the same port."""
+    """`rltrainer label RUN` beside the trainer. A dead one is started again, at the same port.
+
+    url: the page's link, which a service that was started again takes, too
+    """
 
     def __init__(self, run: Path, host: str, port: int) -> None:
         """Raises UserError with the service's own words where it does not start."""
         self._run, self._host, self._port = run, host, port
-        self._started_at = 0.0
-        self._child, self.url = self._start()
+        self._child = self._spawn()
+        self.url = self._link()
         self._port = int(self.url.split("#")[0].rstrip("/").rpartition(":")[2])
 
     def ensure(self) -> bool:
-        """Start the service again if it died, not more often than every ten seconds. True where a new one was started."""
+        """Start the service again if it died, not more often than every ten seconds. True where a new one was started.
+
+        Nobody waits for it: training goes on without a page, and tries again later.
+        """
         if self._child.poll() is None or time.monotonic() - self._started_at < PATIENCE_SECONDS:
             return False
+        self._close_pipe()
         try:
-            self._child, self.url = self._start()
-        except (UserError, OSError):  # training goes on without a page; tried again later
+            self._child = self._spawn()
+        except OSError:
             return False
         return True
 
@@ -44,26 +53,13 @@ class LabelService:
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
-        for pipe in (self._child.stdout, self._child.stderr):
-            if pipe is not None:
-                pipe.close()
+        self._close_pipe()
 
-    def _start(self) -> tuple[subprocess.Popen[str], str]:
+    def _spawn(self) -> subprocess.Popen[str]:
         self._started_at = time.monotonic()
-        command = [
-            sys.executable,
-            "-m",
-            "rltrainer",
-            "label",
-            str(self._run),
-            "--host",
-            self._host,
-            "--port",
-            str(self._port),
-        ]
-        log = (self._run / "label-service.log").open("a")
-        with log:
-            child = subprocess.Popen(
+        command = [sys.executable, "-m", "rltrainer", "label", str(self._run), "--host", self._host, "--port", str(self._port)]
+        with (self._run / LOG).open("a") as log:
+            return subprocess.Popen(
                 [*command, "--no-open", "--with-parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -71,11 +67,24 @@ class LabelService:
                 text=True,
                 start_new_session=True,  # the trainer's Ctrl-C is the trainer's to pass on
             )
-        assert child.stdout is not None
-        url = next((line.strip() for line in child.stdout if "#token=" in line), "")
-        if not url:
-            child.wait()
-            child.stdout.close()
-            tail = (self._run / "label-service.log").read_text().strip().splitlines()[-1:]
-            raise UserError(f"the label service did not start: {tail[0] if tail else 'it said nothing'}")
-        return child, url[url.index("http") :]
+
+    def _link(self) -> str:
+        """What the service prints once it listens."""
+        assert self._child.stdout is not None
+        patience = threading.Timer(START_SECONDS, self._child.kill)
+        patience.daemon = True
+        patience.start()
+        try:
+            line = next((line.strip() for line in self._child.stdout if "#token=" in line), "")
+        finally:
+            patience.cancel()
+        if line:
+            return line[line.index("http") :]
+        self._child.wait()
+        self._close_pipe()
+        tail = (self._run / LOG).read_text().strip().splitlines()[-1:]
+        raise UserError(f"the label service did not start: {tail[0] if tail else 'it said nothing'}")
+
+    def _close_pipe(self) -> None:
+        if self._child.stdout is not None:
+            self._child.stdout.close()
