@@ -106,11 +106,11 @@ class PreferenceLoop:
         self.env = env
         self.config = config or Config()
         self.segment_steps = segment_steps(self.config, env.seat.episode_limit, env.seat.steps_per_second)
-        if run is not None:
-            check_env(env, self.config)
         self.recorder = env.seat.recorder
         oracle = OracleTeacher(**self.config.teacher.model_dump()) if self.config.labeler == "oracle" else None
         self.teacher = teacher or oracle
+        if run is not None:
+            check_env(env, self.config, shown=self.teacher is None and self.config.labeler == "browser")
         self.steps = 0
         self.last_fit: FitReport | None = None
         self.diagnosis: Diagnosis | None = None

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import toys
@@ -19,6 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rltrainer.config import Config, Queries
 from rltrainer.core import Answer, Array, Comparison, Query, Segment, Teacher, UserError, Verdict
+from rltrainer.envs import SeededEpisodes
 from rltrainer.foretelling import Foretelling, rewards_of
 from rltrainer.loop import PreferenceLoop, Progress
 from rltrainer.queries import STRATEGIES
@@ -970,3 +972,49 @@ def test_every_refit_is_diagnosed_on_fresh_segments_and_the_progress_says_so(rig
     assert found.step_correlation > 0.5
     assert found.ranking_agreement is not None
     assert found.verdict
+
+
+# ------------------------------------------------------------------ whose clips are they
+
+PENDULUM = partial(gym.make, "Pendulum-v1")
+
+
+def both_wrapped(maker: Callable[[], Any]) -> list[Any]:
+    """In each wrapper."""
+    return [PreferenceRewardWrapper(maker()), PreferenceRewardVecWrapper(DummyVecEnv([lambda: SeededEpisodes(maker())]))]
+
+
+@pytest.mark.parametrize(
+    ("maker", "words"),
+    [
+        (partial(gym.make, "CartPole-v1"), r"config\.env is 'Pendulum-v1', and the wrapped env is 'CartPole-v1'; pass Config"),
+        (partial(PENDULUM, g=5.0), r"made with {'g': 5\.0}.*pass Config\(env_options={'g': 5\.0}\)"),
+        (lambda: gym.wrappers.RescaleAction(PENDULUM(), -1, 1), r"RescaleAction around 'Pendulum-v1'.*package\.module"),
+    ],
+)
+def test_an_env_that_is_not_what_its_clips_would_show_is_refused_where_people_answer(
+    maker: Callable[[], Any], words: str, tmp_path: Path
+) -> None:
+    for wrapped in both_wrapped(maker):
+        with pytest.raises(UserError, match=words):
+            PreferenceLoop(wrapped, Config(env="Pendulum-v1"), run=tmp_path / "run")
+        wrapped.close()
+    assert not list(tmp_path.iterdir()), "nothing was made"
+
+
+def test_what_changes_neither_actions_nor_observations_may_be_around_an_env(tmp_path: Path) -> None:
+    settings = Config(env="Pendulum-v1", env_options={"g": 5.0})
+    maker = partial(PENDULUM, g=5.0, render_mode="rgb_array")
+
+    class Plain(gym.Wrapper[Any, Any, Any, Any]):
+        """Of a function: its name says not where it is."""
+
+    for wrapped in both_wrapped(lambda: gym.wrappers.RecordEpisodeStatistics(Plain(maker()))):
+        PreferenceLoop(wrapped, settings, run=tmp_path / type(wrapped).__name__).close()
+        wrapped.close()
+
+
+def test_what_nobody_is_shown_may_be_wrapped_at_will(tmp_path: Path) -> None:
+    env = PreferenceRewardWrapper(gym.wrappers.RescaleAction(PENDULUM(g=5.0), -1, 1))
+    PreferenceLoop(env, Config(env="Pendulum-v1", labeler="oracle"), run=tmp_path / "run").close()
+    env.close()
