@@ -15,7 +15,7 @@ from rltrainer.core import Label, Query, UserError
 from rltrainer.doctor import Check
 from rltrainer.labels import read_lines
 from rltrainer.segment_files import read_segment
-from rltrainer.store import FILE, Store, newest_backup, way_out
+from rltrainer.store import FILE, ORACLE, Store, newest_backup, way_out
 
 ENDED = ("finished", "stopped")
 
@@ -25,7 +25,7 @@ def inspect(run: Path) -> list[Check]:
     if not run.is_dir():
         raise UserError(f"{str(run)!r} is not a run folder; pass the folder that `rltrainer train` printed")
     settings = config(run)
-    chosen = Config.read(run / "config.yaml") if settings.status == "ok" else None
+    chosen = Config.read(run / "config.yaml") if settings.status == "ok" and (run / "config.yaml").exists() else None
     if chosen is not None and not chosen.learns_reward and not (run / FILE).exists():
         return [settings, checkpoints(run, None), arrays(run, "policy.safetensors", ended=False)]  # a baseline keeps no store
     try:
@@ -51,7 +51,10 @@ def inspect(run: Path) -> list[Check]:
 
 
 def config(run: Path) -> Check:
-    """Whether the settings can be read."""
+    """Whether the settings can be read. A loop in code of one's own writes none beside its store, and saves no policy."""
+    trained = (run / "policy.safetensors").exists() or Checkpoints(run).numbers()
+    if not trained and (run / FILE).exists() and not (run / "config.yaml").exists():
+        return Check("config.yaml", "ok", "not there, as where code of one's own trains; the store has the settings")
     try:
         Config.read(run / "config.yaml")
     except UserError as error:
@@ -112,18 +115,20 @@ def exported(run: Path, store: Store) -> Check:
         return Check("labels.jsonl", "ok", "not there: written when training ends")
     again = f"rltrainer export {run}"
     try:
-        written = {line.label_id for line in read_lines(file)}
+        lines = {line.label_id: line.source for line in read_lines(file)}
         known, standing = ({label.id for label in found} for found in (store.labels(), store.standing_labels()))
     except UserError as error:
         return Check("labels.jsonl", "fail", str(error).rpartition("; ")[0], again)
     except ValueError:
         return Check("labels.jsonl", "warn", "cannot be compared with the store's labels")
-    if written - known:
-        found = f"holds {len(written - known)} labels that the store lacks"
-        return Check("labels.jsonl", "fail", found, f"rltrainer import {run} {file}")
-    if written != standing:
-        return Check("labels.jsonl", "warn", f"older than the store: {len(standing - written)} labels are not in it", again)
-    return Check("labels.jsonl", "ok", f"{len(written)} labels, as they stand")
+    lost = sum(source != ORACLE for label, source in lines.items() if label not in known)  # a resumed run asks an oracle anew
+    if lost:
+        return Check("labels.jsonl", "fail", f"holds {lost} labels that the store lacks", f"rltrainer import {run} {file}")
+    if lines.keys() != standing:
+        missing, ended = len(standing - lines.keys()), len(lines.keys() - standing)
+        found = f"older than the store: {missing} labels are not in it" + (f", and {ended} stand no more" if ended else "")
+        return Check("labels.jsonl", "warn", found, again)
+    return Check("labels.jsonl", "ok", f"{len(lines)} labels, as they stand")
 
 
 def checkpoints(run: Path, store: Store | None) -> Check:

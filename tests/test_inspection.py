@@ -17,7 +17,9 @@ from rltrainer.config import Config
 from rltrainer.core import Answer, UserError, Verdict
 from rltrainer.doctor import Check, healthy
 from rltrainer.inspection import inspect
-from rltrainer.store import FILE, Store
+from rltrainer.loop import PreferenceLoop
+from rltrainer.store import FILE, ORACLE, Store
+from rltrainer.wrapper import PreferenceRewardWrapper
 
 ALL = ["config.yaml", "store", "segments", "labels", "labels.jsonl", "checkpoints", "policy.safetensors", "reward.safetensors"]
 
@@ -188,6 +190,33 @@ def test_labels_given_since_the_export_and_a_run_still_in_training_are_no_damage
     checks = wrong(run)
     assert {name: check.status for name, check in checks.items()} == {"labels.jsonl": "warn", "policy.safetensors": "warn"}
     assert checks["labels.jsonl"].found == "older than the store: 1 labels are not in it"
+
+
+def test_what_an_oracle_is_asked_anew_after_a_resume_is_not_lost(run: Path) -> None:
+    store = Store.open(run)
+    (query,) = store.waiting()
+    (label,) = store.save_labels("oracle", [("since the checkpoint", query.id, Answer(Verdict.EQUAL))], ORACLE)
+    RunFolder(run).export_labels(store)
+    store.rewind(label.seq - 1, 99)
+    store.close()
+    checks = wrong(run)
+    assert {name: check.status for name, check in checks.items()} == {"labels.jsonl": "warn"}
+    assert checks["labels.jsonl"].found == "older than the store: 0 labels are not in it, and 1 stand no more"
+    assert checks["labels.jsonl"].mend.startswith("rltrainer export ")
+
+
+def test_a_loop_in_code_of_ones_own_writes_no_config(tmp_path: Path) -> None:
+    env = PreferenceRewardWrapper(toys.drift())
+    settings = Config(env="toys:drift", labeler="oracle", labels=4, steps=400)
+    loop = PreferenceLoop(env, settings, run=tmp_path / "run", update_every=100)
+    loop.warm_up()
+    loop.close()
+    found = {check.name: check for check in inspect(tmp_path / "run")}
+    assert found["config.yaml"].found == "not there, as where code of one's own trains; the store has the settings"
+    assert {name: check.status for name, check in found.items() if check.status != "ok"} == {
+        "policy.safetensors": "warn",
+        "reward.safetensors": "warn",
+    }
 
 
 def test_a_run_that_learns_no_reward_lacks_none(run: Path) -> None:
