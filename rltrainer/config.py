@@ -84,10 +84,10 @@ class Reward(Section):
         None, description="bayes, ensemble, robust, surf, transformer, module:name; unset: bayes, ensemble for pictures"
     )
     members: Size = Field(3, description="nets in an ensemble")
-    hidden: tuple[Size, ...] = Field((32, 32), description="units of each hidden layer")
-    learning_rate: Positive = Field(3e-4, description="Adam's step size")
-    batch: Size = Field(16, description="comparisons in one gradient step")
-    fit_steps: Size = Field(50, description="gradient steps of a refit, at most")
+    hidden: tuple[Size, ...] = Field((32, 32), description="units of each hidden layer of a net")
+    learning_rate: Positive = Field(3e-4, description="Adam's step size, for nets")
+    batch: Size = Field(16, description="comparisons in one gradient step, for nets")
+    fit_steps: Size = Field(50, description="gradient steps of a refit, at most, for nets")
     label_noise: Annotated[Share, Field(lt=1)] = Field(0.4, description="share of answers taken to be chance")
     ties: Ties = Field("half", description="half: as much as one answer for either side; rao_kupper: an answer of their own")
 

@@ -75,7 +75,7 @@ def open_home(run: Path | str | None, config: Config, sizes: Sizes) -> tuple[Sto
         "config": config.model_dump(mode="json"),
         "sizes": sizes.fact,
     }
-    there = (folder / FILE).exists()
+    there = (folder / FILE).exists() and (folder / FILE).stat().st_size > 0  # empty where a run was killed as it began
     if config.labels_from is not None and not there:
         check_heritage(Path(config.labels_from), sizes)
     store = Store.open(folder) if there else Store.create(folder, **facts)

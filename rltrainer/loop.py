@@ -377,7 +377,7 @@ class PreferenceLoop:
 
     def _read(self) -> None:
         """Take the labels since the cursor."""
-        self._taken.read(self.steps)
+        self._taken.read()
 
     def _fit(self, *, at_once: bool = False) -> FitReport | None:
         """Refit and publish when enough of the labels are new."""

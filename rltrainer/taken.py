@@ -15,7 +15,6 @@ class Taken:
     count:       labels taken, all revisions
     comparisons: by what a newer revision replaces
     shown:       the segments of pairs asked, at hand, by query id
-    entered:     [env steps of the run, cursor] of each time that there were new ones: which labels were learned from since when
     """
 
     def __init__(self, store: Store) -> None:
@@ -23,19 +22,15 @@ class Taken:
         self.cursor = self.count = 0
         self.comparisons: dict[tuple[str, str], Comparison] = {}
         self.shown: dict[str, tuple[Segment, Segment]] = {}
-        self.entered: list[tuple[int, int]] = []
 
-    def read(self, step: int) -> None:
+    def read(self) -> None:
         """Take the labels since the cursor."""
-        labels = self._store.labels(since=self.cursor)
-        for label in labels:
+        for label in self._store.labels(since=self.cursor):
             self._take(label)
-        if labels:
-            self.entered.append((step, self.cursor))
 
     def remember(self) -> dict[str, Any]:
         """As JSON can say it; the labels themselves are the store's."""
-        return {"cursor": self.cursor, "labels": self.count, "entered": self.entered}
+        return {"cursor": self.cursor, "labels": self.count}
 
     def recall(self, facts: Mapping[str, Any]) -> None:
         """The inverse of `remember`. Raises UserError where the store lacks labels that were taken."""
@@ -47,7 +42,6 @@ class Taken:
                 f"the checkpoint learned from {facts['labels']} labels, and {str(self._store.folder)!r} holds {self.count} of "
                 "them; restore store.db and checkpoints from one backup of the run"
             )
-        self.entered = [(step, cursor) for step, cursor in facts["entered"]]
         self.shown = {
             query.id: (self._store.segment(query.first), self._store.segment(query.second)) for query in self._store.waiting()
         }

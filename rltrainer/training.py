@@ -126,6 +126,8 @@ def resolved(config: Config, path: Path) -> Config:
         check_cpl(config)
     settings: dict[str, Any] = {"ppo.n_steps": rollout_steps(config)}
     if not config.learns_reward:
+        if config.labeling.page == "on":
+            raise UserError("labeling.page is on, and with labeler none there is nothing to label; leave it at auto")
         check_spaces(env.observation_space, env.action_space)
         return config.but(settings)
     if config.reward.learner is not None:
@@ -136,7 +138,17 @@ def resolved(config: Config, path: Path) -> Config:
     if config.labels_from is not None:
         check_heritage(Path(config.labels_from), Sizes.of(gym.spaces.flatdim(seen), done, image_shape(seen)))
     settings["segments.steps"] = segment_steps(config, episode_limit(env), frames_per_second(env))
-    least = 2 * settings["segments.steps"] * config.n_envs
+    _check_steps(config, 2 * settings["segments.steps"] * config.n_envs)
+    if shows_page(config):
+        check_address(config.labeling.host, config.labeling.port)
+        reason = shows_pictures(config.env, config.env_options)
+        if reason is not None:
+            raise UserError(reason)
+    return config.but(settings)
+
+
+def _check_steps(config: Config, least: int) -> None:
+    """least: env steps of the random warm-up"""
     if config.steps < least and not is_black_box_id(config.env):
         raise UserError(f"steps is {config.steps}, and the random warm-up alone takes {least}; set more steps, or fewer n_envs")
     if config.method == "sac" and config.steps <= least + config.sac.exploration_steps:
@@ -144,12 +156,6 @@ def resolved(config: Config, path: Path) -> Config:
             f"steps is {config.steps}, and the warm-up and sac.exploration_steps ({config.sac.exploration_steps}) leave "
             "none to learn in; set more steps, or fewer sac.exploration_steps"
         )
-    if shows_page(config):
-        check_address(config.labeling.host, config.labeling.port)
-        reason = shows_pictures(config.env, config.env_options)
-        if reason is not None:
-            raise UserError(reason)
-    return config.but(settings)
 
 
 def shows_page(config: Config) -> bool:

@@ -126,7 +126,8 @@ class RewardSeat:
         """Raises EnvFault before anything that is not a number reaches the policy."""
         check_finite(observations, env_rewards, self.recorder.steps)
         if not math.isfinite(rewards.sum()):
-            raise EnvFault(f"the learned reward is not finite after {self.recorder.steps} steps; lower reward.learning_rate")
+            learned = f"the learned reward is not finite after {self.recorder.steps} steps"
+            raise EnvFault(f"{learned}; if nets learn it, lower reward.learning_rate")
 
 
 class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):

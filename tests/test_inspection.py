@@ -156,7 +156,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
         "there is no setting 'stps'",
         "config.yaml",
     ),
-    "no store": (lambda run: (run / FILE).unlink(), "store", "holds no store.db", "pass the folder"),
+    "no store": (
+        lambda run: (run / FILE).unlink(),
+        "store",
+        "holds no store.db",
+        "pass the folder of a run that learns a reward",
+    ),
 }
 
 

@@ -140,6 +140,16 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_again(whole: 
     assert_same(whole, stopped)
 
 
+@pytest.mark.parametrize("left", ["the folders", "an empty store, too"])
+def test_a_run_that_was_killed_while_its_store_was_made_begins_again(whole: Path, stopped: Path, left: str) -> None:
+    for file in [*(stopped / "checkpoints").iterdir(), *(stopped / "segments").iterdir(), *stopped.glob("store.db*")]:
+        file.unlink()
+    if left == "an empty store, too":
+        (stopped / "store.db").touch()
+    resume(stopped, dashboard()[0], announce=print)
+    assert_same(whole, stopped)
+
+
 def test_what_people_answered_while_nothing_trained_is_learned_from(stopped: Path) -> None:
     store = Store.open(stopped)
     query_id = store.labels()[0].query_id

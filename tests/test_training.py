@@ -329,6 +329,7 @@ def test_a_setting_that_cannot_be_is_refused_before_a_folder_is_made(tmp_path: P
         {"segments__steps": 41},
         {"env": "toys:tuple_action_env"},
         {"env": "toys:text_env"},
+        {"labeler": "none", "labeling__page": "on"},
     ):
         with pytest.raises(UserError):
             trained(tmp_path / "run", **change)

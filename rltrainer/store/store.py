@@ -53,7 +53,7 @@ class Store:
         Raises UserError where the folder lies on a network file system.
         """
         check_local(folder)
-        (folder / "segments").mkdir(parents=True)
+        (folder / "segments").mkdir(parents=True, exist_ok=True)  # a run may have been killed while its store was made
         store = cls(folder)
         with store._writer.begin() as connection:
             tables.everything.create_all(connection)
@@ -65,6 +65,11 @@ class Store:
     def open(cls, folder: Path) -> Store:
         """The store in a run folder. Raises UserError where there is none, a damaged one, or one of another version."""
         if not (folder / FILE).is_file():
+            if (folder / "policy.safetensors").is_file():
+                raise UserError(
+                    f"{str(folder)!r} holds no {FILE}: what trains on the env's own reward has no labels; pass the folder of a "
+                    "run that learns a reward"
+                )
             raise UserError(
                 f"{str(folder)!r} is not a run folder: it holds no {FILE}; pass the folder that `rltrainer train` printed"
             )
