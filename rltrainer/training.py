@@ -45,6 +45,7 @@ from rltrainer.methods import METHODS, Barrier, DirectCallback, PreferenceCallba
 from rltrainer.methods.cpl import CPL, check_cpl
 from rltrainer.methods.ppo import rollout_steps
 from rltrainer.methods.sac import check_sac
+from rltrainer.methods.spaces import check_policy_spaces
 from rltrainer.progress import Dashboard
 from rltrainer.queries import STRATEGIES
 from rltrainer.rewards import LEARNERS
@@ -120,6 +121,8 @@ def resolved(config: Config, path: Path) -> Config:
     named(METHODS, config.method, "method")
     env = make_env(config.env, config.env_options)
     env.close()
+    check_spaces(env.observation_space, env.action_space)
+    check_policy_spaces(env.observation_space, env.action_space)
     if config.method == "sac":
         check_sac(config, env.observation_space, env.action_space)
     if config.method == "cpl":
@@ -128,7 +131,6 @@ def resolved(config: Config, path: Path) -> Config:
     if not config.learns_reward:
         if config.labeling.page == "on":
             raise UserError("labeling.page is on, and with labeler none there is nothing to label; leave it at auto")
-        check_spaces(env.observation_space, env.action_space)
         return config.but(settings)
     if config.reward.learner is not None:
         named(LEARNERS, config.reward.learner, "reward.learner")

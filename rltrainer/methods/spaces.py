@@ -1,0 +1,47 @@
+"""Which spaces Stable-Baselines3's policies take: what they do not is refused before a run begins, and not inside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from rltrainer.core import UserError
+
+
+def check_policy_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+    """Raises UserError where no policy can act on such observations, or would take other actions than the env's."""
+    parts = observation_space.values() if isinstance(observation_space, spaces.Dict) else [observation_space]
+    for part in parts:
+        why = _unseen(part)
+        if why is not None:
+            raise UserError(f"the env's observations are {observation_space}, and Stable-Baselines3's policies {why}")
+    if isinstance(action_space, spaces.Discrete) and action_space.start != 0:
+        raise UserError(
+            f"the env's actions are {action_space}, and Stable-Baselines3's policies count them from 0; wrap the env to take "
+            f"Discrete({action_space.n})"
+        )
+    if isinstance(action_space, spaces.Box) and not _wide(action_space):
+        raise UserError(
+            f"the env's actions are {action_space}, and Stable-Baselines3's policies want a finite range for each; wrap the "
+            "env to take a Box whose low is below its high everywhere"
+        )
+
+
+def _unseen(part: gym.Space[Any]) -> str | None:
+    """Why a policy cannot see this part, and the way out, in words; or None."""
+    if isinstance(part, spaces.Dict | spaces.Tuple):
+        return f"see no {type(part).__name__} inside; wrap the env to give a Dict of plain parts, or one Box"
+    if isinstance(part, spaces.Discrete | spaces.MultiDiscrete) and np.any(part.start):
+        return "count from 0; wrap the env to give numbers that do"
+    if isinstance(part, spaces.MultiDiscrete) and len(part.shape) > 1:
+        return "want one row of numbers; wrap the env with gymnasium.wrappers.FlattenObservation"
+    if isinstance(part, spaces.Box) and not part.shape:
+        return "want a row of numbers; wrap the env with gymnasium.wrappers.FlattenObservation"
+    return None
+
+
+def _wide(space: spaces.Box) -> bool:
+    return bool(np.isfinite([space.low, space.high]).all() and (space.low < space.high).all())
