@@ -17,7 +17,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from rltrainer.bench import Benchmarks
-from rltrainer.config import Config, settings_of, yaml_trouble
+from rltrainer.config import Config, read_yaml, settings_of
 from rltrainer.core import UserError
 
 SHORT = {"labeling.port": "--port", "labeling.host": "--host", "labeling.page": "--page"}
@@ -174,17 +174,12 @@ def changed(config: Config, flags: Mapping[str, str | None]) -> Config:
 
 def _value(name: str, text: str) -> Any:
     """A flag's text as the config takes it; lists and mappings are YAML."""
-    import yaml
-
     field = dict(settings_of())[name]
     default = field.get_default(call_default_factory=True)
     if isinstance(default, tuple):
         return [part.strip() for part in text.strip("[]()").split(",") if part.strip()]
     if isinstance(default, dict):
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"{name} is {text!r}, which is not readable YAML: {yaml_trouble(error)}") from None
+        return read_yaml(text, f"{name} is {text!r}, which")
     return None if default is None and text in ("", "none", "unset") else text
 
 

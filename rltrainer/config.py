@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -26,6 +27,8 @@ def _no_switch(value: Any) -> Any:
 def _whole(value: Any) -> Any:
     """`1e6` and '1e6' mean a million where a whole number is asked for."""
     value = _no_switch(value)
+    if isinstance(value, str) and value.strip().isdecimal():
+        return value  # as it is: a float would round a long one
     try:
         number = float(value) if isinstance(value, (str, float)) else None
     except ValueError:
@@ -50,7 +53,7 @@ Positive = Annotated[Number, Field(gt=0)]
 class Section(BaseModel):
     """A frozen group of settings; each field's description is its line in `--help` and in the shipped file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
 
 
 class Segments(Section):
@@ -217,7 +220,7 @@ class Config(Section):
     @field_validator("env_options")
     @classmethod
     def _plain(cls, options: dict[str, Any], _: ValidationInfo) -> dict[str, Any]:
-        if not all(isinstance(name, str) for name in options):
+        if not all(isinstance(name, str) for name in _names(options)):
             raise ValueError("option names are words")
         return options
 
@@ -235,10 +238,7 @@ class Config(Section):
     @classmethod
     def parse(cls, text: str, where: str = "config") -> Config:
         """The settings in a YAML text."""
-        try:
-            settings = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that refuses duplicate keys
-        except yaml.YAMLError as error:
-            raise UserError(f"{where} is not readable YAML: {yaml_trouble(error)}") from None
+        settings = read_yaml(text, where)
         if settings is not None and not isinstance(settings, dict):
             raise UserError(f"{where} holds a {type(settings).__name__}, not settings; write lines like 'env: HalfCheetah-v5'")
         return cls.of(settings or {}, where)
@@ -286,15 +286,28 @@ def settings_of(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[t
             yield prefix + name, field
 
 
-def yaml_trouble(error: yaml.YAMLError) -> str:
-    """What is wrong, and in which line."""
-    mark = getattr(error, "problem_mark", None)
-    what = " ".join(str(getattr(error, "problem", None) or error).split())
-    return what if mark is None else f"{what}, in line {mark.line + 1}"
+def _names(options: Any) -> Iterator[Any]:
+    """Those of all options, also inside one another: what JSON and YAML have to give back as it was."""
+    if isinstance(options, dict):
+        yield from options
+    if isinstance(options, dict | list | tuple):
+        for part in options.values() if isinstance(options, dict) else options:
+            yield from _names(part)
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """What a YAML text says. Raises UserError where a key stands twice, or it is none."""
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that is none
+        mark = getattr(error, "problem_mark", None)
+        what = " ".join(str(getattr(error, "problem", None) or error).split())
+        line = "" if mark is None else f", in line {mark.line + 1}"
+        raise UserError(f"{where} is not readable YAML: {what}{line}") from None
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a key stands once."""
+    """YAML in which a key stands once, and 1e-3 is a number, as YAML 1.2 has it."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  # PyYAML's own signature
         seen: set[Any] = set()
@@ -309,6 +322,10 @@ class _StrictLoader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 SECTIONS = {name for name, field in Config.model_fields.items() if isinstance(field.default, Section)}
 """Groups of settings; one whose lines are all commented out counts as not given."""

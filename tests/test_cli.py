@@ -394,6 +394,7 @@ BAD = {
         ["env_options is {'wind': 3}"],
     ),
     "options that are no mapping": ([*TRAIN, "--env-options", "3"], ["env_options is 3"]),
+    "options that say one twice": ([*TRAIN, "--env-options", "{a: 1, a: 2}"], ["env_options", "'a' is set twice"]),
     "options that are no YAML": ([*TRAIN, "--env-options", "{a: ["], ["env_options", "{a: ["]),
     "no env": ([*TRAIN, "--env", ""], ["env is ''"]),
     "a flag that is none": ([*TRAIN, "--stesp", "3"], ["--stesp"]),

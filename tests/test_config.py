@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -74,7 +76,7 @@ def test_a_whole_number_may_be_written_in_many_ways(written: str) -> None:
 
 @pytest.mark.parametrize("written", ["3e-4", "'3e-4'", "0.0003", "3.0e-4", "'0.0003'"])
 def test_a_number_with_an_exponent_is_no_text(written: str) -> None:
-    """PyYAML reads `3e-4` as text."""
+    """PyYAML itself reads `3e-4` as text."""
     assert Config.parse(f"ppo: {{learning_rate: {written}}}").ppo.learning_rate == 3e-4
 
 
@@ -123,6 +125,25 @@ def test_a_config_written_out_reads_back_the_same() -> None:
     )
     assert Config.parse(config.dump()) == config
     assert Config.parse(Config().dump()) == Config()
+
+
+def test_an_envs_options_come_back_as_they_were_given_numbers_as_numbers() -> None:
+    config = Config.parse("env_options: {healthy_z_range: [0.7, .inf], ctrl_cost_weight: 1e-3, scale: -2.5E3, name: 1e-x}")
+    meant = {"healthy_z_range": [0.7, math.inf], "ctrl_cost_weight": 0.001, "scale": -2500.0, "name": "1e-x"}
+    assert config.env_options == meant
+    assert Config.parse(config.dump()).env_options == meant
+    assert json.loads(json.dumps(config.model_dump(mode="json")))["env_options"] == meant
+
+
+def test_names_that_would_not_come_back_are_refused() -> None:
+    with pytest.raises(UserError, match="option names are words"):
+        Config.of({"env_options": {"weights": [{1: 2.0}]}})
+
+
+@pytest.mark.parametrize("written", ["9007199254740993", "'9007199254740993'"])
+def test_a_long_number_is_not_rounded(written: str) -> None:
+    assert Config.parse(f"seed: {written}").seed == 9007199254740993
+    assert Config().but({"seed": written.strip("'")}).seed == 9007199254740993
 
 
 def test_a_config_reads_the_same_from_a_file(tmp_path: Path) -> None:
@@ -242,7 +263,9 @@ def test_a_wrong_value_is_explained_with_the_settings_own_line() -> None:
     assert f"({described})" in refusal("segments: {steps: 0}")
 
 
-@pytest.mark.parametrize("text", ["a: [1", "a: 'x", "\t- x", "a: b: c", "? [a]\n: b", "? {a: 1}\n: b", "a: \x00", "- &x\n- *y"])
+@pytest.mark.parametrize(
+    "text", ["a: [1", "a: 'x", "\t- x", "a: b: c", "? [a]\n: b", "? {a: 1}\n: b", "a: \x00", "- &x\n- *y", "a: 2024-99-99"]
+)
 def test_what_is_not_yaml_is_one_sentence(text: str) -> None:
     assert refusal(text).startswith("config is not readable YAML: ")
 
