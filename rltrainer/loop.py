@@ -239,7 +239,7 @@ class PreferenceLoop:
     def first_answers(self, *, fit: bool = True) -> None:
         """The second half of `warm_up`: ask about the steps so far, wait for a person's answers, learn from them."""
         self._updated_at = self.steps
-        pairs = self._first_pairs
+        pairs = max(0, self._first_pairs - self.store.counts()["labels"])  # an earlier loop may have left some here
         self._read()
         if self._inherited:
             self._fit(at_once=True)
@@ -247,7 +247,7 @@ class PreferenceLoop:
             self._ask_in_batches(pairs)
         else:
             self._ask()
-            self._wait_for(min(pairs, self.schedule.awaited))
+            self._wait_for(min(self._first_pairs, self.schedule.awaited))
         self._read()
         if fit:
             self._fit(at_once=True)

@@ -824,6 +824,30 @@ def test_a_loop_in_the_folder_of_an_earlier_one_learns_from_its_labels(
     assert len(second.learner.fits[-1]) == answered
 
 
+def test_a_loop_that_goes_on_in_a_folder_asks_no_more_than_its_budget_which_the_store_is_told(
+    rigs: Callable[..., Rig], tmp_path: Path
+) -> None:
+    for budget, asked in ((24, 6), (24, 6), (40, 10)):
+        rig = rigs(config(labels=budget), run=tmp_path / "run")
+        rig.loop.warm_up()
+        assert (rig.loop.store.counts()["labels"], len(rig.learner.fits[-1])) == (asked, asked)
+        assert rig.loop.store.fact("config")["labels"] == budget
+        rig.loop.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "maker"),
+    [({"env": "CartPole-v1"}, toys.drift), ({"env_options": {"noise": 1}}, toys.drift), ({}, toys.spot)],
+)
+def test_a_folder_with_a_run_on_another_env_is_refused(
+    options: dict[str, Any], maker: Callable[[], Any], tmp_path: Path
+) -> None:
+    Rig(config(), run=tmp_path / "run").loop.close()
+    with pytest.raises(UserError, match=r"holds a run on .*; pass another folder"):
+        Rig(config(**options), maker=maker, run=tmp_path / "run")
+    assert Store.open(tmp_path / "run").fact("config")["env_options"] == {}
+
+
 def test_nothing_is_left_open_behind_a_closed_loop(tmp_path: Path) -> None:
     rig = Rig(config(), run=tmp_path / "run")
     rig.loop.warm_up()

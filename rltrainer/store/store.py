@@ -143,6 +143,11 @@ class Store:
 
     # ------------------------------------------------------------------ trainer's side
 
+    def set_fact(self, name: str, value: Any) -> None:
+        """Say anew what holds for the run, where it goes on with other settings."""
+        with self._writer.begin() as connection:
+            connection.execute(tables.meta.update().where(tables.meta.c.key == name).values(value=value))
+
     def ask(self, pairs: Iterable[tuple[Segment, Segment]], asked_at: int, strategy: str, labeler: str = "") -> list[Query]:
         """Put pairs before the labelers, in one transaction; their segments are on disk before.
 
