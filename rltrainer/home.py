@@ -33,8 +33,15 @@ def check_env(env: Any, config: Config, *, shown: bool) -> None:
         return
     if spec.id != config.env:
         raise UserError(f"config.env is {config.env!r}, and the wrapped env is {spec.id!r}; pass Config(env={spec.id!r})")
+    if shown and not env.seat.black_box and env.seat.observation_space != _observed(env):
+        raise UserError("clips are of what each env gives, and the vector gives something else; put VecFrameStack outside")
     if shown and not is_fancy_id(spec.id):
         _check_making(spec, config)
+
+
+def _observed(env: Any) -> gym.Space[Any]:
+    space: gym.Space[Any] = env.get_attr("observation_space", 0)[0] if hasattr(env, "num_envs") else env.observation_space
+    return space
 
 
 def _check_making(spec: EnvSpec, config: Config) -> None:

@@ -15,7 +15,7 @@ from rltrainer.sizes import Sizes
 from rltrainer.store import Store
 
 Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class Line(BaseModel):
@@ -122,19 +122,19 @@ def read_lines(file: Path) -> list[Line]:
     if file.suffix == parquet.SUFFIX:
         return [_line(row, f"{str(file)!r}, row {number}") for number, row in enumerate(parquet.read_labels(file), 1)]
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"the labels cannot be read from {str(file)!r}: {error.strerror}; pass another FILE") from None
     except UnicodeDecodeError:
         raise UserError(f"{str(file)!r} is not UTF-8 text; pass a file that `rltrainer export` wrote") from None
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     return [_line(_parsed(line, where), where) for number, line in lines for where in [f"{str(file)!r}, line {number}"]]
 
 
 def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise UserError(f"{where} is not JSON; pass a file that `rltrainer export` wrote") from None
 
 

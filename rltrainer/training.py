@@ -59,6 +59,8 @@ from rltrainer.wrapper import PreferenceRewardVecWrapper
 
 EVENT_SECONDS = 1.0
 UPDATE_STEPS = 512
+ENDLESS = 1_000_000
+"""Steps after which an episode that is evaluated is taken to have no end."""
 """Env steps between two updates of the loop where a method's own rollouts are too short to end with one."""
 SPEED_ROLLOUTS = 20
 """Steps per second are those of the last rollouts, their optimisation included."""
@@ -460,10 +462,15 @@ def env_of(model: BaseAlgorithm) -> VecEnv:
 
 
 def episodes(model: BaseAlgorithm) -> Iterator[float]:
-    """True returns of whole episodes, one after the other, for as long as they are asked for."""
+    """True returns of whole episodes, one after the other, for as long as they are asked for.
+
+    Raises UserError where one does not end.
+    """
     env = env_of(model)
-    observations = env.reset()
-    while True:
+    observations, lasted = env.reset(), 0
+    while lasted < ENDLESS:
         actions, _ = model.predict(cast(Any, observations), deterministic=True)
-        observations, _, _, infos = env.step(actions)
+        observations, _, dones, infos = env.step(actions)
+        lasted = 0 if dones.any() else lasted + 1
         yield from (float(info["episode"]["r"]) for info in infos if "episode" in info)
+    raise UserError(f"an episode has not ended after {ENDLESS:,} steps; give env_options a max_episode_steps")

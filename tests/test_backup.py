@@ -13,7 +13,7 @@ import toys
 from rltrainer.backup import back_up
 from rltrainer.core import Answer, Query, Segment, UserError, Verdict
 from rltrainer.inspection import inspect
-from rltrainer.store import FILE, Store, database, newest_backup
+from rltrainer.store import BACKUPS, FILE, Store, database, newest_backup
 
 EQUAL = Answer(Verdict.EQUAL)
 
@@ -48,6 +48,14 @@ def test_backups_of_one_second_have_names_in_their_order(store: Store) -> None:
     made = [back_up(store.folder).folder for _ in range(3)]
     assert made == sorted(made)
     assert newest_backup(store.folder) == made[-1]
+
+
+def test_a_backup_that_is_half_made_is_no_way_out(store: Store) -> None:
+    half = store.folder / BACKUPS / ".2099-01-01.7.tmp"
+    half.mkdir(parents=True)
+    (half / FILE).touch()
+    assert newest_backup(store.folder) is None
+    assert back_up(store.folder).folder == newest_backup(store.folder)
 
 
 def test_a_backup_goes_where_it_is_told_and_over_nothing(store: Store, tmp_path: Path) -> None:

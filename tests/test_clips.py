@@ -24,6 +24,7 @@ from playwright.sync_api import Page
 from rltrainer.config import Clips
 from rltrainer.core import Array, Segment, UserError
 from rltrainer.envs import flat_observation, make_env, make_shown_env, picture
+from rltrainer.guard import EnvFault
 from rltrainer.labeling import clips
 from rltrainer.labeling.camera import close
 from rltrainer.labeling.clips import LIMIT, ClipMaker, clip_worker, encode, fit, make_clip, steps_by_frame
@@ -140,9 +141,21 @@ class Forgetful(gym.Env[Array, int]):
         return np.zeros((33, 51, 3), np.uint8)
 
 
+class Exploding(Forgetful):
+    """It raises at the first step."""
+
+    def step(self, action: int) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        raise RuntimeError("the simulator exploded")
+
+
 @pytest.mark.parametrize("env_id", ["Pendulum-v1", "CartPole-v1"])
 def test_the_self_test_finds_nothing_in_an_env_that_replays(env_id: str) -> None:
     assert replays_exactly(env_id, {}, steps=30, seed=1) is None
+
+
+def test_the_self_test_of_an_env_that_raises_says_so() -> None:
+    with pytest.raises(EnvFault, match="the env raised RuntimeError at random actions: the simulator exploded; mend the env"):
+        replays_exactly(f"{__name__}:Exploding", {}, steps=30, seed=1)
 
 
 def test_the_self_test_says_how_an_env_does_not_replay() -> None:

@@ -209,6 +209,8 @@ def line(**changes: Any) -> dict[str, Any]:
 BAD = {
     "no JSON": ("{", "line 2 is not JSON"),
     "no object": ("3", "line 2"),
+    "a number of too many digits": ("1" * 5000, "line 2 is not JSON"),
+    "a revision that no store holds": (json.dumps(line(revision=10**30)), "line 2: revision"),
     "a verdict that is none": (json.dumps(line(verdict="better")), "line 2: verdict"),
     "a field that is none": (json.dumps(line(note="nice")), "line 2: note"),
     "one segment": (json.dumps(line(segments=["one"])), "line 2: segments"),
@@ -239,6 +241,18 @@ def test_a_file_with_one_bad_line_is_one_sentence_and_nothing_is_taken(
         import_labels(store, tmp_path / "bad.jsonl")
     assert store.labels() == []
     assert len(store.waiting()) == 2
+
+
+def test_a_file_may_begin_with_a_byte_order_mark_and_have_any_characters_in_a_reason(
+    stores: Callable[[Path], Store], tmp_path: Path
+) -> None:
+    store = stores(tmp_path / "run")
+    one, two = toys.random_segments(2, np.random.default_rng(0))
+    (query,) = store.ask([(one, two)], 0, "uniform")
+    said = json.dumps(line(query_id=query.id, segments=[one.id, two.id], reason="limps\u2028a little"), ensure_ascii=False)
+    (tmp_path / "labels.jsonl").write_text(f"{said}\r\n", encoding="utf-8-sig")
+    assert import_labels(store, tmp_path / "labels.jsonl") == (1, 1)
+    assert store.labels()[0].answer.reason == "limps\u2028a little"
 
 
 def test_a_file_that_is_not_there_or_no_text_is_one_sentence(stores: Callable[[Path], Store], tmp_path: Path) -> None:

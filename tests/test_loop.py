@@ -16,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import toys
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
 from rltrainer.config import Config, Queries
 from rltrainer.core import Answer, Array, Comparison, Query, Segment, Teacher, UserError, Verdict
@@ -1024,6 +1024,13 @@ def test_an_env_that_is_not_what_its_clips_would_show_is_refused_where_people_an
             PreferenceLoop(wrapped, Config(env="Pendulum-v1"), run=tmp_path / "run")
         wrapped.close()
     assert not list(tmp_path.iterdir()), "nothing was made"
+
+
+def test_a_vector_that_stacks_what_its_envs_give_is_refused_inside_where_people_answer(tmp_path: Path) -> None:
+    stacked = VecFrameStack(DummyVecEnv([lambda: SeededEpisodes(PENDULUM())]), 4)
+    with pytest.raises(UserError, match="put VecFrameStack outside"):
+        PreferenceLoop(PreferenceRewardVecWrapper(stacked), Config(env="Pendulum-v1"), run=tmp_path / "run")
+    stacked.close()
 
 
 def test_what_changes_neither_actions_nor_observations_may_be_around_an_env(tmp_path: Path) -> None:

@@ -107,6 +107,12 @@ def test_evaluation_is_of_the_true_return_and_the_same_each_time(finished: RunFo
     assert all(abs(value) <= 40 * (1 + 4) for value in one)  # 40 steps that pay the place
 
 
+def test_an_episode_without_an_end_is_not_waited_for(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rltrainer.training.ENDLESS", 30)
+    with pytest.raises(UserError, match="an episode has not ended after 30 steps; give env_options a max_episode_steps"):
+        evaluate(finished, 2, 0)
+
+
 def test_another_seed_evaluates_on_other_episodes(finished: RunFolder) -> None:
     assert not set(evaluate(finished, 2, seed=7)) & set(evaluate(finished, 2, seed=8))
 

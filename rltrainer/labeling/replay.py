@@ -8,8 +8,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rltrainer.core import InnerSteps, Segment
+from rltrainer.core import InnerSteps, Segment, UserError
 from rltrainer.envs import flat_observation, make_env, make_shown_env
+from rltrainer.guard import EnvFault
 
 
 class Mismatch(Exception):
@@ -62,7 +63,7 @@ def replays_exactly(env: str, options: Mapping[str, Any] | None, steps: int, see
     Two episodes of random actions, the second begun as training begins them (by a reset without a seed), are replayed
     in a second env in the other order, so that what one episode leaves behind for the next is found too.
 
-    steps: how much of each episode is tried
+    steps: how much of each episode is tried. Raises EnvFault where the env raises.
     """
     trained = make_env(env, options)
     shown = make_shown_env(env, options, size=32)
@@ -73,6 +74,10 @@ def replays_exactly(env: str, options: Mapping[str, Any] | None, steps: int, see
                 pass
     except Mismatch as mismatch:
         return f"{env!r} cannot be shown again exactly: with the same seed and actions, {mismatch}"
+    except UserError:
+        raise
+    except Exception as error:  # an env is foreign code and may raise anything
+        raise EnvFault(f"the env raised {type(error).__name__} at random actions: {error}; mend the env") from error
     finally:
         trained.close()
         shown.close()

@@ -29,8 +29,8 @@ class NoRoom(OSError):
 
 
 def newest_backup(folder: Path) -> Path | None:
-    """The last of a run's backups (`rltrainer backup RUN`), or None."""
-    return max((file.parent for file in (folder / BACKUPS).glob(f"*/{FILE}")), default=None)
+    """The last of a run's backups (`rltrainer backup RUN`) that is whole, or None. One in the making begins with a dot."""
+    return max((file.parent for file in (folder / BACKUPS).glob(f"[!.]*/{FILE}")), default=None)
 
 
 def way_out(folder: Path) -> str:
