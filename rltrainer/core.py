@@ -31,6 +31,10 @@ class UserError(Exception):
     """A mistake that the user can mend: one sentence with the setting, the value found and the way out."""
 
 
+class EnvFault(UserError):
+    """An env failed, or gave something that would poison the policy; the run stops before it learns from it."""
+
+
 class Verdict(StrEnum):
     """What a labeler said of a query. BOTH_BAD orders the two no more than EQUAL does, and teaches the same."""
 

@@ -25,8 +25,7 @@ from gymnasium.utils import RecordConstructorArgs
 from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
 from stable_baselines3.common.vec_env.subproc_vec_env import _worker
 
-from rltrainer.core import InnerSteps
-from rltrainer.guard import EnvFault
+from rltrainer.core import EnvFault, InnerSteps
 
 MakeEnv = Callable[[], gym.Env[Any, Any]]
 

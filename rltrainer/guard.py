@@ -10,11 +10,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from rltrainer.core import Array, UserError
-
-
-class EnvFault(UserError):
-    """An env failed, or gave something that would poison the policy; the run stops before it learns from it."""
+from rltrainer.core import Array, EnvFault, UserError
 
 
 def check_finite(observations: Array, env_rewards: Array, steps: int) -> None:

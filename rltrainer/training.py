@@ -28,10 +28,10 @@ from rltrainer.capture import Filmed, must_film
 from rltrainer.checkpoint import RunFolder, check_free
 from rltrainer.checkpoints import Checkpoints
 from rltrainer.config import Config
-from rltrainer.core import UserError
+from rltrainer.core import EnvFault, UserError
 from rltrainer.envs import check_spaces, episode_limit, frames_per_second, image_shape, make_env, make_shown_env, shows_pictures
 from rltrainer.fancy import is_black_box_id
-from rltrainer.guard import EnvFault, GuardedVecEnv
+from rltrainer.guard import GuardedVecEnv
 from rltrainer.interrupts import Asked, Interrupts, ignore_in_subprocess
 from rltrainer.labeling.gate import check_address
 from rltrainer.labeling.gl import use_gl

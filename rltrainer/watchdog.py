@@ -11,8 +11,8 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from stable_baselines3.common.vec_env.subproc_vec_env import _stack_obs
 
+from rltrainer.core import EnvFault
 from rltrainer.env_process import END_SECONDS, HANG_SECONDS, EnvProcess, Lost, MakeEnv, Watch
-from rltrainer.guard import EnvFault
 from rltrainer.seeds import number
 
 RESTARTS = 3

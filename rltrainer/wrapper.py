@@ -12,7 +12,7 @@ from gymnasium.utils import RecordConstructorArgs
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from rltrainer.core import Array, InnerSteps, RewardFunction, UserError, looks_back
+from rltrainer.core import Array, EnvFault, InnerSteps, RewardFunction, UserError, looks_back
 from rltrainer.envs import (
     SeededEpisodes,
     check_spaces,
@@ -23,7 +23,7 @@ from rltrainer.envs import (
     layers,
 )
 from rltrainer.fancy import BlackBox
-from rltrainer.guard import EnvFault, check_finite
+from rltrainer.guard import check_finite
 from rltrainer.horizon import AT_REST, FixedHorizon
 from rltrainer.recording import Recorder
 from rltrainer.watchdog import LOST

@@ -22,9 +22,8 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from rltrainer.config import Clips
-from rltrainer.core import Array, Segment, UserError
+from rltrainer.core import Array, EnvFault, Segment, UserError
 from rltrainer.envs import flat_observation, make_env, make_shown_env, picture
-from rltrainer.guard import EnvFault
 from rltrainer.labeling import clips
 from rltrainer.labeling.camera import close
 from rltrainer.labeling.clips import LIMIT, ClipMaker, clip_worker, encode, fit, make_clip, steps_by_frame

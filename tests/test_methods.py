@@ -17,9 +17,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from torch.distributions import kl_divergence
 
 from rltrainer.config import Config
-from rltrainer.core import Array, UserError
+from rltrainer.core import Array, EnvFault, UserError
 from rltrainer.exploring import explore
-from rltrainer.guard import EnvFault
 from rltrainer.loop import PreferenceLoop
 from rltrainer.methods import METHODS, PreferenceCallback, make_ppo
 from rltrainer.methods.cpl import CPL

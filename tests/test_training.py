@@ -21,9 +21,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rltrainer.checkpoint import RunFolder
 from rltrainer.config import Config
-from rltrainer.core import Array, UserError
+from rltrainer.core import Array, EnvFault, UserError
 from rltrainer.env_process import EnvProcess
-from rltrainer.guard import EnvFault, GuardedVecEnv
+from rltrainer.guard import GuardedVecEnv
 from rltrainer.interrupts import Interrupts
 from rltrainer.progress import Dashboard, words
 from rltrainer.rewards import make_learner

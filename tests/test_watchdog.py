@@ -18,9 +18,8 @@ import pytest
 import toys
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from rltrainer.core import Array, Segment
+from rltrainer.core import Array, EnvFault, Segment
 from rltrainer.envs import make_env
-from rltrainer.guard import EnvFault
 from rltrainer.watchdog import WatchedVecEnv
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 

@@ -16,9 +16,8 @@ from stable_baselines3.common.env_checker import check_env as check_with_sb3
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
 
-from rltrainer.core import Array, UserError
+from rltrainer.core import Array, EnvFault, UserError
 from rltrainer.envs import SeededEpisodes, make_env, make_shown_env
-from rltrainer.guard import EnvFault
 from rltrainer.labeling.replay import replay
 from rltrainer.watchdog import LOST
 from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper

@@ -8,9 +8,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rltrainer.core import InnerSteps, Segment, UserError
+from rltrainer.core import EnvFault, InnerSteps, Segment, UserError
 from rltrainer.envs import flat_observation, make_env, make_shown_env
-from rltrainer.guard import EnvFault
 
 
 class Mismatch(Exception):

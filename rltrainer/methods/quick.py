@@ -9,7 +9,7 @@ from stable_baselines3.common.distributions import CategoricalDistribution, Diag
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
-from rltrainer.guard import EnvFault
+from rltrainer.core import EnvFault
 
 OPTIMIZER: dict[str, Any] = {"eps": 1e-5, "fused": True}
 """SB3's Adam in one kernel, not one operation after the other for each of the policy's tensors."""
