@@ -11,6 +11,7 @@ import gymnasium as gym
 from PIL import Image
 
 from rltrainer.config import Config
+from rltrainer.core import FRAME
 from rltrainer.envs import make_shown_env
 from rltrainer.labeling.camera import close
 from rltrainer.labeling.clips import pictures_of
@@ -23,7 +24,7 @@ REPLAYED_STEPS = 200
 
 
 class Filmed(gym.Wrapper[Any, Any, Any, Any]):
-    """Puts a picture of every step, as JPEG, under `info["frame"]`. Rendering is what it costs: film few envs of many."""
+    """Puts a picture of every step, as JPEG, under `info[FRAME]`. Rendering is what it costs: film few envs of many."""
 
     def __init__(self, env: gym.Env[Any, Any], size: int) -> None:
         """env: able to give pictures; size: their longer side at most, in pixels"""
@@ -38,11 +39,11 @@ class Filmed(gym.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         observation, info = self.env.reset(seed=seed, options=options)
-        return observation, {**info, "frame": self._frame()}
+        return observation, {**info, FRAME: self._frame()}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
-        return observation, reward, terminated, truncated, {**info, "frame": self._frame()}
+        return observation, reward, terminated, truncated, {**info, FRAME: self._frame()}
 
     def close(self) -> None:
         """Close the env without harm to other GL contexts of this process."""

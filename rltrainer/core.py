@@ -23,6 +23,8 @@ INHERITED = "run:"
 """How the source of a label begins that another run's labeler gave; the run's name follows."""
 
 
+FRAME, INNER_STEPS = "rltrainer.frame", "rltrainer.inner_steps"
+"""Where a wrapper of ours puts a step's picture, and a black box its steps, into `info`: names that no env's own info has."""
 REASON_LENGTH = 200
 """Most characters of a reason."""
 

@@ -25,7 +25,7 @@ from gymnasium.utils import RecordConstructorArgs
 from stable_baselines3.common.vec_env.base_vec_env import CloudpickleWrapper
 from stable_baselines3.common.vec_env.subproc_vec_env import _worker
 
-from rltrainer.core import EnvFault, InnerSteps
+from rltrainer.core import INNER_STEPS, EnvFault, InnerSteps
 
 MakeEnv = Callable[[], gym.Env[Any, Any]]
 
@@ -191,7 +191,7 @@ class Finite(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
-        inner: InnerSteps | None = info.get("inner_steps")
+        inner: InnerSteps | None = info.get(INNER_STEPS)
         if not is_finite(observation) or (inner is not None and not all(map(is_finite, inner.observations))):
             raise NotFinite("gave an observation with NaN or infinity")
         if math.isnan(reward) or (inner is not None and np.isnan(inner.env_rewards).any()):

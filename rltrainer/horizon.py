@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
-AT_REST = "at_rest"
+AT_REST = "rltrainer.at_rest"
 """In a step's info: the episode's end has come before it."""
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
+from rltrainer.core import FRAME, INNER_STEPS
 from rltrainer.horizon import AT_REST
 
-READ = (AT_REST, "episode_seed", "frame", "inner_steps", "is_success")
+READ = (AT_REST, "episode_seed", FRAME, INNER_STEPS, "is_success")
 """What our wrappers put there, and what Stable-Baselines3 logs."""
 
 

@@ -17,7 +17,7 @@ from rltrainer.seeds import number
 
 RESTARTS = 3
 """How often each env of a run is replaced; what fails once more is no accident."""
-LOST = "lost"
+LOST = "rltrainer.lost"
 """In a step's info: it never happened, and the episode before it was dropped."""
 
 

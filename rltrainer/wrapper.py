@@ -12,7 +12,7 @@ from gymnasium.utils import RecordConstructorArgs
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from rltrainer.core import Array, EnvFault, InnerSteps, RewardFunction, UserError, looks_back
+from rltrainer.core import FRAME, INNER_STEPS, Array, EnvFault, InnerSteps, RewardFunction, UserError, looks_back
 from rltrainer.envs import (
     SeededEpisodes,
     check_spaces,
@@ -64,7 +64,7 @@ class RewardSeat:
         seen = blank if self.black_box else flat_observation(self.observation_space, observation)
         if not np.isfinite(observation if self.black_box else seen).all():
             raise EnvFault(f"the env began an episode with NaN or infinity after {self.recorder.steps} steps; mend the env")
-        self.recorder.begin(env, info["episode_seed"], seen, info.pop("frame", None))
+        self.recorder.begin(env, info["episode_seed"], seen, info.pop(FRAME, None))
         self.learned_returns[env] = 0.0
 
     def pay(self, actions: Array, env_rewards: Array, next_observations: Array, resting: Sequence[int] = ()) -> Array:
@@ -85,7 +85,7 @@ class RewardSeat:
     def pay_one(self, env: int, action: Array, env_reward: float, next_observation: Array, info: dict[str, Any]) -> float:
         """The learned reward of one step of one env, whose info may hold a picture."""
         observation = self.recorder.current[env]
-        self.recorder.add_to(env, action, env_reward, next_observation, info.pop("frame", None))
+        self.recorder.add_to(env, action, env_reward, next_observation, info.pop(FRAME, None))
         if AT_REST in info:
             self.recorder.rest(env)
             return 0.0
@@ -162,7 +162,7 @@ class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         action = _acted(self.env.action_space, action)
         observation, env_reward, terminated, truncated, info = self.env.step(action)
-        inner: InnerSteps | None = info.pop("inner_steps", None)
+        inner: InnerSteps | None = info.pop(INNER_STEPS, None)
         if inner is not None:
             reward = self.seat.pay_inner(0, inner)
         else:
@@ -202,7 +202,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
 
     def reset(self) -> VecEnvObs:
         observations = self.venv.reset()
-        self._films = any("frame" in info for info in self.venv.unwrapped.reset_infos)
+        self._films = any(FRAME in info for info in self.venv.unwrapped.reset_infos)
         for env, info in enumerate(self.venv.unwrapped.reset_infos):
             self.seat.begin(env, _row(observations, env), info)
         return observations
@@ -240,7 +240,7 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
         return np.array([self.seat.pay_one(env, np.asarray(a), float(r), o, i) for env, (a, r, o, i) in enumerate(steps)])
 
     def _pay_inner(self, env: int, info: dict[str, Any]) -> float:
-        return 0.0 if LOST in info else self.seat.pay_inner(env, info.pop("inner_steps"))
+        return 0.0 if LOST in info else self.seat.pay_inner(env, info.pop(INNER_STEPS))
 
     def _turn(self, env: int, observations: VecEnvObs, info: dict[str, Any]) -> None:
         """The env's episode ended, or it was lost in the middle of one, and it has been reset already."""

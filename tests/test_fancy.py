@@ -17,7 +17,7 @@ import pytest
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from rltrainer import envs, fancy
-from rltrainer.core import InnerSteps, UserError
+from rltrainer.core import INNER_STEPS, InnerSteps, UserError
 from rltrainer.fancy import compat
 
 HAS_FANCY = sys.version_info < (3, 12) and importlib.util.find_spec("fancy_gym") is not None
@@ -58,7 +58,7 @@ def black_box_episode(env: gym.Env[Any, Any]) -> tuple[Episode, list[InnerSteps]
     seed = info["episode_seed"]
     while not over:
         _, reward, terminated, truncated, info = env.step(0.3 * env.action_space.sample())
-        taken.append(info["inner_steps"])
+        taken.append(info[INNER_STEPS])
         rewards.append(reward)
         over = terminated or truncated
     observations = taken[0].observations[:1] + [row for steps in taken for row in steps.observations[1:]]
@@ -284,9 +284,9 @@ def test_a_trajectory_that_fancy_gym_refuses_has_no_steps() -> None:
     _, reward, terminated, _, info = env.step(env.action_space.high)
     assert terminated
     assert reward < 0
-    assert len(info["inner_steps"].observations) == 1
-    assert info["inner_steps"].actions.shape == (0, 7)
-    assert info["inner_steps"].env_rewards.shape == (0,)
+    assert len(info[INNER_STEPS].observations) == 1
+    assert info[INNER_STEPS].actions.shape == (0, 7)
+    assert info[INNER_STEPS].env_rewards.shape == (0,)
 
 
 @needs_fancy
@@ -310,7 +310,7 @@ def test_weights_are_bounded_and_times_stay_inside_their_own_bounds() -> None:
     for time in (space.low[:2], space.high[:2]):  # the ends themselves are valid times
         env.reset(seed=0)
         _, _, _, _, info = env.step(np.concatenate([time, np.zeros(21)]).astype(np.float32))
-        assert len(info["inner_steps"].actions) > 0
+        assert len(info[INNER_STEPS].actions) > 0
 
 
 @needs_fancy
@@ -331,7 +331,7 @@ def test_a_fair_share_of_sampled_trajectories_is_tried() -> None:
     tried = 0
     for _ in range(12):
         env.reset()
-        tried += len(env.step(env.action_space.sample())[4]["inner_steps"].actions) > 0
+        tried += len(env.step(env.action_space.sample())[4][INNER_STEPS].actions) > 0
     assert tried >= 3
 
 

@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rltrainer.core import Array, EnvFault, Segment
 from rltrainer.envs import make_env
-from rltrainer.watchdog import WatchedVecEnv
+from rltrainer.watchdog import LOST, WatchedVecEnv
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
 FAULTS = {
@@ -89,7 +89,7 @@ def test_each_fault_is_named_and_a_fresh_env_takes_its_place(started: Callable[.
     np.testing.assert_array_equal(dones, [False] + [True] * 6)
     for info in infos[1:]:
         np.testing.assert_array_equal(info.pop("terminal_observation"), [0, 4])
-        assert info == {"TimeLimit.truncated": True, "lost": True}
+        assert info == {"TimeLimit.truncated": True, LOST: True}
     for line, (place, words) in zip(said, enumerate(FAULTS.values(), start=2), strict=True):
         pid = pids[place - 1]
         ending = r"A fresh one takes its place \(1 of 3\); its episode is dropped"
@@ -106,7 +106,7 @@ def test_an_env_that_begins_an_episode_with_nan_is_replaced(started: Callable[..
         assert not venv.step(pushes(venv))[2].any()
     observations, *_, infos = venv.step(pushes(venv))
     np.testing.assert_array_equal(observations, [[0, 0]])
-    assert infos[0]["lost"]
+    assert infos[0][LOST]
     assert "began an episode with NaN or infinity at its step 20" in said[0]
 
 

@@ -16,7 +16,7 @@ from stable_baselines3.common.env_checker import check_env as check_with_sb3
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
 
-from rltrainer.core import Array, EnvFault, UserError
+from rltrainer.core import INNER_STEPS, Array, EnvFault, UserError
 from rltrainer.envs import SeededEpisodes, make_env, make_shown_env
 from rltrainer.labeling.replay import replay
 from rltrainer.watchdog import LOST
@@ -295,6 +295,32 @@ def test_a_policy_of_numpys_own_floats_leaves_segments_that_can_be_shown_again(v
     shown = make_shown_env("Pendulum-v1", {}, size=32)
     assert [*replay(shown, segment)] == [*range(50)]
     shown.close()
+    env.close()
+
+
+class Telling(gym.Wrapper[Any, Any, Any, Any]):
+    """Its info has names that one could take for ours."""
+
+    said: dict[str, Any] = {"frame": "world", "inner_steps": 3, "lost": False, "at_rest": True}  # noqa: RUF012
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(**options)
+        return observation, info | self.said
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, terminated, truncated, info | self.said
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_what_an_env_says_in_its_info_stays_its_own(vector: bool) -> None:
+    env = wrap_vec(lambda: Telling(make_env("Pendulum-v1"))) if vector else wrap(Telling(make_env("Pendulum-v1")))
+    env.reset()
+    for _ in range(60):
+        info = env.step(np.zeros((1, 1) if vector else 1, np.float32))[-1]
+    assert (info[0] if vector else info).items() >= Telling.said.items()
+    (segment,) = env.recorder.sample(1, 50, np.random.default_rng(0))
+    assert segment.frames == ()
     env.close()
 
 
@@ -607,7 +633,7 @@ def test_a_black_box_pays_the_learned_reward_summed_over_its_inner_steps() -> No
     np.testing.assert_array_equal(observations[1:], after[:-1])
     assert reward == pytest.approx(Sum()(observations, actions, after).sum())
     assert info["learned_return"] == reward
-    assert "inner_steps" not in info
+    assert INNER_STEPS not in info
     assert type(info["env_reward"]) is float
     env.close()
 

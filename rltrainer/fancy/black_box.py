@@ -9,7 +9,7 @@ import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
-from rltrainer.core import Array, UserError
+from rltrainer.core import INNER_STEPS, Array, UserError
 from rltrainer.fancy.compat import enable, quiet
 from rltrainer.fancy.ids import is_black_box_id
 from rltrainer.fancy.inner_recorder import InnerRecorder
@@ -19,7 +19,7 @@ _PRIMITIVE_OPTIONS = ("underlying_id", "mp_wrapper", "mp_type", "mp_config_overr
 
 
 class BlackBox(gym.Wrapper[Any, Any, Any, Any]):
-    """A movement-primitive env with finite action bounds. One step is a trajectory; info["inner_steps"] has its steps.
+    """A movement-primitive env with finite action bounds. One step is a trajectory; info[INNER_STEPS] has its steps.
 
     The rest of info holds, as fancy_gym gives it, lists with one entry for each of those steps; "is_success" alone is
     what it was after the last one, which is what SB3 takes it for.
@@ -43,7 +43,7 @@ class BlackBox(gym.Wrapper[Any, Any, Any, Any]):
         observation, reward, terminated, truncated, info = self.env.step(action)
         if "is_success" in info:
             info["is_success"] = bool(info["is_success"][-1])
-        return observation, float(reward), terminated, truncated, {**info, "inner_steps": self.recorded.take()}
+        return observation, float(reward), terminated, truncated, {**info, INNER_STEPS: self.recorded.take()}
 
     def render(self) -> Any:
         """The env inside, as it looks now."""

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rltrainer.core import EnvFault, InnerSteps, Segment, UserError
+from rltrainer.core import INNER_STEPS, EnvFault, InnerSteps, Segment, UserError
 from rltrainer.envs import flat_observation, make_env, make_shown_env
 
 
@@ -95,7 +95,7 @@ def _rolled(env: gym.Env[Any, Any], steps: int, seed: int | None) -> Segment:
             action, before = env.action_space.sample(), observation
             observation, env_reward, terminated, truncated, info = env.step(action)
             single = InnerSteps([before, observation], np.array([action]), np.array([env_reward]))
-            taken.append(info.get("inner_steps", single))
+            taken.append(info.get(INNER_STEPS, single))
             done = terminated or truncated
         seed = None
     rows = taken[0].observations[:1] + [row for part in taken for row in part.observations[1:]]

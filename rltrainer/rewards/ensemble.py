@@ -50,15 +50,16 @@ def _root_mean_square(values: Array) -> Array:
 
 @dataclass
 class Batch:
-    """All comparisons: rows [N, 2, T, D] (scaled), mask [N, 2, T], answers [N], bags [M, N].
+    """All comparisons: rows [N, 2, T, D] (scaled), mask [N, 2, T], answers [N], noise [N], bags [M, N].
 
-    The mask leaves out what was trimmed, and the time after an episode's end, which pays 0; `ends` says if there is any. Rows
-    and mask may go on with pairs that have no answer.
+    noise is the share of such answers that is taken to be chance. The mask leaves out what was trimmed, and the time after an
+    episode's end, which pays 0; `ends` says if there is any. Rows and mask may go on with pairs that have no answer.
     """
 
     rows: Tensor | PickedRows
     mask: Tensor
     answers: Answers
+    noise: Array
     bags: Array
     ends: bool
 
@@ -148,13 +149,13 @@ class EnsembleLearner:
         noise = np.full(len(comparisons), self._settings.label_noise)
         thresholds = Thresholds.of(comparisons, self._settings.ties)
         ends = any(c.sees_end for c in comparisons)
-        batch = Batch(rows, mask, Answers.of(comparisons, noise, thresholds), bags, ends)
+        batch = Batch(rows, mask, Answers.of(comparisons, noise, thresholds), noise, bags, ends)
         labelers = [c.labeler for c in comparisons]
         if self.version == 0 or len(set(labelers)) == 1:
             return batch
         logits = held_out_mean(np.asarray(self._logits(batch)), bags)
         noise = noise_of(labelers, *probabilities(comparisons, logits, thresholds), self._settings.label_noise)
-        return replace(batch, answers=Answers.of(comparisons, noise, thresholds))
+        return replace(batch, answers=Answers.of(comparisons, noise, thresholds), noise=noise)
 
     def _bag(self, comparison: Comparison) -> Array:
         """How often each member's bootstrap holds a label, [M]: drawn once for a pair, so what is held out stays held out.
