@@ -26,6 +26,7 @@ class Asker:
     queries:   how pairs are chosen, and strategy: the one of that name; they need not be what the config says
     inherited: queries of an earlier run, whose labels came with it
     rng, teacher_rng: for what is asked, and for the answers
+    starved:   whether there was nothing new to ask about: an episode that has outgrown what is kept of it is not cut from
     """
 
     config: Config
@@ -42,6 +43,7 @@ class Asker:
     inherited: AbstractSet[str]
     rng: np.random.Generator
     teacher_rng: np.random.Generator
+    starved: bool = False
 
     def top_up(self, step: int) -> bool:
         """Ask what is due at that env step: people as far as their queue has room, a teacher once there is a batch of it.
@@ -80,8 +82,9 @@ class Asker:
 
     def ask(self, count: int, step: int) -> None:
         """Choose `count` pairs among candidates, store them, and have a teacher answer at once. Raises OSError, as `top_up`."""
-        candidates = self._candidates(2 * count * self.config.queries.candidates)
-        if len(candidates) < 2:
+        fresh, candidates = self._candidates(2 * count * self.config.queries.candidates)
+        self.starved = not fresh
+        if self.starved or len(candidates) < 2:
             return
         chosen = self.strategy(candidates, self.learner, min(2 * count, len(candidates) // 2), self.rng)
         before = {frozenset((c.first.id, c.second.id)) for c in self.taken.comparisons.values()}
@@ -95,8 +98,8 @@ class Asker:
             ]
             self.store.save_labels("oracle", answers, source=ORACLE)
 
-    def _candidates(self, count: int) -> list[Segment]:
-        """Segments of the newest policy, and as many, up to half of all, that were judged before.
+    def _candidates(self, count: int) -> tuple[list[Segment], list[Segment]]:
+        """Segments of the newest policy; and these with as many, up to half of all, that were judged before.
 
         Within what one policy does there is nothing to tell that it is no better than an earlier one. An agent that is paid for
         a posture it keeps up shows no other, and only a pair with what came before says what that is worth.
@@ -105,7 +108,7 @@ class Asker:
         judged = list({segment.id: segment for c in compared for segment in (c.first, c.second)}.values())
         again = [judged[index] for index in self.rng.permutation(len(judged))[: count // 2]]
         fresh = self.recorder.sample(count - len(again), self.segment_steps, self.rng)
-        return list({segment.id: segment for segment in [*fresh, *again]}.values())
+        return fresh, list({segment.id: segment for segment in [*fresh, *again]}.values())
 
     def _ask_again(self, step: int) -> int:
         """Where it is time, show somebody a pair that they answered, sides swapped. Gives how many: 1 or 0."""

@@ -42,6 +42,7 @@ WARMUP_SEGMENTS = 64
 """The warm-up lasts for as many segments as its pairs have sides, but for no more than these: pairs come to share their steps
 then, and the agent has the rest of the run to learn in. 88 pairs of 125 steps on Hopper-v5 took 22,000 of 200,000 steps. An
 episode that terminates sooner is a segment as well: there these take 1,400 steps, where 64 times 125 are 8,000."""
+OUTGROWN = "Nothing can be asked: an episode has outgrown segments.recent_steps. Give the env a time limit."
 REFIT_SHARE = 1 / 30
 """A refit waits until this share of the labels is new: late in a run one label more moves little and costs as much."""
 POLL_SECONDS = 0.2
@@ -363,6 +364,8 @@ class PreferenceLoop:
         if self._asks:
             with self._if_there_is_room():
                 asked = self._asker.top_up(self.steps)
+            if self._asker.starved:
+                self._message = OUTGROWN
         return asked
 
     @contextmanager

@@ -758,7 +758,7 @@ def test_the_same_seed_gives_the_same_labels_and_weights(rigs: Callable[..., Rig
 
 
 def test_an_endless_env_goes_on_when_there_is_nothing_left_to_cut_from(people: Any) -> None:
-    """An episode that never ends outgrows the recorder: no more pairs, but labels that come are still learned from."""
+    """An episode that never ends outgrows the recorder: no more pairs, and that is said; labels that come are learned from."""
     settings = config(
         labeler="browser",
         labels=0,
@@ -771,8 +771,11 @@ def test_an_endless_env_goes_on_when_there_is_nothing_left_to_cut_from(people: A
     for _ in range(6):
         rig.rollout()
         person.answer_all()
+    asked = rig.loop.store.counts()["asked"]
     rig.rollout()
     assert rig.loop.last_fit is not None
+    assert rig.loop.store.counts()["asked"] == asked, "nor is anything asked about what was judged long ago alone"
+    assert rig.loop.progress().message.startswith("Nothing can be asked: an episode has outgrown")
 
 
 def test_a_teacher_that_was_passed_wins_over_the_config(rigs: Callable[..., Rig]) -> None:
