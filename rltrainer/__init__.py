@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rltrainer.config import Config
     from rltrainer.core import UserError
     from rltrainer.envs import SeededEpisodes, make_env
+    from rltrainer.learned import load_reward
     from rltrainer.loop import PreferenceLoop
     from rltrainer.methods import PreferenceCallback, RelabellingCallback
     from rltrainer.teachers import OracleTeacher
@@ -24,6 +25,7 @@ _HOMES = {
     "RelabellingCallback": "methods",
     "SeededEpisodes": "envs",
     "UserError": "core",
+    "load_reward": "learned",
     "make_env": "envs",
 }
 
@@ -37,6 +39,7 @@ __all__ = [
     "RelabellingCallback",
     "SeededEpisodes",
     "UserError",
+    "load_reward",
     "make_env",
 ]
 

@@ -87,8 +87,8 @@ class RunFolder:
         _restore_observation_scale(model.get_env(), arrays)
 
     def save_reward(self, state: Mapping[str, Array]) -> None:
-        """The reward model, as `Learner.state` gives it."""
-        self.write("reward.safetensors", save(_contiguous(state)))
+        """The reward model, as `Learner.state` gives it, with the settings to load it by."""
+        self.write("reward.safetensors", save(_contiguous(state), {"reward": self.config.reward.model_dump_json()}))
 
     def add_reward(self, state: Mapping[str, Array], settings: Reward, file: Path | None = None) -> Path:
         """Another reward model of the run, beside the trained one, with the settings to load it by. Gives its file.
@@ -104,15 +104,6 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"out is {str(place)!r}, which cannot be written: {error.strerror}; pass another FILE") from None
         return place
-
-    def load_reward(self) -> dict[str, Array]:
-        """What `save_reward` wrote. Raises UserError."""
-        if self.config.method == "cpl":
-            raise UserError(
-                f"{str(self.path)!r} is a run of method 'cpl', which learns no reward; "
-                f"learn one from its labels: rltrainer fit {self.path}"
-            )
-        return self._arrays("reward.safetensors")
 
     def _arrays(self, name: str) -> dict[str, Array]:
         try:

@@ -17,7 +17,7 @@ from rltrainer.envs import CAMERA_OPTIONS
 from rltrainer.fancy import is_fancy_id
 from rltrainer.labels import check_heritage, inherit
 from rltrainer.sizes import Sizes
-from rltrainer.store import FILE, Store
+from rltrainer.store import Store
 
 PICTURE_OPTIONS = {"render_mode", "width", "height", *CAMERA_OPTIONS}
 """Arguments of an env that change nothing but how it looks."""
@@ -83,7 +83,7 @@ def open_home(run: Path | str | None, config: Config, sizes: Sizes) -> tuple[Sto
         "config": config.model_dump(mode="json"),
         "sizes": sizes.fact,
     }
-    there = (folder / FILE).exists() and (folder / FILE).stat().st_size > 0  # empty where a run was killed as it began
+    there = Store.lies_in(folder)
     if config.labels_from is not None and not there:
         check_heritage(Path(config.labels_from), sizes)
     store = _opened(folder, config, sizes) if there else Store.create(folder, **facts)

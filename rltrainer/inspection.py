@@ -149,7 +149,9 @@ def checkpoints(run: Path, store: Store | None) -> Check:
         return Check("checkpoints", "fail", unlike, _restore(run, FILE))
     if bad:
         return Check("checkpoints", "warn", "; ".join(bad), f"none needed: --resume goes on from {whole[-1].number}")
-    return Check("checkpoints", "ok", f"{len(whole)}, each as it was written; rltrainer train --resume {run} goes on from them")
+    finished = store is not None and (store.newest_event("progress") or {}).get("phase") == "finished"
+    more = "" if finished else f"; rltrainer train --resume {run} goes on from them"
+    return Check("checkpoints", "ok", f"{len(whole)}, each as it was written{more}")
 
 
 def _unlike(checkpoint: Checkpoint, store: Store) -> str | None:

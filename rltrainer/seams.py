@@ -38,6 +38,10 @@ def imported(name: str, setting: str) -> T:  # type: ignore[type-var]
     if here not in sys.path:
         sys.path.append(here)
     try:
-        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"{setting} is {name!r}, which cannot be imported: {error}") from None
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # a module is foreign code and may raise anything
+        what = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(f"{setting} is {name!r}, which cannot be imported: {what}") from error
+    if not callable(found):
+        raise UserError(f"{setting} is {name!r}, which is a {type(found).__name__}; name a class or a function")
+    return found  # type: ignore[no-any-return]

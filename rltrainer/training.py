@@ -58,9 +58,9 @@ from rltrainer.watchdog import WatchedVecEnv
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
 EVENT_SECONDS = 1.0
-UPDATE_STEPS = 512
 ENDLESS = 1_000_000
 """Steps after which an episode that is evaluated is taken to have no end."""
+UPDATE_STEPS = 512
 """Env steps between two updates of the loop where a method's own rollouts are too short to end with one."""
 SPEED_ROLLOUTS = 20
 """Steps per second are those of the last rollouts, their optimisation included."""
@@ -85,11 +85,25 @@ def resume(path: Path, dashboard: Dashboard, announce: Callable[[str], None]) ->
     """Go on with a run from its newest checkpoint, as if it had never ended. Raises UserError."""
     folder = RunFolder.open(path)
     config = folder.config
+    _check_unfinished(path)
     with RunLock(path):
         if shows_page(config):
             check_address(config.labeling.host, config.labeling.port)
         _train(folder, dashboard, announce, film=_films(config, dashboard))
     return folder
+
+
+def _check_unfinished(path: Path) -> None:
+    """Raises UserError where a run has come to its end: to go on from a checkpoint would overwrite what it learned since."""
+    if not Store.lies_in(path):
+        return
+    with closing(Store.open(path)) as store:
+        last = store.newest_event("progress") or {}
+    if last.get("phase") == "finished":
+        raise UserError(
+            f"resume is {str(path)!r}, which has finished: see it with rltrainer enjoy {path}, or train on from its labels "
+            f"with --labels-from {path}"
+        )
 
 
 def _train(folder: RunFolder, dashboard: Dashboard, announce: Callable[[str], None], *, film: bool) -> None:

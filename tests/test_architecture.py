@@ -53,6 +53,7 @@ LADDER = [
     "home",
     "rewards",
     "refit",
+    "learned",
     "repeats",
     "foretelling",
     "queries",

@@ -23,8 +23,7 @@ from safetensors import safe_open
 from rltrainer import bench, cli
 from rltrainer.config import Config, Reward, settings_of
 from rltrainer.core import Answer, Link, Verdict
-from rltrainer.rewards import make_learner
-from rltrainer.sizes import Sizes
+from rltrainer.learned import load_reward
 from rltrainer.store import Store
 
 TESTS = Path(__file__).parent
@@ -207,15 +206,12 @@ def test_fit_learns_anew_with_other_settings_and_leaves_what_was_trained(rltrain
     assert (finished / "reward.safetensors").read_bytes() == trained
     with safe_open(finished / "reward-fit-1.safetensors", framework="numpy") as file:
         settings = Reward.model_validate_json(file.metadata()["reward"])
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open has no __iter__
     assert (settings.label_noise, settings.hidden, settings.fit_steps) == (
         0.2,
         (8,),
         3,
     )  # the run's, and the one that was changed
-    learner = make_learner(Sizes(2, (1,)), settings, np.random.SeedSequence(0))
-    learner.restore(state)
-    assert np.isfinite(learner.snapshot()(np.zeros((1, 2)), np.zeros((1, 1)), np.zeros((1, 2)))).all()
+    assert load_reward(finished, finished / "reward-fit-1.safetensors").version > 0
 
 
 def test_fit_writes_where_it_is_told_and_over_nothing(rltrainer: Command, finished: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from rltrainer.cli import group
 from rltrainer.config import Config
 from rltrainer.core import UserError
 from rltrainer.envs import flat_observations
+from rltrainer.learned import load_reward
 from rltrainer.loop import PreferenceLoop
 from rltrainer.methods import DirectCallback, cpl, make_cpl
 from rltrainer.methods.cpl import CPL, contrastive_loss, divergence
@@ -285,11 +286,11 @@ def test_every_step_pays_nothing() -> None:
 
 
 def test_who_asks_for_the_reward_of_such_a_run_is_told_where_to_get_one(finished: RunFolder) -> None:
-    with pytest.raises(UserError, match=r"method 'cpl', which learns no reward; learn one from its labels: rltrainer fit"):
-        finished.load_reward()
+    with pytest.raises(UserError, match=r"there is no .*; learn a reward from the run's labels: rltrainer fit"):
+        load_reward(finished.path)
     told = CliRunner().invoke(group, ["fit", str(finished.path), "--reward.fit-steps", "1", "--reward.hidden", "8"])
     assert told.exit_code == 0, told.output
-    assert (finished.path / "reward-fit-1.safetensors").is_file()
+    load_reward(finished.path, finished.path / "reward-fit-1.safetensors")
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,11 @@ from rltrainer.core import Array, EnvFault, UserError
 from rltrainer.env_process import EnvProcess
 from rltrainer.guard import GuardedVecEnv
 from rltrainer.interrupts import Interrupts
+from rltrainer.learned import load_reward
 from rltrainer.progress import Dashboard, words
-from rltrainer.rewards import make_learner
-from rltrainer.sizes import Sizes
 from rltrainer.store import Store
 from rltrainer.training import Run, evaluate, load_policy, make_vec_env, normalised, train
+from rltrainer.wrapper import PreferenceRewardWrapper
 
 
 def config(**changes: Any) -> Config:
@@ -93,11 +94,25 @@ def test_the_store_tells_how_the_run_went(finished: RunFolder) -> None:
 
 
 def test_the_learned_reward_can_be_loaded_again(finished: RunFolder) -> None:
-    learner = make_learner(Sizes(2, (1,)), finished.config.reward, np.random.SeedSequence(5))
-    learner.restore(finished.load_reward())
-    reward = learner.snapshot()
+    reward = load_reward(finished.path)
     assert reward.version > 1
     assert np.isfinite(reward(np.zeros((3, 2)), np.zeros((3, 1)), np.zeros((3, 2)))).all()
+    env = PreferenceRewardWrapper(toys.drift())
+    env.seat.reward = reward
+    before, _ = env.reset(seed=1)
+    action = np.array([0.5], np.float32)
+    after, paid, *_ = env.step(action)
+    assert paid == pytest.approx(reward(before[None], action[None], after[None])[0])
+
+
+def test_a_reward_that_is_not_there_or_damaged_is_said_in_a_sentence(finished: RunFolder, tmp_path: Path) -> None:
+    run = shutil.copytree(finished.path, tmp_path / "run")
+    (run / "reward.safetensors").write_bytes(b"garbage")
+    with pytest.raises(UserError, match=r"cannot be read .*; learn it anew: rltrainer fit"):
+        load_reward(run)
+    (run / "reward.safetensors").unlink()
+    with pytest.raises(UserError, match=r"there is no .*; learn a reward from the run's labels: rltrainer fit"):
+        load_reward(run)
 
 
 def test_evaluation_is_of_the_true_return_and_the_same_each_time(finished: RunFolder) -> None:
@@ -212,7 +227,7 @@ def test_an_env_that_fails_stops_the_run_and_everything_is_saved(tmp_path: Path,
     assert all(np.isfinite(value).all() for value in arrays(folder).values())
     if labeler == "oracle":
         assert (folder.path / "labels.jsonl").read_text().count("\n") > 0
-        assert folder.load_reward()
+        assert load_reward(folder.path)
         store = Store.open(folder.path)
         last = store.newest_event("progress")
         store.close()
@@ -293,7 +308,7 @@ def test_an_interrupt_ends_the_training_and_keeps_everything(tmp_path: Path) -> 
     folder = train(settings, tmp_path / "run", screen, announce=print)
     assert "Stopping" in said.getvalue()
     assert arrays(folder)
-    assert folder.load_reward()
+    assert load_reward(folder.path)
     store = Store.open(folder.path)
     last = store.newest_event("progress")
     assert store.counts()["labels"] == len((folder.path / "labels.jsonl").read_text().splitlines()) > 0
@@ -382,13 +397,11 @@ def test_what_a_run_does_not_hold_is_said_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no config\.yaml"):
         RunFolder.open(tmp_path)
     folder = RunFolder.create(tmp_path / "run", config())
-    with pytest.raises(UserError, match=r"holds no reward\.safetensors"):
-        folder.load_reward()
     with pytest.raises(UserError, match=r"holds no policy\.safetensors"):
         evaluate(folder, 1, 0)
-    folder.write("reward.safetensors", b"garbage")
+    folder.write("policy.safetensors", b"garbage")
     with pytest.raises(UserError, match=r"cannot be read .*; restore it from a backup"):
-        folder.load_reward()
+        evaluate(folder, 1, 0)
 
 
 def test_a_policy_of_another_env_is_refused(finished: RunFolder, tmp_path: Path) -> None:

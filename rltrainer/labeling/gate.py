@@ -22,6 +22,10 @@ from rltrainer.core import UserError
 SOCKET_PATH = "/ws"
 PAGE = "index.html"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+OTHER_ADDRESS = (
+    "This service has another address: open the link that it printed. To be opened from another computer, it is started with "
+    "--host and this machine's own name or address, as it stands in the link."
+)
 EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - what people write, not what we choose
 
 CONTENT_TYPES = {
@@ -240,9 +244,7 @@ class Gate:
         if method != "GET":
             return sentence(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here.", ("Allow", "GET"))
         if len(hosts) != 1 or hosts[0] not in self._hosts:
-            return sentence(
-                HTTPStatus.FORBIDDEN, "This service has another address: open the link that it printed (labeling.host)."
-            )
+            return sentence(HTTPStatus.FORBIDDEN, OTHER_ADDRESS)
         if origins and (len(origins) != 1 or origins[0] not in self._origins):
             return sentence(HTTPStatus.FORBIDDEN, "Pages of other sites may not connect.")
         if path == SOCKET_PATH:

@@ -11,8 +11,8 @@ from rltrainer.labeling.gate import EVERY_ADDRESS, LOOPBACK, hashed, new_token, 
 from rltrainer.store import Store
 
 LONGEST_NAME = 40
-TAKEN = ("oracle",)
-"""Names under which answers are stored that no person gave."""
+TAKEN = ("oracle", "bot", "you")
+"""Names under which answers are stored that no guest gave: "you" is who started the run."""
 CONNECT_SECONDS = 2.0
 
 
@@ -62,7 +62,7 @@ def checked_name(name: str) -> str:
     if not composed.isprintable() or composed != " ".join(composed.split()):
         raise UserError(f"--name is {name!r}; pass printable characters, with single spaces between words")
     if composed in TAKEN:
-        raise UserError(f"--name is {name!r}, under which answers are stored that no person gave; pass another name")
+        raise UserError(f"--name is {name!r}, under which the answers of another are stored already; pass another name")
     return composed
 
 

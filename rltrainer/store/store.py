@@ -61,6 +61,11 @@ class Store:
             connection.execute(tables.meta.insert(), [{"key": key, "value": value} for key, value in rows.items()])
         return store
 
+    @staticmethod
+    def lies_in(folder: Path) -> bool:
+        """Whether a folder holds a store. An empty file is none: a run was killed as it began."""
+        return (folder / FILE).is_file() and (folder / FILE).stat().st_size > 0
+
     @classmethod
     def open(cls, folder: Path) -> Store:
         """The store in a run folder. Raises UserError where there is none, a damaged one, or one of another version."""
