@@ -19,7 +19,8 @@ from rltrainer.diagnostics import Diagnosis, RankingHistory, diagnose
 from rltrainer.envs import image_shape
 from rltrainer.exploring import explore
 from rltrainer.foretelling import Foretelling
-from rltrainer.home import check_env, open_home
+from rltrainer.home import open_home
+from rltrainer.identity import check_env
 from rltrainer.lengths import segment_steps
 from rltrainer.memory import Memory, within
 from rltrainer.queries import STRATEGIES

@@ -51,6 +51,7 @@ LADDER = [
     "sizes",
     "labels",
     "home",
+    "identity",
     "rewards",
     "refit",
     "learned",
