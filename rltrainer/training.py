@@ -98,8 +98,8 @@ def _check_unfinished(path: Path) -> None:
     if not Store.lies_in(path):
         return
     with closing(Store.open(path)) as store:
-        last = store.newest_event("progress") or {}
-    if last.get("phase") == "finished":
+        saved = store.newest_event("saved") or {}
+    if saved.get("phase") == "finished":
         raise UserError(
             f"resume is {str(path)!r}, which has finished: see it with rltrainer enjoy {path}, or train on from its labels "
             f"with --labels-from {path}"
@@ -288,6 +288,7 @@ class Run:
             if self.loop.learns_reward:
                 self.folder.save_reward(self.loop.learner.state())
             self.folder.export_labels(self.loop.store)
+            self.loop.store.log("saved", phase=self.loop.phase)
 
     def close(self) -> None:
         """Leave nothing behind that runs."""

@@ -6,11 +6,14 @@ import errno
 import io
 import os
 import random
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +141,20 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_again(whole: 
         file.unlink()
     resume(stopped, dashboard()[0], announce=print)
     assert_same(whole, stopped)
+
+
+def test_a_run_that_has_finished_is_not_wound_back_unless_it_was_killed_before_it_was_saved(
+    whole: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="which has finished: see it with rltrainer enjoy"):
+        resume(whole, dashboard()[0], announce=print)
+    killed = shutil.copytree(whole, tmp_path / "killed")
+    with closing(sqlite3.connect(killed / "store.db")) as connection:
+        connection.execute("DELETE FROM events WHERE kind = 'saved'")
+        connection.commit()
+    (killed / "policy.safetensors").unlink()
+    resume(killed, dashboard()[0], announce=print)
+    assert_same(whole, killed)
 
 
 @pytest.mark.parametrize("left", ["the folders", "an empty store, too"])
