@@ -50,6 +50,7 @@ class Asker:
 
         Gives whether anything was. Raises OSError where the disk takes no more.
         """
+        self.starved = False
         count = int(self._due_to_people(step) if self.teacher is None else self._due_to_teacher(step))
         if count < 1:
             return False

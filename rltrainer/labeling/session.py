@@ -281,7 +281,7 @@ class Session:
 
         One that another labeler has answered stays for a second opinion, where one is still due.
         """
-        seat, open_, (_, due) = self._dealer.seats[page], set(self._open()), self._second_opinions()
+        seat, open_, (_, due) = self._dealer.seats[page], set(self._open()), self._opinions_due()
         free = {name for name in held if name in open_ and self._kept_for(name) in (None, seat.labeler)}
         again = [name for name in held if due > 0 and self._opinions.lacks_second(name, seat.labeler)][:1]
         stay = [name for name in held if name in {*free, *again} and self._dealer.holder(name) is None]
@@ -438,7 +438,7 @@ class Session:
             effects = self._watch.show(self._shelf, list(self._dealer.seats), now)
         else:
             lease = self.config.labeling.lease_seconds
-            effects = self._dealer.deal(self._open, self._kept_for, self._second(), now, lease)
+            effects = self._dealer.deal(self._open, self._kept_for, self._second_opinions(), now, lease)
             effects += self._dealer.push(self._shelf.get)
             effects += self._foresight.tell(self._dealer.seats, self._shelf)
         self._shelf.forget(min(3 * self.config.labeling.queue_size, MOST_KEPT), self._soon)
@@ -464,13 +464,13 @@ class Session:
         """The one labeler who may have a pair, or None."""
         return self._queue.kept_for(query_id, lambda name: any(seat.labeler == name for seat in self._dealer.seats.values()))
 
-    def _second(self) -> Callable[[str], str | None] | None:
+    def _second_opinions(self) -> Callable[[str], str | None] | None:
         """Gives a labeler an answered pair of somebody else's, if there is one. None where no more are due."""
-        taken, due = self._second_opinions()
+        taken, due = self._opinions_due()
         return self._opinions.give(due, taken, self._shelf.hopeless) if due > 0 else None
 
-    def _second_opinions(self) -> tuple[set[str], int]:
-        """Pairs that are with somebody for one, or answered on their way into the store; and how many more are due."""
+    def _opinions_due(self) -> tuple[set[str], int]:
+        """Pairs that somebody judges as the second, or answered on their way into the store; and how many more are due."""
         saving = {saving.message.query_id: saving.labeler for saving in self._saving.values()}
         again = {query_id for seat in self._dealer.seats.values() for query_id in seat.again}
         again |= {query_id for query_id, labeler in saving.items() if self._opinions.labelers(query_id) - {labeler}}
