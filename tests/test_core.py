@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,6 +121,24 @@ def test_a_users_own_implementation_is_found_by_module_and_name(tmp_path: Path, 
 def test_what_cannot_be_imported_is_one_sentence(name: str) -> None:
     with pytest.raises(UserError, match=r"^queries\.strategy is '.*'"):
         named(STRATEGIES, name, "queries.strategy")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import math as first", "which is a module; name a class or a function"),
+        ("def first(:", r"cannot be imported: .*line 1"),
+        ("raise RuntimeError('no licence')", "cannot be imported: no licence"),
+    ],
+)
+def test_a_module_of_ones_own_that_is_broken_is_one_sentence(
+    code: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_broken.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_broken", raising=False)
+    with pytest.raises(UserError, match=words):
+        named(STRATEGIES, "my_broken:first", "queries.strategy")
 
 
 # ------------------------------------------------------------------ seeds
