@@ -112,7 +112,8 @@ def test_a_name_is_stored_in_one_way_of_writing_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "x" * (LONGEST_NAME + 1), " Ada", "Ada ", "A  da", "A\nda", "A\x00da", "\u202eadA", "A\u00a0da", "oracle"]
+    "name",
+    ["", "x" * (LONGEST_NAME + 1), " Ada", "Ada ", "A  da", "A\nda", "A\x00da", "\u202eadA", "A\u00a0da", "oracle", "you"],
 )
 def test_a_name_that_cannot_be_told_from_others_is_refused(name: str, run: Path) -> None:
     with pytest.raises(UserError, match="--name"):
