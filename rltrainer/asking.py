@@ -26,7 +26,8 @@ class Asker:
     queries:   how pairs are chosen, and strategy: the one of that name; they need not be what the config says
     inherited: queries of an earlier run, whose labels came with it
     rng, teacher_rng: for what is asked, and for the answers
-    starved:   whether there was nothing new to ask about: an episode that has outgrown what is kept of it is not cut from
+    starved:   whether there was nothing new to ask about: nothing is cut from an episode shorter than a segment, or longer
+               than is kept of it
     """
 
     config: Config

@@ -16,7 +16,7 @@ from rltrainer.envs import make_shown_env
 from rltrainer.labeling.camera import close
 from rltrainer.labeling.clips import pictures_of
 from rltrainer.labeling.gl import use_gl
-from rltrainer.labeling.replay import replays_exactly
+from rltrainer.replay import replays_exactly
 
 JPEG_QUALITY = 85
 REPLAYED_STEPS = 200

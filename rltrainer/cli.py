@@ -200,7 +200,8 @@ def has_desktop() -> bool:
 def label(run: Path, host: str | None, port: int | None, no_open: bool, with_parent: int | None) -> None:
     """Serve the labeler page of a run, also with no training alive or after it has ended.
 
-    Prints the URL with the key that lets a labeler in. Every answer that the page calls saved is in the run's store.
+    Prints an admin's URL: who has it may label, pause and change settings (`rltrainer invite` makes links for labeling alone).
+    Every answer that the page calls saved is in the run's store.
     """
     from rltrainer.labeling.server import serve
 
@@ -219,7 +220,7 @@ def label(run: Path, host: str | None, port: int | None, no_open: bool, with_par
 def invite(run: Path, name: str, admin: bool) -> None:
     """Print a personal link to a run's labeler page, while its label service runs.
 
-    It is shown once, and works from a second later on, until `rltrainer revoke` ends it.
+    It is shown once, and works at once, until `rltrainer revoke` ends it.
     """
     from rltrainer.labeling.invitations import invite as make_link
 

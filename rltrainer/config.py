@@ -73,7 +73,7 @@ class Queries(Section):
     strategy: str = Field("disagreement", description="uniform, disagreement, information_gain, or package.module:name")
     candidates: Size = Field(10, description="pairs drawn for each pair asked")
     batch: Size = Field(5, description="pairs asked in one go when an oracle answers")
-    warmup_share: Share = Field(0.25, description="share of the label budget asked before training starts")
+    warmup_share: Share = Field(0.25, description="share of the label budget that is asked at once")
     warmup_labels: Count = Field(10, description="answers that a person gives before training starts")
     decay: Positive = Field(
         0.2, description="the rate falls as C / (T + C); C as a share of the run: 0.01 is most early, 100 even"
@@ -261,7 +261,7 @@ class Config(Section):
 
     def dump(self) -> str:
         """YAML that `parse` reads back to an equal config."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return yaml.dump(self.model_dump(mode="json"), Dumper=_StrictDumper, sort_keys=False)
 
 
 SEED_KEYS = {
@@ -323,9 +323,14 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+class _StrictDumper(yaml.SafeDumper):
+    """Puts quotes around a text that `_StrictLoader` would read as a number."""
+
+
+for _yaml in (_StrictLoader, _StrictDumper):
+    _yaml.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
 
 SECTIONS = {name for name, field in Config.model_fields.items() if isinstance(field.default, Section)}
 """Groups of settings; one whose lines are all commented out counts as not given."""

@@ -11,7 +11,7 @@ from rltrainer.core import Segment, UserError
 from rltrainer.envs import frames_per_second, make_shown_env
 from rltrainer.labeling.camera import close
 from rltrainer.labeling.clips import fit, pictures_of
-from rltrainer.labeling.replay import Mismatch, replay
+from rltrainer.replay import Mismatch, replay
 from rltrainer.training import episodes, load_policy, make_vec_env, normalised
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 

@@ -4,61 +4,42 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec, WrapperSpec, load_env_creator
-
 from rltrainer.config import Config
-from rltrainer.core import UserError
-from rltrainer.envs import CAMERA_OPTIONS
-from rltrainer.fancy import is_fancy_id
+from rltrainer.core import Segment, UserError
+from rltrainer.envs import make_shown_env
+from rltrainer.replay import Mismatch, replay
 
-PICTURE_OPTIONS = {"render_mode", "width", "height", *CAMERA_OPTIONS}
-"""Arguments of an env that change nothing but how it looks."""
+TRIED_SIZE = 32
+"""Pixels of the env that a segment is tried in. Nothing is drawn there."""
 
 
-def check_env(env: Any, config: Config, *, shown: bool) -> None:
-    """Raises UserError where the store would name another env than the one that is stepped: its clips could not be made.
-
-    shown: whether people answer; then what is stepped has to be what its name makes, keyword arguments and wrappers included
-    """
-    spec: EnvSpec | None = env.get_attr("spec", 0)[0] if hasattr(env, "num_envs") else env.spec
-    if spec is None or ":" in config.env:
-        return
-    if spec.id != config.env:
+def check_name(env: Any, config: Config) -> None:
+    """Raises UserError where the store would name another env than the one that is stepped."""
+    spec = env.get_attr("spec", 0)[0] if hasattr(env, "num_envs") else env.spec
+    if spec is not None and ":" not in config.env and spec.id != config.env:
         raise UserError(f"config.env is {config.env!r}, and the wrapped env is {spec.id!r}; pass Config(env={spec.id!r})")
-    if shown and not env.seat.black_box and env.seat.observation_space != _observed(env):
-        raise UserError("clips are of what each env gives, and the vector gives something else; put VecFrameStack outside")
-    if shown and not is_fancy_id(spec.id):
-        _check_making(spec, config)
 
 
-def _observed(env: Any) -> gym.Space[Any]:
-    space: gym.Space[Any] = env.get_attr("observation_space", 0)[0] if hasattr(env, "num_envs") else env.observation_space
-    return space
-
-
-def _check_making(spec: EnvSpec, config: Config) -> None:
-    named = gym.spec(spec.id)
-    wanted = {**named.kwargs, **config.env_options}
-    made = {key: value for key, value in spec.kwargs.items() if key not in PICTURE_OPTIONS}
-    others = {key: value for key, value in made.items() if str(wanted.get(key)) != str(value)}
-    if others:
-        raise UserError(
-            f"the wrapped env was made with {others}, and clips would be of {config.env!r} with {config.env_options}; "
-            f"pass Config(env_options={ {**config.env_options, **others} })"
-        )
-    around = [one for one in spec.additional_wrappers[len(named.additional_wrappers) :] if _translates(one)]
-    if around:
-        raise UserError(
-            f"the wrapped env has {around[0].name} around {config.env!r}, which clips would be made without; make both in a "
-            "function of your own, pass its name as Config(env='package.module:function'), and wrap what it makes"
-        )
-
-
-def _translates(wrapper: WrapperSpec) -> bool:
-    """Whether actions or observations go through it changed; of a class that stands inside a function nobody can tell."""
+def check_shown(segment: Segment, config: Config) -> None:
+    """Raises UserError where what was recorded is not what the config's env does: no clip could be made of it."""
+    if segment.frames:
+        return
+    shown = make_shown_env(config.env, config.env_options, TRIED_SIZE)
     try:
-        kind = load_env_creator(wrapper.entry_point)
-    except (ImportError, AttributeError):
-        return False
-    return isinstance(kind, type) and issubclass(kind, gym.ActionWrapper | gym.ObservationWrapper)
+        for _ in replay(shown, segment):
+            pass
+    except Mismatch as mismatch:
+        raise _other(config, str(mismatch)) from None
+    except Exception as error:  # another env than was recorded may raise anything at its actions
+        raise _other(config, f"it raised {type(error).__name__}: {error}") from error
+    finally:
+        shown.close()
+
+
+def _other(config: Config, why: str) -> UserError:
+    return UserError(
+        f"clips are made of {config.env!r} with env_options {config.env_options}, and what was recorded cannot be shown again "
+        f"there: {why}. Pass the arguments that your env is made with as Config(env_options=...); where it has wrappers of its "
+        "own, make it in a function, pass that as Config(env='package.module:function'), and wrap what it makes; what stacks "
+        "or scales observations goes outside"
+    )

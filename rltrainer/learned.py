@@ -41,7 +41,11 @@ def _read(run: Path, place: Path) -> tuple[Reward, dict[str, Array]]:
             settings = Reward.model_validate_json((opened.metadata() or {})["reward"])
             return settings, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it has no __iter__
     except FileNotFoundError:
-        raise UserError(f"there is no {str(place)!r}; learn a reward from the run's labels: rltrainer fit {run}") from None
+        raise UserError(
+            f"there is no {str(place)!r}; learn a reward from its labels, and pass the file that it names: rltrainer fit {run}"
+        ) from None
     except (OSError, SafetensorError, KeyError, ValidationError) as error:
         what = str(error).splitlines()[0] or type(error).__name__
-        raise UserError(f"{str(place)!r} cannot be read ({what}); learn it anew: rltrainer fit {run}") from None
+        raise UserError(
+            f"{str(place)!r} cannot be read ({what}); learn it anew, and pass the file that it names: rltrainer fit {run}"
+        ) from None

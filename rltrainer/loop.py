@@ -20,7 +20,7 @@ from rltrainer.envs import image_shape
 from rltrainer.exploring import explore
 from rltrainer.foretelling import Foretelling
 from rltrainer.home import open_home
-from rltrainer.identity import check_env
+from rltrainer.identity import check_name, check_shown
 from rltrainer.lengths import segment_steps
 from rltrainer.memory import Memory, within
 from rltrainer.queries import STRATEGIES
@@ -43,7 +43,10 @@ WARMUP_SEGMENTS = 64
 """The warm-up lasts for as many segments as its pairs have sides, but for no more than these: pairs come to share their steps
 then, and the agent has the rest of the run to learn in. 88 pairs of 125 steps on Hopper-v5 took 22,000 of 200,000 steps. An
 episode that terminates sooner is a segment as well: there these take 1,400 steps, where 64 times 125 are 8,000."""
-OUTGROWN = "Nothing can be asked: an episode has outgrown segments.recent_steps. Give the env a time limit."
+NOTHING_FITS = (
+    "Nothing can be asked: no recent episode lasted for segments.steps and began within segments.recent_steps. Set fewer of "
+    "the first or more of the second, or give the env a time limit."
+)
 REFIT_SHARE = 1 / 30
 """A refit waits until this share of the labels is new: late in a run one label more moves little and costs as much."""
 POLL_SECONDS = 0.2
@@ -111,8 +114,9 @@ class PreferenceLoop:
         self.recorder = env.seat.recorder
         oracle = OracleTeacher(**self.config.teacher.model_dump()) if self.config.labeler == "oracle" else None
         self.teacher = teacher or oracle
+        self._shown = run is not None and self.teacher is None and self.config.labeler == "browser"
         if run is not None:
-            check_env(env, self.config, shown=self.teacher is None and self.config.labeler == "browser")
+            check_name(env, self.config)
         self.steps = 0
         self.last_fit: FitReport | None = None
         self.diagnosis: Diagnosis | None = None
@@ -216,10 +220,10 @@ class PreferenceLoop:
 
     def act_at_random(self, env: Any = None) -> int:
         """The first half of `warm_up`: enough random steps to ask about. Gives the steps taken."""
-        segments = max(min(2 * self._first_pairs, WARMUP_SEGMENTS), 4 * self.recorder.n_envs)
-        wanted, ends = self.segment_steps * segments, math.inf  # a black box may refuse what it is told: an end without a step
+        count = max(min(2 * self._first_pairs, WARMUP_SEGMENTS), 4 * self.recorder.n_envs)
+        wanted, ends = self.segment_steps * count, math.inf  # a black box may refuse what it is told: an end without a step
         if not self.env.seat.black_box:
-            ends = segments
+            ends = count
             wanted = min(wanted, max(self.config.steps // 4, 2 * self.segment_steps * self.recorder.n_envs))
         purpose = "for something to ask about" if self._asks else "for the scale of its reward"
         self.phase, self._message = "warmup", f"The agent acts at random, {purpose}."
@@ -234,8 +238,11 @@ class PreferenceLoop:
             ends=ends,
         )
         self.steps += taken
-        if not self.recorder.sample(1, self.segment_steps, np.random.default_rng(0)):
+        segments = self.recorder.sample(1, self.segment_steps, np.random.default_rng(0))
+        if not segments:
             raise UserError(f"segments.steps is {self.segment_steps}, and no episode of the warm-up lasted as long; set fewer")
+        if self._shown:
+            check_shown(segments[0], self.config)
         return taken
 
     def first_answers(self, *, fit: bool = True) -> None:
@@ -366,7 +373,7 @@ class PreferenceLoop:
             with self._if_there_is_room():
                 asked = self._asker.top_up(self.steps)
             if self._asker.starved:
-                self._message = OUTGROWN
+                self._message = NOTHING_FITS
         return asked
 
     @contextmanager

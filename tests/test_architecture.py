@@ -34,6 +34,7 @@ LADDER = [
     "horizon",
     "floors",
     "envs",
+    "replay",
     "recording",
     "exploring",
     "guard",
@@ -78,7 +79,7 @@ LADDER = [
 
 LABELING = [
     "messages", "rules", "curves", "status", "gate", "limits", "effects", "lines", "shelf", "queue", "dealing", "foresight",
-    "opinions", "watch", "session", "replay", "camera", "drawing", "gl", "clips", "worker", "desk", "reports", "server",
+    "opinions", "watch", "session", "camera", "drawing", "gl", "clips", "worker", "desk", "reports", "server",
     "process", "bot", "invitations",
 ]  # fmt: skip
 """The same inside the label service."""

@@ -29,7 +29,7 @@ from rltrainer.labeling.camera import close
 from rltrainer.labeling.clips import LIMIT, ClipMaker, clip_worker, encode, fit, make_clip, steps_by_frame
 from rltrainer.labeling.drawing import Drawing
 from rltrainer.labeling.gl import gl_backend, gl_renders
-from rltrainer.labeling.replay import Mismatch, replay, replays_exactly
+from rltrainer.replay import Mismatch, replay, replays_exactly
 
 GRAYS = [np.full((48, 64, 3), 20 + 4 * k, np.uint8) for k in range(50)]
 

@@ -135,6 +135,12 @@ def test_an_envs_options_come_back_as_they_were_given_numbers_as_numbers() -> No
     assert json.loads(json.dumps(config.model_dump(mode="json")))["env_options"] == meant
 
 
+@pytest.mark.parametrize("text", ["1e3", "1e-3", "2.5E3", "1.5", "on", "~", "2026-11-30"])
+def test_a_text_that_looks_like_something_else_comes_back_as_a_text(text: str) -> None:
+    config = Config(env_options={"goal": text}, labels_from=text)
+    assert Config.parse(config.dump()) == config
+
+
 def test_names_that_would_not_come_back_are_refused() -> None:
     with pytest.raises(UserError, match="option names are words"):
         Config.of({"env_options": {"weights": [{1: 2.0}]}})

@@ -27,7 +27,8 @@ def test_one_that_says_nothing_is_not_waited_for_any_longer(tmp_path: Path, monk
     monkeypatch.setattr(process, "START_SECONDS", 0.3)
     monkeypatch.setattr(sys, "executable", script(tmp_path, "exec sleep 60"))
     began = time.monotonic()
-    with pytest.raises(UserError, match="the label service did not start: it said nothing"):
+    (tmp_path / process.LOG).write_text("an earlier service said this\n")
+    with pytest.raises(UserError, match=r"did not start: it was killed, or had not begun after 0\.3 s"):
         LabelService(tmp_path, "127.0.0.1", 0)
     assert time.monotonic() - began < 10
 

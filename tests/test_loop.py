@@ -35,6 +35,7 @@ SKIP, UNDO, EQUAL = Answer(Verdict.SKIP), Answer(Verdict.UNDO), Answer(Verdict.E
 def config(**changes: Any) -> Config:
     """A run of 4,000 steps and 24 labels over two Drifts of 40 steps an episode."""
     small = {
+        "env": "toys:drift",
         "labeler": "oracle",
         "steps": 4000,
         "labels": 24,
@@ -775,7 +776,7 @@ def test_an_endless_env_goes_on_when_there_is_nothing_left_to_cut_from(people: A
     rig.rollout()
     assert rig.loop.last_fit is not None
     assert rig.loop.store.counts()["asked"] == asked, "nor is anything asked about what was judged long ago alone"
-    assert rig.loop.progress().message.startswith("Nothing can be asked: an episode has outgrown")
+    assert rig.loop.progress().message.startswith("Nothing can be asked: no recent episode")
 
 
 def test_a_teacher_that_was_passed_wins_over_the_config(rigs: Callable[..., Rig]) -> None:
@@ -845,10 +846,26 @@ def test_a_loop_that_goes_on_in_a_folder_asks_no_more_than_its_budget_which_the_
 def test_a_folder_with_a_run_on_another_env_is_refused(
     options: dict[str, Any], maker: Callable[[], Any], tmp_path: Path
 ) -> None:
-    Rig(config(), run=tmp_path / "run").loop.close()
+    rig = Rig(config(), run=tmp_path / "run")
+    rig.loop.warm_up()
+    rig.loop.close()
     with pytest.raises(UserError, match=r"holds a run on .*; pass another folder"):
         Rig(config(**options), maker=maker, run=tmp_path / "run")
     assert Store.open(tmp_path / "run").fact("config")["env_options"] == {}
+
+
+def test_a_folder_in_which_nothing_was_asked_yet_takes_another_env(tmp_path: Path) -> None:
+    Rig(config(), run=tmp_path / "run").loop.close()
+    rig = Rig(config(env="CartPole-v1"), run=tmp_path / "run")
+    assert rig.loop.store.fact("env")["id"] == "CartPole-v1"
+    rig.loop.close()
+
+
+def test_options_of_an_env_are_the_same_in_another_order_and_by_other_kinds_of_numbers(tmp_path: Path) -> None:
+    for options in ({"noise": 1, "where": (1, 2)}, {"where": [1, 2], "noise": 1.0}):
+        rig = Rig(config(env_options=options), run=tmp_path / "run")
+        rig.loop.warm_up()
+        rig.loop.close()
 
 
 def test_nothing_is_left_open_behind_a_closed_loop(tmp_path: Path) -> None:
@@ -1011,44 +1028,74 @@ def both_wrapped(maker: Callable[[], Any]) -> list[Any]:
     return [PreferenceRewardWrapper(maker()), PreferenceRewardVecWrapper(DummyVecEnv([lambda: SeededEpisodes(maker())]))]
 
 
-@pytest.mark.parametrize(
-    ("maker", "words"),
-    [
-        (partial(gym.make, "CartPole-v1"), r"config\.env is 'Pendulum-v1', and the wrapped env is 'CartPole-v1'; pass Config"),
-        (partial(PENDULUM, g=5.0), r"made with {'g': 5\.0}.*pass Config\(env_options={'g': 5\.0}\)"),
-        (lambda: gym.wrappers.RescaleAction(PENDULUM(), -1, 1), r"RescaleAction around 'Pendulum-v1'.*package\.module"),
-    ],
-)
-def test_an_env_that_is_not_what_its_clips_would_show_is_refused_where_people_answer(
-    maker: Callable[[], Any], words: str, tmp_path: Path
-) -> None:
-    for wrapped in both_wrapped(maker):
-        with pytest.raises(UserError, match=words):
+def test_an_env_of_another_name_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    for wrapped in both_wrapped(partial(gym.make, "CartPole-v1")):
+        with pytest.raises(UserError, match=r"config\.env is 'Pendulum-v1', and the wrapped env is 'CartPole-v1'; pass Config"):
             PreferenceLoop(wrapped, Config(env="Pendulum-v1"), run=tmp_path / "run")
         wrapped.close()
-    assert not list(tmp_path.iterdir()), "nothing was made"
+    assert not list(tmp_path.iterdir())
+
+
+class Twice(gym.Wrapper[Any, Any, Any, Any]):
+    """Takes each action twice."""
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        self.env.step(action)
+        return self.env.step(action)
+
+
+SHOWN = Config(env="Pendulum-v1", labels=8, steps=800)
+
+
+@pytest.mark.parametrize(
+    "maker",
+    [
+        partial(PENDULUM, g=5.0),
+        lambda: gym.wrappers.RescaleAction(PENDULUM(), -1, 1),
+        lambda: gym.wrappers.FrameStackObservation(PENDULUM(), 3),
+        lambda: Twice(PENDULUM()),
+    ],
+    ids=["arguments", "actions", "observations", "own"],
+)
+def test_an_env_that_does_other_things_than_its_clips_would_show_is_refused_where_people_answer(
+    maker: Callable[[], Any], tmp_path: Path
+) -> None:
+    for wrapped in both_wrapped(maker):
+        loop = PreferenceLoop(wrapped, SHOWN, run=tmp_path / type(wrapped).__name__)
+        with pytest.raises(
+            UserError, match=r"recorded cannot be shown again there: observation \d.*Config\(env_options=\.\.\.\)"
+        ):
+            loop.act_at_random()
+        loop.close()
+        wrapped.close()
 
 
 def test_a_vector_that_stacks_what_its_envs_give_is_refused_inside_where_people_answer(tmp_path: Path) -> None:
     stacked = VecFrameStack(DummyVecEnv([lambda: SeededEpisodes(PENDULUM())]), 4)
-    with pytest.raises(UserError, match="put VecFrameStack outside"):
-        PreferenceLoop(PreferenceRewardVecWrapper(stacked), Config(env="Pendulum-v1"), run=tmp_path / "run")
+    loop = PreferenceLoop(PreferenceRewardVecWrapper(stacked), SHOWN, run=tmp_path / "run")
+    with pytest.raises(UserError, match="stacks or scales observations goes outside"):
+        loop.act_at_random()
+    loop.close()
     stacked.close()
 
 
-def test_what_changes_neither_actions_nor_observations_may_be_around_an_env(tmp_path: Path) -> None:
-    settings = Config(env="Pendulum-v1", env_options={"g": 5.0})
-    maker = partial(PENDULUM, g=5.0, render_mode="rgb_array")
-
-    class Plain(gym.Wrapper[Any, Any, Any, Any]):
-        """Of a function: its name says not where it is."""
-
-    for wrapped in both_wrapped(lambda: gym.wrappers.RecordEpisodeStatistics(Plain(maker()))):
-        PreferenceLoop(wrapped, settings, run=tmp_path / type(wrapped).__name__).close()
+@pytest.mark.parametrize(
+    "around",
+    [lambda env: env, gym.wrappers.FlattenObservation, gym.wrappers.ClipAction, gym.wrappers.RecordEpisodeStatistics],
+    ids=["nothing", "flat", "clipped", "statistics"],
+)
+def test_what_does_the_same_as_its_clips_show_may_be_around_an_env(around: Callable[[Any], Any], tmp_path: Path) -> None:
+    settings = SHOWN.but({"env_options": {"g": 5}})
+    for wrapped in both_wrapped(lambda: around(PENDULUM(g=5.0, render_mode="rgb_array"))):
+        loop = PreferenceLoop(wrapped, settings, run=tmp_path / type(wrapped).__name__)
+        assert loop.act_at_random() > 0
+        loop.close()
         wrapped.close()
 
 
 def test_what_nobody_is_shown_may_be_wrapped_at_will(tmp_path: Path) -> None:
     env = PreferenceRewardWrapper(gym.wrappers.RescaleAction(PENDULUM(g=5.0), -1, 1))
-    PreferenceLoop(env, Config(env="Pendulum-v1", labeler="oracle"), run=tmp_path / "run").close()
+    loop = PreferenceLoop(env, SHOWN.but({"labeler": "oracle"}), run=tmp_path / "run")
+    assert loop.act_at_random() > 0
+    loop.close()
     env.close()

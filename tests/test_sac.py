@@ -418,11 +418,15 @@ def test_buffers_that_cannot_be_relabelled_are_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: gym.make("CartPole-v1"), r"takes actions from a Box with finite bounds, and those of .* are Discrete\(2\)"),
-        (lambda: toys.Spaced(toys.PUSH, spaces.Box(-np.inf, 1, (1,), np.float32)), "finite bounds"),
+        (
+            lambda: gym.make("CartPole-v1"),
+            r"takes actions from a Box with a finite range for each, and those of .* are Discrete\(2\)",
+        ),
+        (lambda: toys.Spaced(toys.PUSH, spaces.Box(-np.inf, 1, (1,), np.float32)), "a finite range"),
+        (lambda: toys.Spaced(toys.PUSH, spaces.Box(1, 1, (1,), np.float32)), "a finite range"),
         (toys.image_env, "shows pictures"),
     ],
-    ids=["discrete", "unbounded", "image"],
+    ids=["discrete", "unbounded", "no range", "image"],
 )
 def test_envs_in_which_sac_cannot_act_are_refused(make: Any, why: str) -> None:
     with pytest.raises(UserError, match=why):

@@ -153,6 +153,15 @@ def test_the_newest_backup_is_named_where_a_store_is_damaged(store: Store, queri
     assert repr(newest) in str(refusal.value)
 
 
+def test_a_run_that_learned_a_reward_and_has_lost_its_store_names_its_newest_backup(tmp_path: Path) -> None:
+    for name in ("policy.safetensors", "reward.safetensors"):
+        (tmp_path / name).touch()
+    (tmp_path / "backups" / "one").mkdir(parents=True)
+    Store.create(tmp_path / "backups" / "one").close()
+    with pytest.raises(UserError, match=r"has lost its store\.db; its newest backup is .*one'"):
+        Store.open(tmp_path)
+
+
 def test_only_the_thorough_look_compares_rows_with_what_they_name(store: Store, queries: list[Query]) -> None:
     connection = sqlite3.connect(store.folder / FILE)  # which does not enforce foreign keys by itself
     connection.execute("DELETE FROM segments WHERE id = ?", [queries[0].first])

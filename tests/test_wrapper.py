@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 
 from rltrainer.core import INNER_STEPS, Array, EnvFault, UserError
 from rltrainer.envs import SeededEpisodes, make_env, make_shown_env
-from rltrainer.labeling.replay import replay
+from rltrainer.replay import replay
 from rltrainer.watchdog import LOST
 from rltrainer.wrapper import PreferenceRewardVecWrapper, PreferenceRewardWrapper
 

@@ -33,8 +33,8 @@ from rltrainer.envs import frames_per_second, make_shown_env, picture
 from rltrainer.labeling.camera import Camera, close, simulation
 from rltrainer.labeling.drawing import Drawing
 from rltrainer.labeling.gl import no_gl, use_gl
-from rltrainer.labeling.replay import replay
 from rltrainer.labeling.shelf import steps_at
+from rltrainer.replay import replay
 
 LIMIT = 125_000
 """Bytes of a clip at most, so that a pair stays within 250 KB."""

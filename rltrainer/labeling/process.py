@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -59,6 +60,7 @@ class LabelService:
         self._started_at = time.monotonic()
         command = [sys.executable, "-m", "rltrainer", "label", str(self._run), "--host", self._host, "--port", str(self._port)]
         with (self._run / LOG).open("a") as log:
+            self._log_began = log.tell()
             return subprocess.Popen(
                 [*command, "--no-open", "--with-parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL,
@@ -82,8 +84,12 @@ class LabelService:
             return line[line.index("http") :]
         self._child.wait()
         self._close_pipe()
-        tail = (self._run / LOG).read_text().strip().splitlines()[-1:]
-        raise UserError(f"the label service did not start: {tail[0] if tail else 'it said nothing'}")
+        with (self._run / LOG).open() as log:
+            log.seek(self._log_began)
+            tail = log.read().strip().splitlines()[-1:]
+        killed = self._child.returncode == -signal.SIGKILL
+        silent = f"it was killed, or had not begun after {START_SECONDS:g} s" if killed else "it said nothing"
+        raise UserError(f"the label service did not start: {tail[0] if tail else silent}")
 
     def _close_pipe(self) -> None:
         if self._child.stdout is not None:

@@ -51,8 +51,11 @@ def check_sac(config: Config, observation_space: gym.Space[object], action_space
     """Raises UserError for envs in which SAC can't act, and for transitions and rewards that can't be relabelled."""
     if config.reward.learner == "transformer":
         raise UserError(LOOKS_BACK)
-    if not isinstance(action_space, gym.spaces.Box) or not np.isfinite([action_space.low, action_space.high]).all():
-        _refuse(config, f"takes actions from a Box with finite bounds, and those of {config.env!r} are {action_space}")
+    bounded = isinstance(action_space, gym.spaces.Box) and np.isfinite([action_space.low, action_space.high]).all()
+    if not bounded or not (action_space.low < action_space.high).all():  # type: ignore[attr-defined]
+        _refuse(
+            config, f"takes actions from a Box with a finite range for each, and those of {config.env!r} are {action_space}"
+        )
     parts = observation_space.values() if isinstance(observation_space, gym.spaces.Dict) else [observation_space]
     if any(is_image_space(part) for part in parts):
         _refuse(config, f"learns from numbers, and {config.env!r} shows pictures")

@@ -23,10 +23,10 @@ def check_policy_spaces(observation_space: gym.Space[Any], action_space: gym.Spa
             f"the env's actions are {action_space}, and Stable-Baselines3's policies count them from 0; wrap the env to take "
             f"Discrete({action_space.n})"
         )
-    if isinstance(action_space, spaces.Box) and not _wide(action_space):
+    if isinstance(action_space, spaces.Box) and not np.isfinite([action_space.low, action_space.high]).all():
         raise UserError(
             f"the env's actions are {action_space}, and Stable-Baselines3's policies want a finite range for each; wrap the "
-            "env to take a Box whose low is below its high everywhere"
+            "env to take a Box that has one"
         )
 
 
@@ -41,7 +41,3 @@ def _unseen(part: gym.Space[Any]) -> str | None:
     if isinstance(part, spaces.Box) and not part.shape:
         return "want a row of numbers; wrap the env with gymnasium.wrappers.FlattenObservation"
     return None
-
-
-def _wide(space: spaces.Box) -> bool:
-    return bool(np.isfinite([space.low, space.high]).all() and (space.low < space.high).all())

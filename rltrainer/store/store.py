@@ -70,6 +70,8 @@ class Store:
     def open(cls, folder: Path) -> Store:
         """The store in a run folder. Raises UserError where there is none, a damaged one, or one of another version."""
         if not (folder / FILE).is_file():
+            if (folder / "reward.safetensors").is_file():
+                raise UserError(f"{str(folder)!r} has lost its {FILE}; {way_out(folder)}")
             if (folder / "policy.safetensors").is_file():
                 raise UserError(
                     f"{str(folder)!r} holds no {FILE}: what trains on the env's own reward has no labels; pass the folder of a "
