@@ -6,11 +6,13 @@ import time
 import uuid
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from rltrainer.config import Config, Queries
-from rltrainer.core import Learner, Query, Segment, Strategy, Teacher
+from rltrainer.config import Config
+from rltrainer.core import Comparison, Learner, Query, Segment, Strategy, Teacher
+from rltrainer.identity import why_not_shown
 from rltrainer.recording import Recorder
 from rltrainer.repeats import STRATEGY as REPEAT
 from rltrainer.repeats import Repeats
@@ -23,7 +25,7 @@ from rltrainer.taken import Taken
 class Asker:
     """Puts pairs of segments into the store: a queue that people find filled, or a batch that a teacher answers at once.
 
-    queries:   how pairs are chosen, and strategy: the one of that name; they need not be what the config says
+    strategy:  the one that the config names
     inherited: queries of an earlier run, whose labels came with it
     rng, teacher_rng: for what is asked, and for the answers
     starved:   whether there was nothing new to ask about: nothing is cut from an episode shorter than a segment, or longer
@@ -31,7 +33,6 @@ class Asker:
     """
 
     config: Config
-    queries: Queries
     strategy: Strategy
     schedule: Schedule
     store: Store
@@ -92,7 +93,7 @@ class Asker:
         before = {frozenset((c.first.id, c.second.id)) for c in self.taken.comparisons.values()}
         pairs = [(candidates[i], candidates[j]) for i, j in chosen]
         pairs = [(a, b) for a, b in pairs if frozenset((a.id, b.id)) not in before][:count]
-        queries = self.store.ask(pairs, step, self.queries.strategy)
+        queries = self.store.ask(pairs, step, self.config.queries.strategy)
         self.taken.shown |= {query.id: pair for query, pair in zip(queries, pairs, strict=True)}
         if self.teacher is not None:
             answers = [
@@ -106,11 +107,25 @@ class Asker:
         Within what one policy does there is nothing to tell that it is no better than an earlier one. An agent that is paid for
         a posture it keeps up shows no other, and only a pair with what came before says what that is worth.
         """
-        compared = self.taken.comparisons.values()
+        compared = self._showable()
         judged = list({segment.id: segment for c in compared for segment in (c.first, c.second)}.values())
         again = [judged[index] for index in self.rng.permutation(len(judged))[: count // 2]]
         fresh = self.recorder.sample(count - len(again), self.segment_steps, self.rng)
         return fresh, list({segment.id: segment for segment in [*fresh, *again]}.values())
+
+    def _showable(self) -> list[Comparison]:
+        """All comparisons; where people are asked and an earlier run's env was another one, those of this run alone."""
+        compared = list(self.taken.comparisons.values())
+        if self.teacher is not None or all(c.query_id not in self.inherited for c in compared) or self._shows_earlier:
+            return compared
+        return [c for c in compared if c.query_id not in self.inherited]
+
+    @cached_property
+    def _shows_earlier(self) -> bool:
+        """Whether this env goes through what the earlier run's labels are about as that one's did: by its longest way."""
+        earlier = [c for c in self.taken.comparisons.values() if c.query_id in self.inherited]
+        sides = [side for c in earlier for side in (c.first, c.second)]
+        return why_not_shown(max(sides, key=lambda side: len(side.lead_in) + len(side.actions)), self.config) is None
 
     def _ask_again(self, step: int) -> int:
         """Where it is time, show somebody a pair that they answered, sides swapped. Gives how many: 1 or 0."""

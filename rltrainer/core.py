@@ -215,12 +215,17 @@ class Comparison:
 
     @classmethod
     def of(cls, label: Label, query: Query, find: Callable[[str], Segment]) -> Comparison | None:
-        """What a label teaches of the segments that `find` gives by their ids; None where that is nothing."""
+        """What a label teaches of the segments that `find` gives by their ids; None where that is nothing.
+
+        Nothing is learned where no step was judged, on neither side: the time after an episode's end is worth 0 in any case.
+        """
         target = label.answer.target(query)
         if target is None:
             return None
         first, second = find(query.first), find(query.second)
         ranges = [label.answer.trims.get(segment.id, segment.whole) for segment in (first, second)]
+        if all(start >= len(segment.actions) for segment, (start, _) in zip((first, second), ranges, strict=True)):
+            return None
         return cls(first, second, target, ranges[0], ranges[1], query.id, label.labeler, label.answer.strength)
 
     def swapped(self) -> Comparison:

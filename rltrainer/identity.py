@@ -22,24 +22,28 @@ def check_name(env: Any, config: Config) -> None:
 
 def check_shown(segment: Segment, config: Config) -> None:
     """Raises UserError where what was recorded is not what the config's env does: no clip could be made of it."""
+    why = why_not_shown(segment, config)
+    if why is not None:
+        raise UserError(
+            f"clips are made of {config.env!r} with env_options {config.env_options}, and what was recorded cannot be shown "
+            f"again there: {why}. Pass the arguments that your env is made with as Config(env_options=...); where it has "
+            "wrappers of its own, make it in a function, pass that as Config(env='package.module:function'), and wrap what it "
+            "makes; what stacks or scales observations goes outside"
+        )
+
+
+def why_not_shown(segment: Segment, config: Config) -> str | None:
+    """None, or how a segment comes out differently in the config's env: it was recorded in another one."""
     if segment.frames:
-        return
+        return None
     shown = make_shown_env(config.env, config.env_options, TRIED_SIZE)
     try:
         for _ in replay(shown, segment):
             pass
     except Mismatch as mismatch:
-        raise _other(config, str(mismatch)) from None
-    except Exception as error:  # another env than was recorded may raise anything at its actions
-        raise _other(config, f"it raised {type(error).__name__}: {error}") from error
+        return str(mismatch)
+    except Exception as error:  # noqa: BLE001 - another env than was recorded may raise anything
+        return f"it raised {type(error).__name__}: {error}"
     finally:
         shown.close()
-
-
-def _other(config: Config, why: str) -> UserError:
-    return UserError(
-        f"clips are made of {config.env!r} with env_options {config.env_options}, and what was recorded cannot be shown again "
-        f"there: {why}. Pass the arguments that your env is made with as Config(env_options=...); where it has wrappers of its "
-        "own, make it in a function, pass that as Config(env='package.module:function'), and wrap what it makes; what stacks "
-        "or scales observations goes outside"
-    )
+    return None

@@ -52,9 +52,23 @@ REFIT_SHARE = 1 / 30
 POLL_SECONDS = 0.2
 GENERATORS = ("queries", "teacher", "exploration", "diagnosis")
 REFERENCE_ARRAYS = ("observations", "actions", "env_rewards")
-AT_RANDOM = {"strategy": "uniform", "decay": 100.0, "warmup_share": 0.1}
-"""How pairs are asked where no reward is learned: nothing knows of a better pair, and a label teaches most of the policy that
-it is about, so most are asked while it learns, at an even rate: docs/what-helped.md has what that gains CPL."""
+AT_RANDOM = {"queries.strategy": "uniform", "queries.decay": 100.0, "queries.warmup_share": 0.1}
+"""How pairs are asked where no reward is learned and nothing else is set: nothing knows of a better pair, and a label teaches
+most of the policy that it is about, so most are asked while it learns, at an even rate."""
+
+
+def without_reward(config: Config) -> Config:
+    """The config of a run that learns none: `AT_RANDOM`, but for what is set. Raises UserError where nothing can choose so."""
+    default = Config()
+    if config.queries.strategy not in (default.queries.strategy, "uniform") and config.queries.strategy in STRATEGIES:
+        raise UserError(
+            f"queries.strategy is {config.queries.strategy!r}, which asks by a learned reward; here is none, so leave it unset"
+        )
+    return config.but({name: value for name, value in AT_RANDOM.items() if _of(config, name) == _of(default, name)})
+
+
+def _of(config: Config, name: str) -> Any:
+    return getattr(config.queries, name.removeprefix("queries."))
 
 
 class Rewarded(Protocol):
@@ -110,6 +124,8 @@ class PreferenceLoop:
         """
         self.env = env
         self.config = config or Config()
+        if not learn_reward:
+            self.config = without_reward(self.config)
         self.segment_steps = segment_steps(self.config, env.seat.episode_limit, env.seat.steps_per_second)
         self.recorder = env.seat.recorder
         oracle = OracleTeacher(**self.config.teacher.model_dump()) if self.config.labeler == "oracle" else None
@@ -127,8 +143,7 @@ class PreferenceLoop:
         self._update_every = update_every
         self._updated_at = 0
         self.learns_reward = learn_reward
-        queries = self.config.queries if learn_reward else self.config.queries.model_copy(update=AT_RANDOM)
-        strategy: Strategy = named(STRATEGIES, queries.strategy, "queries.strategy")
+        strategy: Strategy = named(STRATEGIES, self.config.queries.strategy, "queries.strategy")
         seeds = Seeds.of(self.config.seed)
         self._rngs = {name: np.random.default_rng(getattr(seeds, name)) for name in GENERATORS}
         self._query_rng, teacher_rng, self._explore_rng, self._diagnosis_rng = self._rngs.values()
@@ -138,7 +153,7 @@ class PreferenceLoop:
         self.store, self._temporary = open_home(run, self.config, sizes)
         self._inherited = {label.query_id for label in self.store.labels() if label.inherited}
         self._asks = self.teacher is not None or self.config.labeler != "none" or self.config.labels_from is None
-        self.schedule = Schedule(self.config.labels, self.config.steps, queries, self.inherited)
+        self.schedule = Schedule(self.config.labels, self.config.steps, self.config.queries, self.inherited)
         self._taken = Taken(self.store)
         self._foretelling = Foretelling(self.store)
         self._reward: RewardFunction | None = None
@@ -148,7 +163,6 @@ class PreferenceLoop:
         self._repeats = Repeats(self._diagnosis_rng)
         self._asker = Asker(
             self.config,
-            queries,
             strategy,
             self.schedule,
             self.store,

@@ -40,7 +40,7 @@ from rltrainer.labels import check_heritage
 from rltrainer.lengths import segment_steps
 from rltrainer.lock import RunLock
 from rltrainer.logs import Curves
-from rltrainer.loop import PreferenceLoop, Progress
+from rltrainer.loop import PreferenceLoop, Progress, without_reward
 from rltrainer.methods import METHODS, Barrier, DirectCallback, PreferenceCallback, RelabellingCallback
 from rltrainer.methods.cpl import CPL, check_cpl
 from rltrainer.methods.ppo import rollout_steps
@@ -143,6 +143,8 @@ def resolved(config: Config, path: Path) -> Config:
         check_sac(config, env.observation_space, env.action_space)
     if config.method == "cpl":
         check_cpl(config)
+    if not config.models_reward:
+        config = without_reward(config)
     settings: dict[str, Any] = {"ppo.n_steps": rollout_steps(config)}
     if not config.learns_reward:
         if config.labeling.page == "on":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +60,16 @@ def test_a_comparison_knows_how_much_better_its_label_said() -> None:
     assert found is not None
     assert found.strength is Strength.SLIGHTLY
     assert Answer(Verdict.PREFER, QUERY.first).strength is Strength.PLAIN
+
+
+@pytest.mark.parametrize(("ranges", "teaches"), [(((1, 3), (1, 3)), False), (((1, 3), (0, 1)), True), (None, True)])
+def test_what_is_cut_to_the_time_after_both_ends_teaches_nothing(ranges: Any, *, teaches: bool) -> None:
+    pair = [replace(toys.segment([[0], [1]], [[0]], seed=seed), after=2) for seed in (1, 2)]
+    query = Query("q", pair[0].id, pair[1].id, 0, "uniform")
+    trims = {segment.id: part for segment, part in zip(pair, ranges or (), strict=ranges is not None)}
+    find = {segment.id: segment for segment in pair}.__getitem__
+    found = Comparison.of(Label("l", "q", "ada", Answer(Verdict.EQUAL, trims=trims)), query, find)
+    assert (found is not None) is teaches
 
 
 def test_the_answers_words_are_those_of_the_wire() -> None:

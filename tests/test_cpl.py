@@ -24,7 +24,7 @@ from rltrainer.config import Config
 from rltrainer.core import UserError
 from rltrainer.envs import flat_observations
 from rltrainer.learned import load_reward
-from rltrainer.loop import PreferenceLoop
+from rltrainer.loop import PreferenceLoop, without_reward
 from rltrainer.methods import DirectCallback, cpl, make_cpl
 from rltrainer.methods.cpl import CPL, contrastive_loss, divergence
 from rltrainer.methods.judged import Judged, log_probability, unflattened
@@ -272,6 +272,13 @@ def test_the_same_config_gives_the_same_run(finished: RunFolder, tmp_path: Path)
     assert (again.path / "policy.safetensors").read_bytes() == (finished.path / "policy.safetensors").read_bytes()
 
 
+def test_how_pairs_are_asked_may_be_set_but_for_what_needs_a_reward(finished: RunFolder, tmp_path: Path) -> None:
+    assert finished.config.queries.strategy == "uniform", "the run's folder says what was done"
+    assert without_reward(config().but({"queries.decay": 0.1})).queries.decay == 0.1
+    with pytest.raises(UserError, match=r"queries\.strategy is 'information_gain', which asks by a learned reward"):
+        resolved(config().but({"queries.strategy": "information_gain"}), tmp_path / "run")
+
+
 def test_every_step_pays_nothing() -> None:
     settings = config(steps=600, labels=12)
     venv = PreferenceRewardVecWrapper(DummyVecEnv([toys.drift] * 2))
@@ -286,7 +293,9 @@ def test_every_step_pays_nothing() -> None:
 
 
 def test_who_asks_for_the_reward_of_such_a_run_is_told_where_to_get_one(finished: RunFolder) -> None:
-    with pytest.raises(UserError, match=r"there is no .*; learn a reward from the run's labels: rltrainer fit"):
+    with pytest.raises(
+        UserError, match=r"there is no .*; learn a reward from its labels, and pass the file that it names: rltrainer fit"
+    ):
         load_reward(finished.path)
     told = CliRunner().invoke(group, ["fit", str(finished.path), "--reward.fit-steps", "1", "--reward.hidden", "8"])
     assert told.exit_code == 0, told.output

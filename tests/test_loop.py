@@ -928,6 +928,25 @@ def test_nobody_is_waited_for_where_old_labels_are_enough(
     assert person.store.waiting()  # what is asked later is asked as ever
 
 
+@pytest.mark.parametrize(("pace", "again"), [(0.1, True), (0.2, False)])
+def test_people_are_asked_again_about_what_an_earlier_run_saw_only_where_this_env_can_show_it(
+    people: Any, labelled: Path, pace: float, *, again: bool
+) -> None:
+    settings = config(labeler="browser", labels_from=str(labelled), labels=200, env_options={"pace": pace})
+    rig, person = people(settings, maker=partial(toys.drift, pace=pace))
+    old = {side for query in person.store.judged().values() for side in (query.first, query.second)}
+    rig.loop.warm_up()
+    for _ in range(8):
+        rig.rollout(256)
+        asked = {side for query in person.store.waiting() for side in (query.first, query.second)}
+        assert asked
+        if not asked.isdisjoint(old):
+            assert again
+            return
+        person.answer_all()
+    assert not again
+
+
 def test_with_old_labels_and_no_labeler_nothing_is_asked_and_the_reward_is_theirs(
     rigs: Callable[..., Rig], labelled: Path, tmp_path: Path
 ) -> None:

@@ -74,9 +74,9 @@ class Drift(gym.Env[Any, Any]):
     observation_space = spaces.Box(-10, 10, (2,), np.float32)
     action_space = spaces.Box(-1, 1, (1,), np.float32)
 
-    def __init__(self, noise: int | None = None, render_mode: str | None = None) -> None:
-        """noise: a seed; what is paid is chance then."""
-        self.render_mode = render_mode
+    def __init__(self, noise: int | None = None, pace: float = 0.1, render_mode: str | None = None) -> None:
+        """noise: a seed; what is paid is chance then. pace: how far a push of 1 goes"""
+        self.render_mode, self.pace = render_mode, pace
         self.noise = None if noise is None else np.random.default_rng(noise)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
@@ -86,7 +86,7 @@ class Drift(gym.Env[Any, Any]):
 
     def step(self, action: Any) -> Step:
         self.push = float(np.clip(action, -1, 1)[0])
-        self.place = float(np.clip(self.place + 0.1 * self.push, -10, 10))
+        self.place = float(np.clip(self.place + self.pace * self.push, -10, 10))
         pay = self.place if self.noise is None else float(self.noise.normal())
         return self.seen(), pay, False, False, {}
 
