@@ -176,9 +176,8 @@ def run_all(todo: Sequence[Job], side_by_side: int, keep: Callable[[Row], None])
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-@cache
 def commit() -> str:
-    """The checkout's commit, with a + where the code differs from it; `unknown` where there is no git."""
+    """The checkout's commit now, with a + where the code differs from it; `unknown` where there is no git."""
     git = shutil.which("git")
     if git is None:
         return "unknown"

@@ -293,9 +293,7 @@ def test_every_step_pays_nothing() -> None:
 
 
 def test_who_asks_for_the_reward_of_such_a_run_is_told_where_to_get_one(finished: RunFolder) -> None:
-    with pytest.raises(
-        UserError, match=r"there is no .*; learn a reward from its labels, and pass the file that it names: rltrainer fit"
-    ):
+    with pytest.raises(UserError, match=r"there is no .*; learn a reward from its labels, .*: rltrainer fit"):
         load_reward(finished.path)
     told = CliRunner().invoke(group, ["fit", str(finished.path), "--reward.fit-steps", "1", "--reward.hidden", "8"])
     assert told.exit_code == 0, told.output
