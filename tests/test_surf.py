@@ -22,16 +22,18 @@ def surf(**settings: Any) -> SurfLearner:
     return learner
 
 
-def test_a_crop_is_one_window_for_both_sides_of_a_pair_and_leaves_unequal_ones_whole() -> None:
+def test_crops_of_a_pair_last_equally_long_and_begin_anywhere_and_unequal_ones_are_left_whole() -> None:
     """Of 12 steps between 9 (three quarters) and 11 (0.92 of them) are kept, wherever they lie."""
     mask = torch.ones(200, 2, 12)
     mask[150:, 1, 6:] = 0
     cropped = surf()._cropped(mask)
     assert torch.equal(cropped[150:], mask[150:])
-    assert torch.equal(cropped[:150, 0], cropped[:150, 1])
-    assert set(cropped[:150, 0].sum(dim=-1).tolist()) == {9.0, 10.0, 11.0}
-    assert (cropped[:150, 0].diff(dim=-1).abs().sum(dim=-1) <= 2).all()  # no holes
-    assert set(cropped[:150, 0].argmax(dim=-1).tolist()) == {0, 1, 2, 3}
+    lengths, starts = cropped[:150].sum(dim=-1), cropped[:150].argmax(dim=-1)  # [P, 2]
+    assert torch.equal(lengths[:, 0], lengths[:, 1])
+    assert set(lengths.flatten().tolist()) == {9.0, 10.0, 11.0}
+    assert (cropped[:150].diff(dim=-1).abs().sum(dim=-1) <= 2).all()  # no holes
+    assert {(one, two) for one, two in starts.tolist() if max(one, two) < 2} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert set(starts.flatten().tolist()) == {0, 1, 2, 3}
 
 
 def test_unlabelled_pairs_are_of_what_was_judged_and_of_the_reference_and_of_equal_length() -> None:

@@ -78,11 +78,11 @@ class SurfLearner(EnsembleLearner):
         return returns[..., 0] - returns[..., 1]
 
     def _cropped(self, mask: Tensor) -> Tensor:
-        """The mask [P, 2, T] of a part of each pair, one for both sides; of sides of unequal length all of it."""
+        """The mask [P, 2, T] of a part of each side, equally long and begun anywhere; of sides of unequal length all of it."""
         lengths = mask.sum(dim=-1).numpy()  # [P, 2]
-        kept = np.maximum(1, np.round(lengths[:, 0] * self._rng.uniform(*CROPS, len(mask))))
-        start = np.floor(self._rng.random(len(mask)) * (lengths[:, 0] - kept + 1))
+        kept = np.maximum(1, np.round(lengths * self._rng.uniform(*CROPS, (len(mask), 1))))
+        start = np.floor(self._rng.random(lengths.shape) * (lengths - kept + 1))
         steps = np.arange(mask.shape[-1])
-        part = (steps >= start[:, None]) & (steps < (start + kept)[:, None])  # [P, T]
-        part |= (lengths[:, 0] != lengths[:, 1])[:, None]
-        return mask * torch.from_numpy(part)[:, None]
+        part = (steps >= start[..., None]) & (steps < (start + kept)[..., None])  # [P, 2, T]
+        part |= (lengths[:, 0] != lengths[:, 1])[:, None, None]
+        return mask * torch.from_numpy(part)
