@@ -61,7 +61,7 @@ EVENT_SECONDS = 1.0
 ENDLESS = 1_000_000
 """Steps after which an episode that is evaluated is taken to have no end."""
 UPDATE_STEPS = 512
-"""Env steps between two updates of the loop where a method's own rollouts are too short to end with one."""
+"""Env steps at most between two updates of the loop where a method's own rollouts are too short to end with one."""
 SPEED_ROLLOUTS = 20
 """Steps per second are those of the last rollouts, their optimisation included."""
 
@@ -212,7 +212,7 @@ class Run:
                 config,
                 run=folder.path,
                 watch=self._watch,
-                update_every=UPDATE_STEPS,
+                update_every=max(1, min(UPDATE_STEPS, config.steps // 10)),  # one is left once all labels are due
                 learn_reward=config.models_reward,
             )
         self.model: BaseAlgorithm = named(METHODS, config.method, "method")(

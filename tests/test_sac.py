@@ -471,6 +471,8 @@ def test_the_command_trains_a_policy_that_beats_random_actions(
     capsys.readouterr()
     group.main(["evaluate", str(folder), "--episodes", "5", "--json"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out)["mean_return"] > random_return() + 40  # of about 80 that can be had
+    if labeler == "oracle":
+        assert len((folder / "labels.jsonl").read_text().splitlines()) == 24, "also in so few steps the whole budget is asked"
 
 
 def test_an_env_of_discrete_actions_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
