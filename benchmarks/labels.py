@@ -14,12 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import reporting, study
-from benchmarks.arms import BUDGETS, DEFAULT, STANDARD, TASKS
+from benchmarks.arms import BUDGETS, DEFAULT, METHODS, STANDARD, TASKS
 
 FILE = Path("runs/bench/labels.json")
 PROFILES: dict[str, dict[str, Any]] = {
     "first": {"envs": ["Pendulum-v1", "HalfCheetah-v5"], "arms": [DEFAULT], "labels": [100], "seeds": 3},
     "quick": {"envs": list(TASKS), "arms": [DEFAULT], "labels": [50, 350], "seeds": 2},
+    "methods": {
+        "envs": ["Pendulum-v1", "HalfCheetah-v5"],
+        "arms": [DEFAULT, *METHODS],
+        "labels": [100],
+        "seeds": 10,
+        "steps": 20_000,
+    },
     "full": {"envs": list(TASKS), "arms": STANDARD, "labels": BUDGETS, "seeds": 10},
 }
 
@@ -31,7 +38,10 @@ def main() -> None:
         f"{name}: {len(p['envs'])} envs, {len(p['labels'])} budgets, {p['seeds']} seeds" for name, p in PROFILES.items()
     )
     options.add_argument(
-        "--profile", choices=PROFILES, default="first", help=f"quick takes half an hour on 2 cores, full a day; {words}"
+        "--profile",
+        choices=PROFILES,
+        default="first",
+        help=f"quick takes half an hour on 2 cores, full a day, methods has SAC and CPL; {words}",
     )
     named, _ = options.parse_known_args()
     options.set_defaults(**PROFILES[named.profile])
