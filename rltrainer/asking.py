@@ -60,14 +60,14 @@ class Asker:
         return True
 
     def _due_to_people(self, step: int) -> float:
-        waiting = self._make_room(self.store.waiting())
+        waiting = self._make_room(self.store.waiting(), step)
         free = min(self._due(step), self._queue_size()) - len(waiting)
         return free - self._ask_again(step) if free >= 1 else 0
 
     def _due_to_teacher(self, step: int) -> float:
         batch, labels = self.config.queries.batch, self.config.labels
         due = self._due(step) if labels else batch
-        least = min(batch, labels - self._given) if labels else batch
+        least = min(batch, labels - self.given) if labels else batch
         if due < max(1, least):
             return 0
         waiting = self.store.waiting()
@@ -77,10 +77,11 @@ class Asker:
 
     def _due(self, step: int) -> float:
         """Pairs that should have been asked by then, without those that were answered."""
-        return self.schedule.asked_by(step) - self._given
+        return self.schedule.asked_by(step) - self.given
 
     @property
-    def _given(self) -> int:
+    def given(self) -> int:
+        """Answers of this run that something is learned from."""
         return sum(query_id not in self.inherited for query_id, _ in self.taken.comparisons)
 
     def ask(self, count: int, step: int) -> None:
@@ -108,7 +109,8 @@ class Asker:
         a posture it keeps up shows no other, and only a pair with what came before says what that is worth.
         """
         compared = self._showable()
-        judged = list({segment.id: segment for c in compared for segment in (c.first, c.second)}.values())
+        known = {segment.id: segment for c in compared for segment in (c.first, c.second)}
+        judged = [segment for segment in known.values() if len(segment) == self.segment_steps]  # not an earlier run's of others
         again = [judged[index] for index in self.rng.permutation(len(judged))[: count // 2]]
         fresh = self.recorder.sample(count - len(again), self.segment_steps, self.rng)
         return fresh, list({segment.id: segment for segment in [*fresh, *again]}.values())
@@ -138,12 +140,11 @@ class Asker:
         self.repeats.asked(chosen, query)
         return 1
 
-    def _make_room(self, waiting: list[Query]) -> list[Query]:
+    def _make_room(self, waiting: list[Query], step: int) -> list[Query]:
         """Withdraw pairs about a policy long gone that nobody is looking at; fresh ones take their place."""
-        oldest = self.recorder.steps - self.config.segments.recent_steps
+        oldest = step - self.config.segments.recent_steps
         shown = self.taken.shown
-        known = {q.id: max(segment.policy_step for segment in shown[q.id]) for q in waiting if q.id in shown}
-        stale = [q.id for q in waiting if q.strategy != REPEAT and known.get(q.id, -1) < oldest]
+        stale = [q.id for q in waiting if q.strategy != REPEAT and (q.id not in shown or q.asked_at < oldest)]
         if not stale:
             return waiting
         looked_at = self.store.leased(time.time())

@@ -73,7 +73,7 @@ class RunFolder:
 
     def save_policy(self, model: BaseAlgorithm) -> None:
         """The policy's weights and the scale of its observations."""
-        arrays = {f"policy.{name}": value.detach().numpy() for name, value in model.policy.state_dict().items()}
+        arrays = {f"policy.{name}": value.detach().cpu().numpy() for name, value in model.policy.state_dict().items()}
         self.write("policy.safetensors", save(_contiguous(arrays | _observation_scale(model.get_env()))))
 
     def load_policy(self, model: BaseAlgorithm) -> None:

@@ -310,6 +310,11 @@ class PreferenceLoop:
         return self._taken.cursor
 
     @property
+    def _has_last_answers(self) -> bool:
+        """Whether people have given all that they are asked for: no more come that these could wait for."""
+        return self.teacher is None and 0 < self.config.labels <= self._asker.given
+
+    @property
     def _first_pairs(self) -> int:
         return self.schedule.warmup_labels if self._asks else 0
 
@@ -410,7 +415,7 @@ class PreferenceLoop:
         comparisons = self.comparisons
         if not self.learns_reward or not comparisons or not fresh:
             return None
-        if not at_once and fresh < len(comparisons) * REFIT_SHARE:
+        if not at_once and fresh < len(comparisons) * REFIT_SHARE and not self._has_last_answers:
             return None
         if not self._reference:
             self._reference = self.recorder.sample(REFERENCE_SEGMENTS, self.segment_steps, self._query_rng)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from multiprocessing import parent_process
 from pathlib import Path
@@ -42,6 +43,7 @@ from rltrainer.lock import RunLock
 from rltrainer.logs import Curves
 from rltrainer.loop import PreferenceLoop, Progress, without_reward
 from rltrainer.methods import METHODS, Barrier, DirectCallback, PreferenceCallback, RelabellingCallback
+from rltrainer.methods.barrier import interval
 from rltrainer.methods.cpl import CPL, check_cpl
 from rltrainer.methods.ppo import rollout_steps
 from rltrainer.methods.sac import check_sac
@@ -194,7 +196,7 @@ class Run:
         self.loop: PreferenceLoop | None = None
         self.callback: PreferenceCallback | None = None
         self._told_at = 0.0
-        self._full = False
+        self._full = self._taken_up = False
         self._watcher: RolloutWatch | None = None
         seeds = Seeds.of(config.seed)
         venv = make_vec_env(
@@ -222,14 +224,15 @@ class Run:
             self.callback = callback_for(self.model)(self.loop)
         self.model.set_logger(Logger(str(folder.logs), [Curves(folder.logs)]))
         self.checkpoints = Checkpoints(folder.path)
-        self.barrier = Barrier(
-            self.model, self.callback, self.checkpoints, seeds.barriers, quickest_step(config, self.model), dashboard.say
-        )
+        limit = 1 if is_black_box_id(config.env) else venv.get_attr("recorded_episode_limit", 0)[0] or 0
+        apart = partial(interval, step_seconds=quickest_step(config, self.model), episodes_steps=config.n_envs * limit)
+        self.barrier = Barrier(self.model, self.callback, self.checkpoints, seeds.barriers, apart, dashboard.say)
 
     def take_up(self) -> None:
         """Go on from the newest checkpoint, where there is one."""
         checkpoint = self.checkpoints.newest(self.dashboard.say)
         self.barrier.take_up(checkpoint)
+        self._taken_up = checkpoint is not None
         if checkpoint is not None:
             step, steps = self.model.num_timesteps, self.config.steps
             message = f"Goes on from checkpoint {checkpoint.number}, at step {step:,} of {steps:,}"
@@ -251,9 +254,9 @@ class Run:
         if self.callback is not None:
             callbacks.append(self.callback)
         callbacks.append(self.barrier)
-        left, begun = self.config.steps - self.model.num_timesteps, self.model.num_timesteps > 0
+        left = self.config.steps - self.model.num_timesteps
         with self._stopped():
-            self.model.learn(left, callback=CallbackList(callbacks), reset_num_timesteps=not begun)
+            self.model.learn(left, callback=CallbackList(callbacks), reset_num_timesteps=not self._taken_up)
             path = self.folder.path
             take = f"Take its labels with you: rltrainer export {path} FILE.jsonl"
             self._finish("finished", f"See what was learned: rltrainer enjoy {path}\n{take}")
@@ -359,7 +362,8 @@ class RolloutWatch(BaseCallback):
         return {"true_return": self._true_return()}
 
     def _true_return(self) -> float | None:
-        episodes = self.model.ep_info_buffer or ()
+        model: BaseAlgorithm | None = getattr(self, "model", None)  # it is given once the first reset is over
+        episodes = (model.ep_info_buffer if model is not None else None) or ()
         return float(np.mean([episode["r"] for episode in episodes])) if episodes else None
 
     def _on_step(self) -> bool:

@@ -928,6 +928,42 @@ def test_nobody_is_waited_for_where_old_labels_are_enough(
     assert person.store.waiting()  # what is asked later is asked as ever
 
 
+@pytest.mark.parametrize("labeler", ["browser", "oracle"])
+def test_segments_of_another_length_are_learned_from_and_never_put_beside_those_of_this_run(
+    people: Any, labelled: Path, labeler: str
+) -> None:
+    rig, person = people(config(labeler=labeler, labels_from=str(labelled), labels=100, segments__steps=12))
+    rig.loop.warm_up()
+    rig.rollout(1024)
+    store = person.store
+    new = [query for query in [*store.judged().values(), *store.waiting()] if query.id not in rig.loop._inherited]
+    assert new
+    assert {len(store.segment(side)) for query in new for side in (query.first, query.second)} == {12}
+    assert len(rig.learner.fits[-1]) >= 24
+
+
+def test_pairs_with_one_side_of_an_earlier_run_make_room_for_newer_ones_too(people: Any, labelled: Path) -> None:
+    settings = config(labeler="browser", labels_from=str(labelled), labels=400, segments__recent_steps=500)
+    rig, person = people(settings)
+    rig.loop.warm_up()
+    for _ in range(8):
+        rig.rollout(250)
+    assert rig.loop.steps < 3_000, "the earlier run was longer"
+    assert min(query.asked_at for query in person.store.waiting()) >= rig.loop.steps - 500 - 250
+
+
+def test_the_last_answers_of_people_are_learned_from(people: Any) -> None:
+    rig, person = people(config(labeler="browser", labels=61, queries__decay=0.01, labeling__queue_size=100))
+    rig.venv.seat.recorder  # noqa: B018 - made
+    rig.play(256)
+    for _ in range(40):
+        rig.rollout(128)
+        person.answer_all()
+    rig.loop.update()
+    assert rig.loop.store.counts()["labels"] == 61
+    assert len(rig.learner.fits[-1]) == 61
+
+
 @pytest.mark.parametrize(("pace", "again"), [(0.1, True), (0.2, False)])
 def test_people_are_asked_again_about_what_an_earlier_run_saw_only_where_this_env_can_show_it(
     people: Any, labelled: Path, pace: float, *, again: bool

@@ -25,6 +25,7 @@ DOOR = spaces.Discrete(3)
         (PLACE, spaces.Discrete(3, start=1), r"count them from 0; wrap the env to take Discrete\(3\)"),
         (PLACE, spaces.Box(-np.inf, np.inf, (1,)), "want a finite range for each"),
         (spaces.Tuple((PLACE, DOOR)), toys.PUSH, "see no Tuple inside"),
+        (spaces.Dict({"eye": spaces.Box(0, 255, (7, 7, 3), np.uint8)}), toys.PUSH, "inside from 36 x 36 pixels on"),
         (spaces.Dict({"a": spaces.Dict({"b": PLACE})}), toys.PUSH, "see no Dict inside"),
         (spaces.Dict({"a": spaces.Tuple((PLACE,))}), toys.PUSH, "see no Tuple inside"),
         (spaces.Discrete(3, start=-1), toys.PUSH, "count from 0"),
@@ -49,6 +50,8 @@ def test_what_no_policy_takes_is_refused_in_a_sentence(observations: Space[objec
         (spaces.Dict({"place": PLACE, "door": DOOR, "lights": spaces.MultiBinary(4)}), toys.PUSH),
         (spaces.MultiDiscrete([3, 2]), toys.PUSH),
         (spaces.MultiBinary(3), toys.PUSH),
+        (spaces.Dict({"place": PLACE, "eye": spaces.Box(0, 255, (36, 40, 3), np.uint8)}), toys.PUSH),
+        (spaces.Box(0, 255, (7, 7, 3), np.uint8), toys.PUSH),
     ],
     ids=str,
 )

@@ -46,6 +46,7 @@ OFTEN = 4.0
 def _often() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(barrier, "SHARE", OFTEN)
+        patch.setattr(barrier, "EPISODES", 0)
         yield
 
 
@@ -413,9 +414,31 @@ def test_the_doctor_compares_checkpoints_with_their_hashes_and_the_store(tmp_pat
     assert inspected(tmp_path / "run", None).status == "fail"
 
 
+def test_a_baseline_that_has_only_its_first_checkpoint_ends_as_one_that_was_never_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config().but(
+        {"env": "toys:drift", "labeler": "none", "steps": 512, "n_envs": 2, "ppo.n_steps": 32, "ppo.n_epochs": 1}
+    )
+    monkeypatch.setattr(barrier, "EPISODES", 10)
+    train(config, tmp_path / "whole", dashboard()[0], announce=print)
+    with monkeypatch.context() as patch:
+        stop_at(300, patch)
+        train(config, tmp_path / "stopped", dashboard()[0], announce=print)
+    assert Checkpoints(tmp_path / "stopped").numbers() == [0]
+    resume(tmp_path / "stopped", dashboard()[0], announce=print)
+    assert_same(tmp_path / "whole", tmp_path / "stopped")
+
+
 def test_checkpoints_are_as_far_apart_as_their_cost_asks_for() -> None:
     """At a share of 4: 0.04 s and 6 MB at 100 MB/s are 0.1 s, so 0.025 s of training, which is 250 steps of 0.1 ms."""
-    assert barrier.interval(6_000_000, 1e-4) == 250
+    assert barrier.interval(6_000_000, 1e-4, 0) == 250
+
+
+def test_between_two_checkpoints_each_env_gets_through_two_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(barrier, "EPISODES", 2)
+    assert barrier.interval(6_000_000, 1e-4, 300) == 600
+    assert barrier.interval(6_000_000, 1e-4, 100) == 250
 
 
 # ------------------------------------------------------------------ what a memory is made of
@@ -472,7 +495,7 @@ def test_a_second_trainer_of_a_run_is_refused_and_told_who_is_there(tmp_path: Pa
 CHILD = f"""
 import rltrainer.methods.barrier as barrier
 from rltrainer.cli import main
-barrier.SHARE = {OFTEN}
+barrier.SHARE, barrier.EPISODES = {OFTEN}, 0
 main()
 """
 KILLED = SMALL | {"steps": 5000, "labels": 40}

@@ -16,7 +16,7 @@ import pytest
 import torch
 import toys
 from gymnasium import spaces
-from stable_baselines3 import SAC
+from stable_baselines3 import SAC, HerReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
@@ -404,12 +404,18 @@ def test_buffers_that_cannot_be_relabelled_are_refused() -> None:
     saving = {"optimize_memory_usage": True, "replay_buffer_kwargs": {"handle_timeout_termination": False}}
     for make, options, why in (
         (toys.image_env, {"buffer_size": 10}, "shows pictures"),
+        (
+            toys.goal_env,
+            {"replay_buffer_class": HerReplayBuffer, "learning_starts": 50},
+            "pays for goals by the env's own reward",
+        ),
         (toys.drift, saving | {"buffer_size": 10}, "optimize_memory_usage is on"),
         (toys.drift, {"replay_buffer_kwargs": {"handle_timeout_termination": False}, "buffer_size": 10}, "handle_timeout_term"),
     ):
         venv = wrapped(make)
         loop = PreferenceLoop(venv, config())
-        model = SAC("MlpPolicy", venv, device="cpu", **options)
+        policy = "MultiInputPolicy" if isinstance(venv.observation_space, spaces.Dict) else "MlpPolicy"
+        model = SAC(policy, venv, device="cpu", **options)
         with pytest.raises(UserError, match=why):
             model.learn(100, callback=RelabellingCallback(loop))
         loop.close()

@@ -108,10 +108,10 @@ def test_the_learned_reward_can_be_loaded_again(finished: RunFolder) -> None:
 def test_a_reward_that_is_not_there_or_damaged_is_said_in_a_sentence(finished: RunFolder, tmp_path: Path) -> None:
     run = shutil.copytree(finished.path, tmp_path / "run")
     (run / "reward.safetensors").write_bytes(b"garbage")
-    with pytest.raises(UserError, match=r"cannot be read .*; learn it anew: rltrainer fit"):
+    with pytest.raises(UserError, match=r"cannot be read .*; learn it anew, .*: rltrainer fit"):
         load_reward(run)
     (run / "reward.safetensors").unlink()
-    with pytest.raises(UserError, match=r"there is no .*; learn a reward from the run's labels: rltrainer fit"):
+    with pytest.raises(UserError, match=r"there is no .*; learn a reward from its labels, .*: rltrainer fit"):
         load_reward(run)
 
 
@@ -202,6 +202,9 @@ def test_the_baseline_asks_nobody_and_keeps_no_store(tmp_path: Path) -> None:
 def test_envs_of_every_kind_are_trained_evaluated_and_kept(tmp_path: Path, env: str) -> None:
     folder = trained(tmp_path / "run", env=env, steps=400, labels=4, segments__steps=4, queries__batch=1)
     assert len(evaluate(folder, 1, 1)) == 1
+    assert any("cnn" in name for name in arrays(folder)) is (env in ("toys:dict_env", "toys:image_env")), (
+        "pictures: convolutions"
+    )
 
 
 # ------------------------------------------------------------------ what goes wrong
@@ -209,6 +212,14 @@ def test_envs_of_every_kind_are_trained_evaluated_and_kept(tmp_path: Path, env: 
 
 def arrays(folder: RunFolder) -> dict[str, Array]:
     return folder._arrays("policy.safetensors")
+
+
+@pytest.mark.parametrize("labeler", ["oracle", "none"])
+def test_an_env_that_fails_at_its_first_reset_is_told_of_in_a_sentence(tmp_path: Path, labeler: str) -> None:
+    with pytest.raises(EnvFault, match="all that was learned before is saved in"):
+        trained(
+            tmp_path / "run", env="toys:faulty", env_options={"fault": "reset", "at": 0}, labeler=labeler, steps=2000, labels=8
+        )
 
 
 @pytest.mark.parametrize("labeler", ["oracle", "none"])

@@ -173,6 +173,12 @@ def dict_env() -> gym.Env[Any, Any]:
     return Spaced(spaces.Dict(parts), spaces.Discrete(2))
 
 
+def goal_env() -> gym.Env[Any, Any]:
+    """Somewhere to go."""
+    place = spaces.Box(-1, 1, (2,), np.float32)
+    return Spaced(spaces.Dict(dict.fromkeys(("observation", "achieved_goal", "desired_goal"), place)), PUSH)
+
+
 def image_env() -> gym.Env[Any, Any]:
     """Observations that are pictures."""
     return Spaced(spaces.Box(0, 255, (36, 36, 3), np.uint8), PUSH)

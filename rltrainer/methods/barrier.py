@@ -19,6 +19,8 @@ from rltrainer.seeds import nth, number
 SHARE = 0.01
 """Of a run's time, which checkpoints may cost."""
 LEAST_SECONDS = 0.04
+EPISODES = 2
+"""Each env gets through so many between two checkpoints: a reset ends those that are under way, and with more envs sooner."""
 BYTES_PER_SECOND = 1e8
 """What it takes at most to make a checkpoint durable, on a disk that is nothing special."""
 
@@ -37,17 +39,16 @@ class Barrier(BaseCallback):
         preferences: PreferenceCallback | None,
         checkpoints: Checkpoints,
         seeds: np.random.SeedSequence,
-        step_seconds: float,
+        apart: Callable[[int], int],
         say: Callable[[str], None],
     ) -> None:
         """
-        step_seconds: what an env step takes at least, learning from it included
+        apart: env steps from a checkpoint of so many bytes to the next: `interval`
         say: told where a checkpoint could not be written
         """
         super().__init__()
         self.model = model
-        self._preferences, self._checkpoints, self._seeds, self._say = preferences, checkpoints, seeds, say
-        self._step_seconds = step_seconds
+        self._preferences, self._checkpoints, self._seeds, self._apart, self._say = preferences, checkpoints, seeds, apart, say
         self._number, self._next, self._reached = -1, 0, 0
 
     @property
@@ -102,10 +103,15 @@ class Barrier(BaseCallback):
     def _begin(self, reached: int, memory: Memory) -> None:
         """What follows a checkpoint, in a run that wrote it and in one that read it."""
         self._number, self._reached = reached, self.model.num_timesteps
-        self._next = self.model.num_timesteps + interval(memory.size, self._step_seconds)
+        self._next = self.model.num_timesteps + self._apart(memory.size)
         begin_anew(self.model, number(nth(self._seeds, reached)))
 
 
-def interval(size: int, step_seconds: float) -> int:
-    """Env steps from a checkpoint of so many bytes to the next, so that one costs at most `SHARE` of the time."""
-    return math.ceil((LEAST_SECONDS + size / BYTES_PER_SECOND) / SHARE / step_seconds)
+def interval(size: int, step_seconds: float, episodes_steps: int) -> int:
+    """Env steps from a checkpoint of `size` bytes to the next, so that one costs at most `SHARE` of the time.
+
+    step_seconds:   what an env step takes at least, learning from it included
+    episodes_steps: env steps in which each env gets through an episode, however long; 0 where they are endless
+    """
+    affordable = math.ceil((LEAST_SECONDS + size / BYTES_PER_SECOND) / SHARE / step_seconds)
+    return max(affordable, EPISODES * episodes_steps)

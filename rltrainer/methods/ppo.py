@@ -17,6 +17,7 @@ from rltrainer.fancy import is_black_box_id
 from rltrainer.fancy.weights import Weights
 from rltrainer.methods.pull import PulledGaussian, PulledPPO
 from rltrainer.methods.quick import OPTIMIZER, quicken
+from rltrainer.methods.spaces import LEAST_SIDE, least_side
 
 STEPS = 256
 TRAJECTORIES = 16
@@ -41,7 +42,9 @@ def actor(env: VecEnv, config: Config) -> tuple[str, dict[str, Any]]:
     options: dict[str, Any] = {"optimizer_kwargs": OPTIMIZER}
     if isinstance(env.action_space, gym.spaces.Box):
         options["log_std_init"] = config.ppo.log_std_init
-    return ("MultiInputPolicy" if isinstance(env.observation_space, gym.spaces.Dict) else "MlpPolicy"), options
+    if isinstance(env.observation_space, gym.spaces.Dict):
+        return "MultiInputPolicy", options
+    return ("CnnPolicy" if least_side(env.observation_space) >= LEAST_SIDE else "MlpPolicy"), options
 
 
 def make_ppo(env: VecEnv, config: Config, seed: int | None) -> PPO:

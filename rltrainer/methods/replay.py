@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
+from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.preprocessing import is_image_space
@@ -37,6 +38,10 @@ class Replay:
         assert model.replay_buffer is not None  # every model that was set up has one
         self._model, self._seat = model, seat
         self._buffer: ReplayBuffer = model.replay_buffer
+        if isinstance(self._buffer, HerReplayBuffer):
+            raise UserError(
+                "HerReplayBuffer pays for goals by the env's own reward; use SB3's ReplayBuffer or DictReplayBuffer"
+            )
         if seat.black_box:
             raise UserError("a step of this env is a whole trajectory, whose inner steps no replay buffer holds; use PPO")
         space = seat.observation_space

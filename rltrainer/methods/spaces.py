@@ -7,13 +7,21 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
 
 from rltrainer.core import UserError
 
 
 def check_policy_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
     """Raises UserError where no policy can act on such observations, or would take other actions than the env's."""
-    parts = observation_space.values() if isinstance(observation_space, spaces.Dict) else [observation_space]
+    parts = [observation_space]
+    if isinstance(observation_space, spaces.Dict):
+        parts = list(observation_space.values())
+        if any(0 < least_side(part) < LEAST_SIDE for part in parts):
+            raise UserError(
+                f"the env's observations are {observation_space}, and Stable-Baselines3's policies see pictures inside from "
+                f"{LEAST_SIDE} x {LEAST_SIDE} pixels on; wrap the env to enlarge them, or to give them as rows of numbers"
+            )
     for part in parts:
         why = _unseen(part)
         if why is not None:
@@ -28,6 +36,15 @@ def check_policy_spaces(observation_space: gym.Space[Any], action_space: gym.Spa
             f"the env's actions are {action_space}, and Stable-Baselines3's policies want a finite range for each; wrap the "
             "env to take a Box that has one"
         )
+
+
+LEAST_SIDE = 36
+"""Pixels of the smallest picture that Stable-Baselines3's convolutions take (NatureCNN: Mnih et al. 2015)."""
+
+
+def least_side(space: gym.Space[Any]) -> int:
+    """Pixels of the shorter side of a picture; 0 of what is none."""
+    return sorted(space.shape or ())[-2] if is_image_space(space) else 0
 
 
 def _unseen(part: gym.Space[Any]) -> str | None:
