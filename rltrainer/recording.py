@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -62,6 +64,7 @@ class Recorder:
         shape = action_space.shape
         if shape is None:
             raise UserError(f"the action space {action_space} has no shape; rltrainer takes Box and Discrete actions")
+        _check_room(n_envs * self._rows * observation.nbytes, n_envs, episode_limit)
         self._observations = np.zeros((n_envs, self._rows, *observation.shape), observation.dtype)
         self._actions = np.zeros((n_envs, self._rows, *shape), action_space.dtype)
         self._env_rewards = np.zeros((n_envs, self._rows))
@@ -296,3 +299,14 @@ class Recorder:
             episodes.popleft()
         for row in [row for row in self._frames[env] if row < episodes[0].start]:
             del self._frames[env][row]
+
+
+def _check_room(size: int, n_envs: int, episode_limit: int | None) -> None:
+    """Raises UserError where the newest steps would take more than half of the machine's memory: they fill it bit by bit."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf
+    if size > memory / 2:
+        lasts = f"up to {episode_limit:,} steps" if episode_limit else "without end"
+        raise UserError(
+            f"the newest steps of {n_envs} envs with episodes {lasts} take {size / 1e9:.1f} GB, and this machine has "
+            f"{memory / 1e9:.1f}; set fewer n_envs or segments.recent_steps, or a lower env_options.max_episode_steps"
+        )

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from rltrainer.core import Array, Segment
+from rltrainer.core import Array, Segment, UserError
 from rltrainer.recording import Recorder
 
 ACTIONS = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)
@@ -378,3 +378,9 @@ def test_the_same_generator_gives_the_same_segments() -> None:
     one, two = ([s.id for s in sample(play.recorder, 20, seed=seed)] for seed in (3, 3))
     assert one == two
     assert one != [s.id for s in sample(play.recorder, 20, seed=4)]
+
+
+def test_what_would_fill_the_machines_memory_is_refused_before_it_does() -> None:
+    for limit, words in ((None, "without end"), (27_000, "up to 27,000 steps")):
+        with pytest.raises(UserError, match=rf"of 8 envs with episodes {words} take \d+\.\d GB, and this machine has"):
+            Recorder(8, np.zeros(1_000_000_000, np.uint8), gym.spaces.Discrete(2), 16_000, limit)
