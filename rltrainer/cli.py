@@ -120,7 +120,12 @@ def _metavar(word: str, default: Any) -> str:
 @group.command(cls=SettingsCommand)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it")
 @click.option("--run", "run", type=click.Path(path_type=Path), help="folder for the run; must not exist  [runs/ENV-TIME]")
-@click.option("--resume", "resumed", type=click.Path(path_type=Path), help="go on with that run, as if it had never ended")
+@click.option(
+    "--resume",
+    "resumed",
+    type=click.Path(path_type=Path),
+    help="go on with that run, as if it had never ended, where --host and --port say",
+)
 @click.option("--no-open", is_flag=True, help="don't open the page in a browser")
 def train(config_file: Path | None, run: Path | None, resumed: Path | None, no_open: bool, **flags: str | None) -> None:
     """Train a policy from preferences, with people or an oracle answering.
@@ -139,8 +144,9 @@ def train(config_file: Path | None, run: Path | None, resumed: Path | None, no_o
         config = changed(Config.read(config_file) if config_file is not None else Config(), flags)
         path = run or Path("runs") / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', config.env)}-{time.strftime('%Y%m%d-%H%M%S')}"
     else:
+        address = {name: flags.pop(name) for name in ADDRESS}
         _refuse_settings(resumed, {"config": config_file, "run": run, **flags})
-        config, path = RunFolder.open(resumed).config, resumed
+        config, path = changed(RunFolder.open(resumed).config, address), resumed
     dashboard = Dashboard(config.steps)
 
     def announce(url: str) -> None:
@@ -152,10 +158,14 @@ def train(config_file: Path | None, run: Path | None, resumed: Path | None, no_o
         if resumed is None:
             run_training(config, path, dashboard, announce)
         else:
-            resume(path, dashboard, announce)
+            resume(path, dashboard, announce, config)
     finally:
         dashboard.close()
     dashboard.say(f"Saved in {path} · see it: rltrainer enjoy {path} · measure it: rltrainer evaluate {path}")
+
+
+ADDRESS = ("labeling__host", "labeling__port")
+"""Settings that a run that goes on may be given anew: somebody else may have its port by now."""
 
 
 def _refuse_settings(resumed: Path, given: Mapping[str, object]) -> None:

@@ -15,12 +15,17 @@ from rltrainer.replay import Mismatch, replay
 from rltrainer.training import episodes, load_policy, make_vec_env, normalised
 from rltrainer.wrapper import PreferenceRewardVecWrapper
 
+VIDEOS = (".mp4", ".mkv", ".mov")
+"""Files that take H.264."""
+
 
 def film(folder: RunFolder, file: Path, seed: int, size: int) -> tuple[float, int]:
     """Play one episode, show it again in an env with a camera, write it to `file`. Gives (true return, recorded steps).
 
     Raises UserError where the env cannot be shown again exactly, or the run holds no policy, or `file` has no folder.
     """
+    if file.suffix not in VIDEOS:
+        raise UserError(f"out is {str(file)!r}, and films are {', '.join(VIDEOS)}; pass another --out FILE")
     if not file.absolute().parent.is_dir():
         raise UserError(f"out is {str(file)!r}, and there is no folder {str(file.parent)!r}; pass another --out FILE")
     episode = play(folder, seed)

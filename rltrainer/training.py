@@ -83,14 +83,19 @@ def train(config: Config, path: Path, dashboard: Dashboard, announce: Callable[[
     return folder
 
 
-def resume(path: Path, dashboard: Dashboard, announce: Callable[[str], None]) -> RunFolder:
-    """Go on with a run from its newest checkpoint, as if it had never ended. Raises UserError."""
+def resume(path: Path, dashboard: Dashboard, announce: Callable[[str], None], config: Config | None = None) -> RunFolder:
+    """Go on with a run from its newest checkpoint, as if it had never ended. Raises UserError.
+
+    config: its own one, with another address in it, where the page is to be served there from now on
+    """
     folder = RunFolder.open(path)
-    config = folder.config
+    config = config or folder.config
     _check_unfinished(path)
     with RunLock(path):
         if shows_page(config):
             check_address(config.labeling.host, config.labeling.port)
+        if config != folder.config:
+            folder.write("config.yaml", config.dump().encode())
         _train(folder, dashboard, announce, film=_films(config, dashboard))
     return folder
 

@@ -592,6 +592,13 @@ def test_a_film_for_a_folder_that_is_not_there_is_refused(rltrainer: Command, fi
     refused(rltrainer("enjoy", finished, "--out", tmp_path / "no" / "x.mp4"), "there is no folder", "--out FILE")
 
 
+@pytest.mark.parametrize("name", ["x.gif", "x.webm", "x"])
+def test_a_film_of_another_kind_is_refused_before_it_is_played(
+    rltrainer: Command, finished: Path, tmp_path: Path, name: str
+) -> None:
+    refused(rltrainer("enjoy", finished, "--out", tmp_path / name), "films are .mp4, .mkv, .mov; pass another --out FILE")
+
+
 def test_an_env_that_cannot_be_filmed_is_one_sentence(rltrainer: Command, finished: Path) -> None:
     refused(rltrainer("enjoy", finished), "toys:drift", "render_mode")
     assert not (finished / "enjoy.mp4").exists()

@@ -35,7 +35,7 @@ SKIP, UNDO, EQUAL = Answer(Verdict.SKIP), Answer(Verdict.UNDO), Answer(Verdict.E
 def config(**changes: Any) -> Config:
     """A run of 4,000 steps and 24 labels over two Drifts of 40 steps an episode."""
     small = {
-        "env": "toys:drift",
+        "env": "toys:Seen",
         "labeler": "oracle",
         "steps": 4000,
         "labels": 24,

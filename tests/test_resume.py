@@ -23,6 +23,7 @@ import toys
 from rich.console import Console
 from safetensors.numpy import load_file
 
+from rltrainer.checkpoint import RunFolder
 from rltrainer.checkpoints import Checkpoint, Checkpoints, Damaged
 from rltrainer.cli import group
 from rltrainer.config import Config
@@ -308,6 +309,14 @@ def test_on_a_full_disk_training_goes_on_and_says_so(tmp_path: Path, monkeypatch
 def test_a_run_goes_on_with_its_own_settings(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a run goes on with its own settings; leave --n-envs out"):
         group.main(["train", "--resume", str(tmp_path), "--n-envs", "3"], standalone_mode=False)
+
+
+def test_a_run_may_go_on_at_another_address(stopped: Path) -> None:
+    before = RunFolder.open(stopped).config
+    group.main(["train", "--resume", str(stopped), "--host", "127.0.0.2", "--port", "0"], standalone_mode=False)
+    after = RunFolder.open(stopped).config
+    assert after == before.but({"labeling.host": "127.0.0.2", "labeling.port": 0})
+    assert (stopped / "policy.safetensors").exists()
 
 
 # ------------------------------------------------------------------ what others did meanwhile

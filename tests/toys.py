@@ -70,13 +70,13 @@ def ledger(length: int = 20, **options: Any) -> gym.Env[Any, Any]:
 class Drift(gym.Env[Any, Any]):
     """A point on a line that goes where it is pushed; the further right, the more is paid."""
 
-    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - as Gymnasium declares it
+    metadata = {"render_modes": []}  # noqa: RUF012 - as Gymnasium declares it
     observation_space = spaces.Box(-10, 10, (2,), np.float32)
     action_space = spaces.Box(-1, 1, (1,), np.float32)
 
-    def __init__(self, noise: int | None = None, pace: float = 0.1, render_mode: str | None = None) -> None:
+    def __init__(self, noise: int | None = None, pace: float = 0.1) -> None:
         """noise: a seed; what is paid is chance then. pace: how far a push of 1 goes"""
-        self.render_mode, self.pace = render_mode, pace
+        self.pace = pace
         self.noise = None if noise is None else np.random.default_rng(noise)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Start:
@@ -93,14 +93,23 @@ class Drift(gym.Env[Any, Any]):
     def seen(self) -> Array:
         return np.array([self.place, self.push], np.float32)
 
-    def render(self) -> Array:
-        """A picture as grey as the point is far to the right."""
-        return np.full((16, 16, 3), 12 * (self.place + 10), np.uint8)
-
 
 def drift(length: int = 40, **options: Any) -> gym.Env[Any, Any]:
     """A Drift of `length` steps an episode."""
     return gym.wrappers.TimeLimit(Drift(**options), length)
+
+
+class Seen(Drift):
+    """A Drift that can be shown: as grey as the point is far to the right."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - as Gymnasium declares it
+
+    def __init__(self, render_mode: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.render_mode = render_mode
+
+    def render(self) -> Array:
+        return np.full((16, 16, 3), 12 * (self.place + 10), np.uint8)
 
 
 class Faulty(Ledger):

@@ -41,5 +41,10 @@ export class ReportButton {
   /** @param {import("./state.js").State} state */
   render({ welcome, link }) {
     show("report", welcome?.admin && link.phase === "open");
+    if (this.#tab && link.phase !== "open") {
+      this.#tab.close(); // whoever asked is gone, and nobody tells of the report
+      this.#tab = null;
+      queueMicrotask(() => this.on.say("The connection was lost before the report was there; ask for it again."));
+    }
   }
 }

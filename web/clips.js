@@ -55,7 +55,7 @@ async function withVideo({ frames: count, frame_rate: rate, width, height }, byt
   if (!brush) throw new Error("no canvas");
   try {
     Object.assign(video, { muted: true, playsInline: true, preload: "auto", src: address });
-    await happens(video, "loadeddata");
+    await happens(video, "loadedmetadata"); // iOS loads no more before the first seek
     /** @type {ImageBitmap[]} */ const frames = [];
     for (let index = 0; index < count; index += 1) {
       await seek(video, (index + 0.5) / rate, 0.75 / rate);
@@ -158,7 +158,7 @@ export class Shelf {
     for (let queryId = this.#next(); queryId !== undefined; queryId = this.#next()) {
       const entry = /** @type {Entry} */ (this.#entries.get(queryId));
       try {
-        entry.pictures = await this.#both(entry);
+        entry.pictures = await this.#both(entry).catch(() => this.#both(entry)); // a decoder may be taken away for a moment
       } catch (error) {
         this.#entries.delete(queryId);
         this.failed(queryId, /** @type {Error} */ (error));

@@ -80,7 +80,7 @@ export class Connection {
     if (!this.ready) return false;
     this.#socket?.send(JSON.stringify(message));
     if (message.type === "label") {
-      this.#unacked.set(message.label_id, window.setTimeout(() => this.#socket?.close(4000), ACK_PATIENCE_MS));
+      this.#unacked.set(message.label_id, window.setTimeout(() => this.#closed({ code: 4000, reason: "" }), ACK_PATIENCE_MS));
     }
     return true;
   }
@@ -139,12 +139,12 @@ export class Connection {
     }
   }
 
-  /** @param {CloseEvent} event */
-  #closed(event) {
-    const meaning = meaningOf({ welcomed: this.#welcomed, code: event.code });
+  /** The line is gone; of a dead one no browser hears for up to a minute. @param {{code: number, reason: string}} event */
+  #closed({ code, reason }) {
+    const meaning = meaningOf({ welcomed: this.#welcomed, code });
     if (this.#welcomed && performance.now() - this.#welcomedAt > STEADY_MS) this.#attempt = 0;
     this.#drop();
-    if (meaning !== "lost") return this.listener[meaning](event.reason);
+    if (meaning !== "lost") return this.listener[meaning](reason);
     const wait = backoff(this.#attempt, Math.random());
     this.#attempt += 1;
     this.#timer = window.setTimeout(() => this.#open(), wait);

@@ -108,9 +108,16 @@ export function nameOf({ key, shiftKey }) {
   return key.length === 1 ? key.toLowerCase() : shiftKey ? `Shift+${key}` : key;
 }
 
+/** The character at that place of a Latin keyboard, where another script is typed. @param {{key: string, code: string, shiftKey: boolean}} event */
+function latin({ key, code, shiftKey }) {
+  if (key.length !== 1 || key <= "~") return "";
+  if (code === "Slash") return shiftKey ? "?" : "";
+  return { Comma: ",", Period: "." }[code] ?? (/^Key[A-Z]$/.test(code) ? code.slice(3).toLowerCase() : "");
+}
+
 /**
  * What a keydown asks for; null where it is not for us.
- * @param {{key: string, ctrlKey: boolean, altKey: boolean, metaKey: boolean, shiftKey: boolean,
+ * @param {{key: string, code: string, ctrlKey: boolean, altKey: boolean, metaKey: boolean, shiftKey: boolean,
  *   target: {closest?: (selector: string) => unknown} | null}} event
  * @param {Keys} [keys]
  * @returns {Command | null}
@@ -120,7 +127,7 @@ export function commandOf(event, { on, own } = AS_USUAL) {
   if (event.ctrlKey || event.altKey || event.metaKey || target?.closest?.(FIELDS)) return null;
   if (key === " " && target?.closest?.(PRESSED_BY_SPACE)) return null;
   if (key === "Escape") return "back";
-  return (on && meaningOf(own, nameOf(event))) || null;
+  return (on && (meaningOf(own, nameOf(event)) ?? meaningOf(own, latin(event)))) || null;
 }
 
 // ---- keys of one's own

@@ -121,9 +121,9 @@ export class Player {
     const pair = this.#pair;
     if (!pair) return false;
     const peeking = this.#peeks.some((peek) => peek !== null);
-    // a tab that slept goes on where it was
+    // a tab that slept, or a pause, goes on where it was
     if (playing && !peeking && this.#last) this.#elapsed += (Math.min(now - this.#last, 250) / 1000) * speed;
-    this.#last = now;
+    this.#last = playing ? now : 0;
     this.#clips = pair.clips.map((clip, side) => ({ range: ranges[side], frameRate: clip.frame_rate }));
     const frames = framesAt(this.#elapsed, this.#clips);
     for (const side of /** @type {const} */ ([0, 1])) this.#draw(side, this.#peeked(side, now) ?? frames[side]);

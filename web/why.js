@@ -16,6 +16,7 @@ export class WhyField {
     this.before = part(this.row, ".before", HTMLElement);
     this.field.addEventListener("input", () => on.write(this.field.value));
     this.field.addEventListener("keydown", (event) => {
+      if (event.isComposing || event.keyCode === 229) return; // an input method's own: Safari tells by the code alone
       if (event.key === "Enter" || event.key === "Escape") on.close();
     });
   }

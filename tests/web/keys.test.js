@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { AS_USUAL, HELP, USUAL, commandOf, keyOf, labelOf, recalledKeys, shortOf } from "../../web/keys.js";
 import { initialState, reduce } from "../../web/state.js";
 
-const key = (name, more = {}) => ({ key: name, ctrlKey: false, altKey: false, metaKey: false, shiftKey: false, target: null, ...more });
+const key = (name, more = {}) => ({ key: name, code: "", ctrlKey: false, altKey: false, metaKey: false, shiftKey: false, target: null, ...more });
 const inside = (...selectors) => ({ closest: (list) => selectors.find((selector) => list.split(", ").includes(selector)) });
 const press = (name) => (name.startsWith("Shift+") ? key(name.slice(6), { shiftKey: true }) : key(name));
 const rebound = (command, pressed, from = initialState()) => reduce(reduce(from, { type: "rebind", command }), { type: "rebound", key: pressed });
@@ -27,6 +27,16 @@ test("a character counts as it is typed, with its shift or without", () => {
   assert.equal(commandOf(key("+", { shiftKey: true })), "faster");
   assert.equal(commandOf(key("+")), "faster");
   assert.equal(commandOf(key("E")), "enlarge", "caps lock");
+});
+
+test("where another script is typed a key counts by its place, but for one that the person chose", () => {
+  const russian = { ф: "KeyA", и: "KeyB", е: "KeyT", б: "Comma", ю: "Period", Ф: "KeyA" };
+  const found = Object.entries(russian).map(([name, code]) => commandOf(key(name, { code })));
+  assert.deepEqual(found, ["slightly-left", "both-bad", "trim", "step-back", "step-on", "slightly-left"]);
+  assert.equal(commandOf(key("؟", { code: "Slash", shiftKey: true })), "help");
+  assert.equal(commandOf(key("ф", { code: "KeyA" }), { on: true, own: { undo: "ф" } }), "undo");
+  assert.equal(commandOf(key("q", { code: "KeyA" })), null, "a French q is no a");
+  assert.equal(commandOf(key("ф", { code: "KeyA" }), { on: false, own: {} }), null);
 });
 
 test("the help lists every command", () => {

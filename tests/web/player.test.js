@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { framesAt, positionAt } from "../../web/player.js";
+import { Player, framesAt, positionAt } from "../../web/player.js";
 
 const whole = (frames, frameRate = 20) => ({ range: [0, frames], frameRate });
 
@@ -32,4 +32,17 @@ test("every frame of a clip is shown, none twice as long by rounding", () => {
   const frames = Array.from({ length: 50 }, (_, i) => framesAt((i + 0.5) / 50, [whole(50, 50)])[0]);
   assert.deepEqual(frames, Array.from({ length: 50 }, (_, i) => i));
   assert.deepEqual(Array.from({ length: 50 }, (_, i) => framesAt(i / 50, [whole(50, 50)])[0]), frames);
+});
+
+test("a pause, however long, is no part of the clip", () => {
+  const screen = () => ({ canvas: { getContext: () => null }, head: { style: {} } });
+  const player = new Player([screen(), screen()]);
+  const clip = { frames: 50, frame_rate: 20, width: 1, height: 1, segment_id: "s" };
+  player.show({ queryId: "q", clips: [clip, clip] }, new Map());
+  const tick = (now, playing) => (player.tick(now, { playing, speed: 1, ranges: [[0, 50], [0, 50]] }), player.position.tick);
+  tick(1000, true);
+  assert.equal(tick(1100, true), 2);
+  assert.equal(tick(1120, false), 2);
+  assert.equal(tick(5000, true), 2);
+  assert.equal(tick(5100, true), 4);
 });
