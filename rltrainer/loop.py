@@ -130,7 +130,8 @@ class PreferenceLoop:
         self.recorder = env.seat.recorder
         oracle = OracleTeacher(**self.config.teacher.model_dump()) if self.config.labeler == "oracle" else None
         self.teacher = teacher or oracle
-        self._shown = run is not None and self.teacher is None and self.config.labeler == "browser"
+        asks_people = self.teacher is None and self.config.labeler == "browser" and self.config.labeling.page != "off"
+        self._shown = run is not None and asks_people
         if run is not None:
             check_name(env, self.config)
         self.steps = 0

@@ -160,7 +160,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
         lambda run: (run / FILE).unlink(),
         "store",
         "holds no store.db",
-        "pass the folder of a run that learns a reward",
+        "go on with a copy of the run made elsewhere",
     ),
 }
 

@@ -158,7 +158,7 @@ def test_a_run_that_learned_a_reward_and_has_lost_its_store_names_its_newest_bac
         (tmp_path / name).touch()
     (tmp_path / "backups" / "one").mkdir(parents=True)
     Store.create(tmp_path / "backups" / "one").close()
-    with pytest.raises(UserError, match=r"has lost its store\.db; its newest backup is .*one'"):
+    with pytest.raises(UserError, match=r"holds no store\.db any more; go on with its newest backup, .*one'"):
         Store.open(tmp_path)
 
 

@@ -26,7 +26,7 @@ def test_crops_of_a_pair_last_equally_long_and_begin_anywhere_and_unequal_ones_a
     """Of 12 steps between 9 (three quarters) and 11 (0.92 of them) are kept, wherever they lie."""
     mask = torch.ones(200, 2, 12)
     mask[150:, 1, 6:] = 0
-    cropped = surf()._cropped(mask)
+    cropped = surf()._cropped(mask, np.zeros(200, bool))
     assert torch.equal(cropped[150:], mask[150:])
     lengths, starts = cropped[:150].sum(dim=-1), cropped[:150].argmax(dim=-1)  # [P, 2]
     assert torch.equal(lengths[:, 0], lengths[:, 1])
@@ -81,7 +81,7 @@ def test_a_pair_of_which_a_member_is_sure_counts_as_judged_by_it(at_once: int, m
 
     without, everything = gradient(math.inf), gradient(0.0)
     learner._rng = np.random.default_rng(0)
-    cropped = learner._cropped(batch.mask)
+    cropped = learner._cropped(batch.mask, learner._turned)
     chosen = torch.from_numpy(learner._rng.integers(8, len(batch.mask), (2, 32)))
     whole, part = (learner._lead(batch.rows[chosen], mask[chosen]) for mask in (batch.mask, cropped))
     by_hand = torch.log1p(torch.exp(-part * whole.detach().sign())).mean(dim=1).sum()

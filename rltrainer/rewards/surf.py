@@ -32,6 +32,7 @@ class SurfLearner(EnsembleLearner):
     """
 
     _reference: Sequence[Segment] = ()
+    _turned: Array = np.zeros(0, bool)
 
     def fit(self, comparisons: Sequence[Comparison], reference: Sequence[Segment]) -> FitReport:
         """As the ensemble, on new unlabelled pairs as well."""
@@ -41,6 +42,7 @@ class SurfLearner(EnsembleLearner):
     def _batch(self, comparisons: Sequence[Comparison], reference: Sequence[Array]) -> Batch:
         """The comparisons, and behind them pairs without an answer."""
         pairs = self._unlabelled(comparisons)
+        self._turned = np.array([c.target < 0.5 for c in [*comparisons, *pairs]])
         return self._answered(comparisons, *self._sight.stack([*comparisons, *pairs], reference))
 
     def _unlabelled(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -58,7 +60,7 @@ class SurfLearner(EnsembleLearner):
         return [Comparison(one, two, 0.5, its_range, other_range) for (one, its_range), (two, other_range) in pairs]
 
     def _backward(self, batch: Batch, indices: Array) -> None:
-        cropped = replace(batch, mask=self._cropped(batch.mask))
+        cropped = replace(batch, mask=self._cropped(batch.mask, self._turned))
         super()._backward(cropped, indices)
         if len(batch) == len(batch.mask):
             return
@@ -77,11 +79,16 @@ class SurfLearner(EnsembleLearner):
         returns = self._nets.returns(rows, mask)
         return returns[..., 0] - returns[..., 1]
 
-    def _cropped(self, mask: Tensor) -> Tensor:
-        """The mask [P, 2, T] of a part of each side, equally long and begun anywhere; of sides of unequal length all of it."""
+    def _cropped(self, mask: Tensor, turned: Array) -> Tensor:
+        """The mask [P, 2, T] of a part of each side, equally long and begun anywhere; of sides of unequal length all of it.
+
+        turned: whether the better one stands second, [P]: so that it doesn't matter where it stood
+        """
         lengths = mask.sum(dim=-1).numpy()  # [P, 2]
         kept = np.maximum(1, np.round(lengths * self._rng.uniform(*CROPS, (len(mask), 1))))
-        start = np.floor(self._rng.random(lengths.shape) * (lengths - kept + 1))
+        chance = self._rng.random(lengths.shape)
+        chance[turned] = chance[turned, ::-1]
+        start = np.floor(chance * (lengths - kept + 1))
         steps = np.arange(mask.shape[-1])
         part = (steps >= start[..., None]) & (steps < (start + kept)[..., None])  # [P, 2, T]
         part |= (lengths[:, 0] != lengths[:, 1])[:, None, None]

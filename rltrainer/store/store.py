@@ -71,7 +71,13 @@ class Store:
         """The store in a run folder. Raises UserError where there is none, a damaged one, or one of another version."""
         if not (folder / FILE).is_file():
             if (folder / "reward.safetensors").is_file():
-                raise UserError(f"{str(folder)!r} has lost its {FILE}; {way_out(folder)}")
+                backup = newest_backup(folder)
+                way = (
+                    "go on with a copy of the run made elsewhere"
+                    if backup is None
+                    else f"go on with its newest backup, {str(backup)!r}"
+                )
+                raise UserError(f"{str(folder)!r} holds no {FILE} any more; {way}")
             if (folder / "policy.safetensors").is_file():
                 raise UserError(
                     f"{str(folder)!r} holds no {FILE}: what trains on the env's own reward has no labels; pass the folder of a "
