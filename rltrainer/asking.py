@@ -10,15 +10,31 @@ from functools import cached_property
 
 import numpy as np
 
-from rltrainer.config import Config
-from rltrainer.core import Comparison, Learner, Query, Segment, Strategy, Teacher
+from rltrainer.config import Config, Queries
+from rltrainer.core import Comparison, Learner, Query, Segment, Strategy, Teacher, UserError
 from rltrainer.identity import why_not_shown
+from rltrainer.queries import STRATEGIES
 from rltrainer.recording import Recorder
 from rltrainer.repeats import STRATEGY as REPEAT
 from rltrainer.repeats import Repeats
 from rltrainer.schedule import Schedule
 from rltrainer.store import ORACLE, Store
 from rltrainer.taken import Taken
+
+AT_RANDOM = {"strategy": "uniform", "decay": 100.0, "warmup_share": 0.1}
+"""How pairs are asked where no reward is learned and nothing else is set: nothing knows of a better pair, and a label teaches
+most of the policy that it is about, so most are asked while it learns, at an even rate."""
+
+
+def without_reward(config: Config) -> Config:
+    """The config of a run that learns none: `AT_RANDOM`, but for what is set. Raises UserError where nothing can choose so."""
+    given, usual = config.queries, Queries()
+    if given.strategy in STRATEGIES and given.strategy not in (usual.strategy, "uniform"):
+        raise UserError(
+            f"queries.strategy is {given.strategy!r}, which asks by a learned reward; here is none, so leave it unset"
+        )
+    unset = [name for name in AT_RANDOM if getattr(given, name) == getattr(usual, name)]
+    return config.but({f"queries.{name}": AT_RANDOM[name] for name in unset})
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from rltrainer.config import Config
@@ -36,14 +37,12 @@ def why_not_shown(segment: Segment, config: Config) -> str | None:
     """None, or how a segment comes out differently in the config's env: it was recorded in another one."""
     if segment.frames:
         return None
-    shown = make_shown_env(config.env, config.env_options, TRIED_SIZE)
     try:
-        for _ in replay(shown, segment):
-            pass
-    except Mismatch as mismatch:
-        return str(mismatch)
+        with closing(make_shown_env(config.env, config.env_options, TRIED_SIZE)) as shown:
+            for _ in replay(shown, segment):
+                pass
+    except (Mismatch, UserError) as reason:
+        return str(reason)
     except Exception as error:  # noqa: BLE001 - another env than was recorded may raise anything
         return f"it raised {type(error).__name__}: {error}"
-    finally:
-        shown.close()
     return None

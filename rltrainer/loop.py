@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rltrainer.asking import Asker
+from rltrainer.asking import Asker, without_reward
 from rltrainer.config import Config
 from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment, Strategy, Teacher, UserError
 from rltrainer.diagnostics import Diagnosis, RankingHistory, diagnose
@@ -52,23 +52,6 @@ REFIT_SHARE = 1 / 30
 POLL_SECONDS = 0.2
 GENERATORS = ("queries", "teacher", "exploration", "diagnosis")
 REFERENCE_ARRAYS = ("observations", "actions", "env_rewards")
-AT_RANDOM = {"queries.strategy": "uniform", "queries.decay": 100.0, "queries.warmup_share": 0.1}
-"""How pairs are asked where no reward is learned and nothing else is set: nothing knows of a better pair, and a label teaches
-most of the policy that it is about, so most are asked while it learns, at an even rate."""
-
-
-def without_reward(config: Config) -> Config:
-    """The config of a run that learns none: `AT_RANDOM`, but for what is set. Raises UserError where nothing can choose so."""
-    default = Config()
-    if config.queries.strategy not in (default.queries.strategy, "uniform") and config.queries.strategy in STRATEGIES:
-        raise UserError(
-            f"queries.strategy is {config.queries.strategy!r}, which asks by a learned reward; here is none, so leave it unset"
-        )
-    return config.but({name: value for name, value in AT_RANDOM.items() if _of(config, name) == _of(default, name)})
-
-
-def _of(config: Config, name: str) -> Any:
-    return getattr(config.queries, name.removeprefix("queries."))
 
 
 class Rewarded(Protocol):

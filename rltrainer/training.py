@@ -25,6 +25,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
 
+from rltrainer.asking import without_reward
 from rltrainer.capture import Filmed, must_film
 from rltrainer.checkpoint import RunFolder, check_free
 from rltrainer.checkpoints import Checkpoints
@@ -41,7 +42,7 @@ from rltrainer.labels import check_heritage
 from rltrainer.lengths import segment_steps
 from rltrainer.lock import RunLock
 from rltrainer.logs import Curves
-from rltrainer.loop import PreferenceLoop, Progress, without_reward
+from rltrainer.loop import PreferenceLoop, Progress
 from rltrainer.methods import METHODS, Barrier, DirectCallback, PreferenceCallback, RelabellingCallback
 from rltrainer.methods.barrier import interval
 from rltrainer.methods.cpl import CPL, check_cpl

@@ -18,13 +18,14 @@ from rich.console import Console
 from stable_baselines3.common.distributions import CategoricalDistribution, DiagGaussianDistribution
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from rltrainer.asking import without_reward
 from rltrainer.checkpoint import RunFolder
 from rltrainer.cli import group
 from rltrainer.config import Config
 from rltrainer.core import UserError
 from rltrainer.envs import flat_observations
 from rltrainer.learned import load_reward
-from rltrainer.loop import PreferenceLoop, without_reward
+from rltrainer.loop import PreferenceLoop
 from rltrainer.methods import DirectCallback, cpl, make_cpl
 from rltrainer.methods.cpl import CPL, contrastive_loss, divergence
 from rltrainer.methods.judged import Judged, log_probability, unflattened

@@ -983,6 +983,15 @@ def test_people_are_asked_again_about_what_an_earlier_run_saw_only_where_this_en
     assert not again
 
 
+def test_what_an_env_without_pictures_saw_is_not_asked_about_again_and_stops_nothing(people: Any, labelled: Path) -> None:
+    settings = config(env="toys:drift", labeler="browser", labels_from=str(labelled), labels=200, labeling__page="off")
+    rig, person = people(settings)
+    rig.loop.warm_up()
+    rig.rollout(1024)
+    old = {side for query in person.store.judged().values() for side in (query.first, query.second)}
+    assert old.isdisjoint(side for query in person.store.waiting() for side in (query.first, query.second))
+
+
 def test_with_old_labels_and_no_labeler_nothing_is_asked_and_the_reward_is_theirs(
     rigs: Callable[..., Rig], labelled: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,9 @@ from stable_baselines3.common.preprocessing import is_image_space
 
 from rltrainer.core import UserError
 
+LEAST_SIDE = 36
+"""Pixels of the smallest picture that Stable-Baselines3's convolutions take (NatureCNN: Mnih et al. 2015)."""
+
 
 def check_policy_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
     """Raises UserError where no policy can act on such observations, or would take other actions than the env's."""
@@ -36,10 +39,6 @@ def check_policy_spaces(observation_space: gym.Space[Any], action_space: gym.Spa
             f"the env's actions are {action_space}, and Stable-Baselines3's policies want a finite range for each; wrap the "
             "env to take a Box that has one"
         )
-
-
-LEAST_SIDE = 36
-"""Pixels of the smallest picture that Stable-Baselines3's convolutions take (NatureCNN: Mnih et al. 2015)."""
 
 
 def least_side(space: gym.Space[Any]) -> int:

@@ -72,12 +72,8 @@ class Store:
         if not (folder / FILE).is_file():
             if (folder / "reward.safetensors").is_file():
                 backup = newest_backup(folder)
-                way = (
-                    "go on with a copy of the run made elsewhere"
-                    if backup is None
-                    else f"go on with its newest backup, {str(backup)!r}"
-                )
-                raise UserError(f"{str(folder)!r} holds no {FILE} any more; {way}")
+                copy = "a copy of the run made elsewhere" if backup is None else f"its newest backup, {str(backup)!r}"
+                raise UserError(f"{str(folder)!r} holds no {FILE} any more; go on with {copy}")
             if (folder / "policy.safetensors").is_file():
                 raise UserError(
                     f"{str(folder)!r} holds no {FILE}: what trains on the env's own reward has no labels; pass the folder of a "
