@@ -784,6 +784,30 @@ def test_an_answer_from_before_a_restart_can_be_undone() -> None:
     assert after.labels[-1].answer.verdict is Verdict.UNDO
 
 
+def test_an_undone_pair_stays_where_it_was_though_the_line_dropped_before_the_ack() -> None:
+    house = House(SIX)
+    ada = house.page("ada's")
+    house.label(ada, "q1")
+    undo = house.label(ada, "q1", "undo")
+    house.leave(ada)
+    ada = house.page("ada's", holds=["q2", "q3"])  # of q1 it does not know yet that it may have it
+    house.label(ada, "q1", "undo", label_id=undo)
+    assert house.all(Lease)[-1] == Lease(("q1",), "ada", LEASE)
+    assert house.acked(ada) == [undo]
+    assert "q1" not in house.pushed(house.page("bob's"))
+
+
+def test_a_pair_that_was_answered_again_does_not_come_back_by_an_old_undo() -> None:
+    house = House(SIX)
+    ada = house.page("ada's")
+    house.label(ada, "q1")
+    undo = house.label(ada, "q1", "undo")
+    house.label(ada, "q1", preferred="q1-b")
+    leases = house.all(Lease)
+    house.label(ada, "q1", "undo", label_id=undo)
+    assert house.all(Lease) == leases
+
+
 def test_nobody_undoes_what_another_answered() -> None:
     house = House(SIX)
     house.label(house.page("ada's"), "q1")

@@ -171,10 +171,8 @@ class Session:
             self._queue.answered(label.query_id)
             enough = len(self._opinions.labelers(label.query_id)) > 1
             effects += self._dealer.withdraw_everywhere(label.query_id, again=enough)
-        elif pages and self._dealer.holder(label.query_id) is None:
-            effects += self._dealer.give(pages[0], [label.query_id], now, self.config.labeling.lease_seconds)
-            if self._opinions.labelers(label.query_id):
-                self._dealer.seats[pages[0]].again.add(label.query_id)
+        elif pages:
+            effects += self._give_back(pages[0], label.query_id, now)
         return effects + self._settle(now)
 
     def not_saved(self, label_id: str, reason: str, now: float) -> list[Effect]:
@@ -326,8 +324,9 @@ class Session:
     # ------------------------------------------------------------------ labels
 
     def _label(self, page: int, seat: Seat, message: wire.LabelMessage, now: float) -> list[Effect]:
-        if message.label_id in self._label_ids:
-            return [self._ack(page, message.label_id)]
+        if message.label_id in self._label_ids:  # the line may have dropped before the ack
+            back = self._give_back(page, message.query_id, now) if message.verdict is Verdict.UNDO else []
+            return [self._ack(page, message.label_id), *back]
         if message.label_id in self._saving:
             self._saving[message.label_id].pages.append(page)
             return []
@@ -347,6 +346,15 @@ class Session:
 
     def _ack(self, page: int, label_id: str) -> Effect:
         return Send(page, wire.Ack(label_id=label_id, saved=self._opinions.of(self._dealer.seats[page].labeler)))
+
+    def _give_back(self, page: int, query_id: str, now: float) -> list[Effect]:
+        """What a page has taken back is its own to judge again, but for what somebody holds or it has answered since."""
+        seat = self._dealer.seats[page]
+        if self._dealer.holder(query_id) is not None or self._verdict(query_id, seat.labeler) is not Verdict.UNDO:
+            return []
+        if self._opinions.labelers(query_id):
+            seat.again.add(query_id)
+        return self._dealer.give(page, [query_id], now, self.config.labeling.lease_seconds)
 
     def _objection(self, message: wire.LabelMessage, labeler: str) -> str | None:
         """Why a label is not taken, or None. What only the store knows, the store says."""
