@@ -555,6 +555,24 @@ def test_frame_i_is_the_picture_of_step_i(way: str, service: StandIn, open_page:
     assert shown == list(range(FRAMES))
 
 
+A_DECODER_GOES = f"""
+    let pictures = {2 * FRAMES};
+    const make = createImageBitmap;
+    const there = () => window.mended || pictures-- > 0;
+    window.createImageBitmap = (...from) => (there() ? make(...from) : Promise.reject(new Error("gone")));
+"""
+
+
+def test_a_pair_that_could_not_be_played_comes_again_when_no_other_is_left(service: StandIn, open_page: Open) -> None:
+    service.pairs = service.pairs[:2]
+    page = open_page(script=A_DECODER_GOES)
+    shows(page, "#remark", "A pair could not be played and was left out.")
+    choose(page, "ArrowLeft")
+    page.evaluate("window.mended = true")
+    choose(page, "ArrowRight", "q2")
+    assert [label.query_id for label in service.wait_labels(2)] == ["q1", "q2"]
+
+
 def test_both_clips_play_on_one_clock_and_space_stops_them(open_page: Open) -> None:
     page = open_page()
     seen(page)

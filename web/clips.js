@@ -32,7 +32,11 @@ async function withDecoder(bytes) {
   /** @type {Promise<ImageBitmap>[]} */ const frames = [];
   /** @type {DOMException | null} */ let failure = null;
   const decoder = new VideoDecoder({
-    output: (frame) => frames.push(createImageBitmap(frame).finally(() => frame.close())),
+    output(frame) {
+      const picture = createImageBitmap(frame).finally(() => frame.close());
+      picture.catch(() => null); // heard of where all are awaited
+      frames.push(picture);
+    },
     error: (error) => (failure = error),
   });
   decoder.configure(config);

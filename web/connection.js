@@ -18,6 +18,8 @@ export function backoff(attempt, chance) {
   return Math.min(10_000, 500 * 2 ** Math.min(attempt, 10)) * (0.75 + 0.5 * chance);
 }
 
+/** What the page makes of a line that it lets go itself. */
+const DEAD = 4000;
 /** Close codes of the service (rltrainer/labeling/session.py). */
 const OTHER_PROTOCOL = 4400;
 const NOT_ADMITTED = [1008, 4401];
@@ -70,6 +72,11 @@ export class Connection {
     if (this.#socket === null && this.#token) this.#open();
   }
 
+  /** Leave and come back: pairs that this page does not hold on to are dealt anew. */
+  again() {
+    if (this.ready) this.#closed({ code: DEAD, reason: "" });
+  }
+
   /** Whether the service has let us in. */
   get ready() {
     return this.#welcomed && this.#socket?.readyState === WebSocket.OPEN;
@@ -80,7 +87,7 @@ export class Connection {
     if (!this.ready) return false;
     this.#socket?.send(JSON.stringify(message));
     if (message.type === "label") {
-      this.#unacked.set(message.label_id, window.setTimeout(() => this.#closed({ code: 4000, reason: "" }), ACK_PATIENCE_MS));
+      this.#unacked.set(message.label_id, window.setTimeout(() => this.#closed({ code: DEAD, reason: "" }), ACK_PATIENCE_MS));
     }
     return true;
   }

@@ -14,7 +14,7 @@ import { Player } from "./player.js";
 import { watchPresence } from "./presence.js";
 import { recalled } from "./reasons.js";
 import { SettingsPanel, changesOf } from "./settings.js";
-import { held, initialState, mayAnswer, onScreen, ownerOf, rangeOf, reduce, stage, watching } from "./state.js";
+import { held, initialState, mayAnswer, onScreen, ownerOf, rangeOf, reduce, stage, stranded, watching } from "./state.js";
 import { View } from "./view.js";
 import { WhyField } from "./why.js";
 import { here, pause, report, settings } from "./wire.js";
@@ -98,6 +98,7 @@ function dispatch(event) {
   state = reduce(state, event);
   if (state === before) return;
   delivery.follow(state.outbox);
+  if (stranded(state) && !stranded(before)) connection.again();
   if (state.speed !== before.speed) remember("speed", String(state.speed));
   if (event.type !== "welcome" && event.type !== "recalled") keep(before);
   if (state.remark && state.remark !== before.remark) setTimeout(dispatch, REMARK_MS, { type: "read", remark: state.remark });

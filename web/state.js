@@ -40,7 +40,7 @@ const ANSWERED = 500;
  * @typedef {{open: boolean, pending: boolean, error: string}} Settings
  * @typedef {{link: Link, welcome: import("./wire.js").Welcome | null, rules: import("./wire.js").Rules | null,
  *   status: import("./wire.js").Status | null, curves: import("./wire.js").CurvePoint[], pairs: Pair[], history: Pair[], shown: {queryId: string, at: number} | null,
- *   answered: string[], times: number[], outbox: Label[], saved: number, playing: boolean, autoplay: boolean, speed: number,
+ *   leftOut: boolean, answered: string[], times: number[], outbox: Label[], saved: number, playing: boolean, autoplay: boolean, speed: number,
  *   enlarged: 0 | 1 | null, trimming: boolean, help: boolean, reviewing: boolean, settings: Settings,
  *   explaining: boolean, reasons: string[], keys: import("./keys.js").Keys, rebinding: import("./keys.js").Remappable | null,
  *   keysError: string, remark: string, spoken: string, trouble: {sentence: string, details: string, passing: boolean} | null, now: number}} State
@@ -61,6 +61,7 @@ export function initialState({ playing = true, speed = 1 } = {}) {
     pairs: [],
     history: [],
     shown: null,
+    leftOut: false,
     answered: [],
     times: [],
     outbox: [],
@@ -122,6 +123,7 @@ const ON = {
       rules: message.rules,
       saved: message.saved,
       link: { phase: "open", retryAt: 0, reason: "" },
+      leftOut: false,
       outbox: [...outbox, ...kept.outbox],
       answered: outbox.reduce(withAnswer, kept.answered),
       spoken: same ? "Connected again." : kept.spoken,
@@ -318,7 +320,7 @@ const ON = {
 
   unplayable(state, { queryId, details }) {
     const pairs = state.pairs.filter((pair) => pair.queryId !== queryId);
-    const next = { ...state, pairs, shown: pairs.length ? state.shown : null };
+    const next = { ...state, pairs, leftOut: true, shown: pairs.length ? state.shown : null };
     if (pairs.length || state.times.length) return { ...next, remark: "A pair could not be played and was left out." };
     const text = "This browser cannot play the clips. Try a current Chromium, Firefox or Safari.";
     return { ...next, trouble: { sentence: text, details, passing: true } };
@@ -340,6 +342,14 @@ export function watching(state) {
 export function held(state) {
   const undone = new Set(state.outbox.filter(({ verdict }) => verdict === "undo").map((entry) => entry.query_id));
   return watching(state) ? [] : state.pairs.map(({ queryId }) => queryId).filter((queryId) => !undone.has(queryId));
+}
+
+/**
+ * Whether what is still dealt to this page cannot be played, and nothing else: it comes anew, and is dealt them or others again.
+ * A browser that has played nothing yet is left alone. @param {State} state
+ */
+export function stranded(state) {
+  return state.leftOut && !state.pairs.length && state.times.length > 0 && state.link.phase === "open";
 }
 
 /** Whether the trim handles are there. @param {State} state */

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { POINTS } from "../../web/curves.js";
-import { HISTORY, LOCK_MS, SPEEDS, WATCH_MS, WATCH_QUEUE, foreseen, held, initialState, mayAnswer, mayPause, onScreen, paceOf, rangeOf, reduce, stage, trimming } from "../../web/state.js";
+import { HISTORY, LOCK_MS, SPEEDS, WATCH_MS, WATCH_QUEUE, foreseen, held, initialState, mayAnswer, mayPause, onScreen, paceOf, rangeOf, reduce, stage, stranded, trimming } from "../../web/state.js";
 import { label } from "../../web/wire.js";
 
 const example = (name) => JSON.parse(readFileSync(new URL(`../wire/${name}.json`, import.meta.url), "utf8"));
@@ -323,6 +323,18 @@ test("one clip that cannot be played is left out; a browser that plays none is t
   const none = run(initialState(), welcome(), pair("q1"), bad("q1"));
   assert.equal(stage(none), "error");
   assert.equal(stage(run(none, pair("q2"), shown("q2"))), "clips");
+});
+
+test("a page is stranded where it holds nothing but pairs that it could not play, until it was welcomed anew", () => {
+  const gone = (queryId) => ({ type: "unplayable", queryId, details: "x" });
+  assert.ok(!stranded(ready(answer("left"))), "a pair is there");
+  assert.ok(!stranded(ready(gone("q2"))), "a pair is there");
+  const left = ready(gone("q2"), answer("left"));
+  assert.ok(stranded(left));
+  assert.ok(stranded(ready(answer("left"), gone("q2"))));
+  assert.ok(!stranded(run(left, welcome())));
+  assert.ok(!stranded(run(left, { type: "lost", retryAt: 1, now: 0 })));
+  assert.ok(!stranded(run(initialState(), welcome(), pair("q1"), gone("q1"))), "it has played nothing yet");
 });
 
 test("an event from nowhere changes nothing", () => {
