@@ -94,7 +94,7 @@ export function reduce(state, event) {
 /** @type {Record<string, (state: State, event: any) => State>} */
 const ON = {
   // ---- the connection
-  connecting: (state) => ({ ...state, link: { phase: "connecting", retryAt: 0, reason: "" } }),
+  connecting: (state) => ({ ...state, leftOut: false, link: { phase: "connecting", retryAt: 0, reason: "" } }),
 
   lost: (state, { retryAt, now }) => ({
     ...state,
@@ -123,7 +123,6 @@ const ON = {
       rules: message.rules,
       saved: message.saved,
       link: { phase: "open", retryAt: 0, reason: "" },
-      leftOut: false,
       outbox: [...outbox, ...kept.outbox],
       answered: outbox.reduce(withAnswer, kept.answered),
       spoken: same ? "Connected again." : kept.spoken,

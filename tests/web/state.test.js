@@ -325,14 +325,16 @@ test("one clip that cannot be played is left out; a browser that plays none is t
   assert.equal(stage(run(none, pair("q2"), shown("q2"))), "clips");
 });
 
-test("a page is stranded where it holds nothing but pairs that it could not play, until it was welcomed anew", () => {
+test("a page is stranded where it holds nothing but pairs that it could not play, until it comes anew", () => {
   const gone = (queryId) => ({ type: "unplayable", queryId, details: "x" });
   assert.ok(!stranded(ready(answer("left"))), "a pair is there");
   assert.ok(!stranded(ready(gone("q2"))), "a pair is there");
   const left = ready(gone("q2"), answer("left"));
   assert.ok(stranded(left));
   assert.ok(stranded(ready(answer("left"), gone("q2"))));
-  assert.ok(!stranded(run(left, welcome())));
+  const back = run(left, { type: "connecting" });
+  assert.ok(!stranded(run(back, welcome())));
+  assert.ok(stranded(run(back, pair("q3"), gone("q3"), welcome())), "hello may have said that it holds q3");
   assert.ok(!stranded(run(left, { type: "lost", retryAt: 1, now: 0 })));
   assert.ok(!stranded(run(initialState(), welcome(), pair("q1"), gone("q1"))), "it has played nothing yet");
 });
