@@ -23,7 +23,7 @@ from rltrainer.horizon import FixedHorizon
 
 Env = gym.Env[Any, Any]
 CAMERA_OPTIONS = {"camera_id", "camera_name", "default_camera_config"}
-WAYS = "an env is a Gymnasium id, a fancy_gym id, or package.module:factory"
+WAYS = "an env is a Gymnasium or fancy_gym id, package.module:id, or package.module:factory"
 
 
 class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -76,12 +76,16 @@ def _fresh_world(walker: Any) -> None:
     walker.world = type(walker.world)()
 
 
+def _nothing(env: Any) -> None:
+    """Of an env that forgets by itself: by a name, so that it can be pickled."""
+
+
 def _forgetting(env: Env) -> Callable[[Any], None]:
     """What to do before each reset of an env that remembers the episode before."""
     classes = [f"{cls.__module__}:{cls.__name__}" for cls in type(env).__mro__]
     if "gymnasium.envs.box2d.bipedal_walker:BipedalWalker" in classes:
         return _fresh_world
-    return fancy.forget_goal if any(name.startswith("fancy_gym.") for name in classes) else lambda _: None
+    return fancy.forget_goal if any(name.startswith("fancy_gym.") for name in classes) else _nothing
 
 
 # ------------------------------------------------------------------ making
@@ -105,6 +109,7 @@ def is_factory(env: str) -> bool:
 
 def _make(env: str, options: dict[str, Any], render_mode: str | None) -> Env:
     options = {**options, **({} if render_mode is None else {"render_mode": render_mode})}
+    env = _registered(env)
     fixed = options.pop("fixed_horizon", False)
     if is_factory(env):
         made = _from_factory(env, options)
@@ -127,23 +132,42 @@ def _lasting(env: str, made: Env, fixed: Any) -> Env:
     return FixedHorizon(made, limit)
 
 
+def _registered(env: str) -> str:
+    """`module:Env-v0` without the module, which has registered it; a factory or a bare id as it is."""
+    module_name, colon, name = env.partition(":")
+    if not colon or is_factory(env):
+        return env
+    _import(module_name)
+    return name
+
+
+def _import(name: str) -> Any:
+    """A module of the user's; those in the working directory are found too."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    with fancy.importable():
+        return importlib.import_module(name)
+
+
 def _from_factory(env: str, options: dict[str, Any]) -> Env:
     factory = _factory(env)
     if not _takes(factory, "render_mode"):
         options = {name: value for name, value in options.items() if name != "render_mode"}
-    made = factory(**options)
+    with fancy.importable():
+        made = factory(**options)
     if not isinstance(made, gym.Env):
         raise UserError(f"env is {env!r}, which made a {type(made).__name__}; it must return a gymnasium.Env")
+    if fancy.is_black_box(made):
+        named = f"{env.partition(':')[0]}:name_ProMP/Env-v0"
+        raise UserError(f"env is {env!r}, which made a movement-primitive env; give its id instead, in the form {named}")
     return made
 
 
 def _factory(env: str) -> Callable[..., Any]:
-    """The function or class itself; modules in the working directory are found too."""
+    """The function or class itself."""
     module_name, _, name = env.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    module = importlib.import_module(module_name)
+    module = _import(module_name)
     factory: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(factory):
         raise UserError(f"env is {env!r}, and {module_name} has no factory {name!r}{_nearest(name, dir(module))}")
@@ -236,7 +260,7 @@ def make_shown_env(env: str, options: Mapping[str, Any] | None, size: int) -> En
     """
     options = dict(options or {})
     with _explained(env, options):
-        env, options = fancy.step_based(env, options)
+        env, options = fancy.step_based(_registered(env), options)
         if fancy.is_drawn(env):
             return SeededEpisodes(fancy.Drawn(_make(env, options, None), size))
         made = _make(env, options, "rgb_array")
@@ -255,7 +279,7 @@ def shows_pictures(env: str, options: Mapping[str, Any] | None = None) -> str | 
     """None, or a sentence that says why the env cannot be shown. Makes it, and renders nothing. Raises UserError."""
     options = dict(options or {})
     with _explained(env, options):
-        env, options = fancy.step_based(env, options)
+        env, options = fancy.step_based(_registered(env), options)
         if fancy.is_drawn(env) or (is_factory(env) and _takes(_factory(env), "render_mode")):
             return None
         made = _make(env, options, None)
@@ -348,10 +372,13 @@ def _leaves(space: spaces.Space[Any]) -> Iterator[spaces.Space[Any]]:
 
 
 def image_shape(space: spaces.Space[Any]) -> tuple[int, ...]:
-    """The shape of observations that are pictures, (H, W, C) or (C, H, W) of bytes from 0 to 255; () of all others."""
-    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
+    """The shape of observations that are pictures, bytes from 0 to 255; () of all others.
+
+    (H, W, C) or (C, H, W) as they are, and (H, W) of grey ones as (H, W, 1)
+    """
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
         return ()
-    return space.shape if (space.low == 0).all() and (space.high == 255).all() else ()
+    return (*space.shape, 1)[:3] if (space.low == 0).all() and (space.high == 255).all() else ()
 
 
 def flat_observation(space: spaces.Space[Any], observation: Any) -> Array:

@@ -182,13 +182,23 @@ def test_a_factory_is_found_in_the_working_directory(tmp_path: Any, monkeypatch:
     assert envs.make_env("my_env_of_this_folder:make").spec.id == "CartPole-v1"
 
 
+def test_an_id_of_a_module_in_the_working_directory_is_found_too(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_ids_of_this_folder.py").write_text(
+        "import gymnasium\n\ngymnasium.register('mine/Pole-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    assert envs.make_env("my_ids_of_this_folder:mine/Pole-v0").spec.id == "mine/Pole-v0"
+    assert envs.shows_pictures("my_ids_of_this_folder:mine/Pole-v0") is None
+
+
 @pytest.mark.parametrize(
     ("env", "options", "words"),
     [
         ("HalfCheeta-v5", {}, "did you mean 'HalfCheetah-v5'"),
         ("Cartpole-v1", {}, "did you mean 'CartPole-v1'"),
         ("ALE/Pong-v5", {}, "Namespace ALE not found"),
-        ("no id at all", {}, "an env is a Gymnasium id, a fancy_gym id, or package.module:factory"),
+        ("no id at all", {}, "an env is a Gymnasium or fancy_gym id, package.module:id, or package.module:factory"),
         ("nowhere_to_be_found:Env-v0", {}, "No module named 'nowhere_to_be_found'"),
         ("nowhere_to_be_found:make", {}, "No module named 'nowhere_to_be_found'"),
         (f"{HERE}:Contour", {}, "has no factory 'Contour'; did you mean 'Counter'"),

@@ -8,6 +8,7 @@ import itertools
 import logging
 import multiprocessing
 import os
+import subprocess
 import sys
 from typing import Any, NamedTuple
 
@@ -77,12 +78,58 @@ def replayed_elsewhere(name: str, seed: int, actions: list[Any]) -> list[Any]:
 
 
 def test_fancy_ids_are_told_from_all_others() -> None:
-    for name in (*STEP_BASED, *BLACK_BOXES, "gym_ProMP/Reacher-v2", "dm_control_DMP/reacher-easy-v0"):
+    for name in (*STEP_BASED, *BLACK_BOXES, "gym_ProMP/Reacher-v2", "dm_control_DMP/reacher-easy-v0", "mine:own_DMP/Arm-v0"):
         assert fancy.is_fancy_id(name)
-    for name in ("HalfCheetah-v5", "ALE/Pong-v5", "phys2d/CartPole-v1", "package.fancy:factory", "ProMP/Thing-v0"):
+    for name in (
+        "mine:own/Arm-v0",
+        "HalfCheetah-v5",
+        "ALE/Pong-v5",
+        "phys2d/CartPole-v1",
+        "package.fancy:factory",
+        "ProMP/Thing-v0",
+    ):
         assert not fancy.is_fancy_id(name)
     assert not fancy.is_black_box_id("fancy/Reacher5d-v0")
     assert fancy.is_black_box_id("fancy_DMP/Reacher5d-v0")
+
+
+OWN = """
+import fancy_gym
+import gymnasium
+from fancy_gym.envs.mujoco.reacher.mp_wrapper import MPWrapper
+from fancy_gym.envs.mujoco.reacher.reacher import ReacherEnv
+
+fancy_gym.register("mine/Arm-v0", ReacherEnv, MPWrapper, add_mp_types=["ProMP"], max_episode_steps=200, kwargs={"n_links": 5})
+
+
+def step_based():
+    return gymnasium.make("mine/Arm-v0", disable_env_checker=True)
+
+
+def black_box():
+    return gymnasium.make("mine_ProMP/Arm-v0")
+"""
+
+
+@needs_fancy
+def test_envs_that_a_users_package_registers_with_fancy_gym_are_made_by_module_and_id(tmp_path: Any) -> None:
+    """In a process that has not imported fancy_gym, as the label service is one."""
+    (tmp_path / "own_arm.py").write_text(OWN)
+    code = (
+        "from rltrainer import core, envs\n"
+        "box = envs.make_env('own_arm:mine_ProMP/Arm-v0'); box.reset(seed=1)\n"
+        "steps = box.step(box.action_space.sample())[4][core.INNER_STEPS]\n"
+        "for name in ('own_arm:mine/Arm-v0', 'own_arm:step_based'):\n"
+        "    assert envs.make_env(name).action_space.shape == (5,)\n"
+        "shown = envs.make_env('own_arm:mine/Arm-v0'); seen = [shown.reset(seed=1)[0]]\n"
+        "seen += [shown.step(action)[0] for action in steps.actions]\n"
+        "assert all((a == b).all() for a, b in zip(seen, steps.observations, strict=True)) and len(seen) == 201\n"
+        "try: envs.make_env('own_arm:black_box')\n"
+        "except envs.UserError as error: assert 'give its id instead, in the form own_arm:name_ProMP/' in str(error), error\n"
+        "else: raise AssertionError\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_importing_the_room_imports_no_fancy_gym() -> None:

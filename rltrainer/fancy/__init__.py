@@ -9,9 +9,9 @@ from typing import Any
 import gymnasium as gym
 
 from rltrainer.fancy.air_hockey import AirHockey
-from rltrainer.fancy.black_box import BlackBox, black_box, step_based
+from rltrainer.fancy.black_box import BlackBox, black_box, is_black_box, step_based
 from rltrainer.fancy.cameras import camera
-from rltrainer.fancy.compat import enable, quiet
+from rltrainer.fancy.compat import enable, importable, quiet
 from rltrainer.fancy.drawn import Drawn, is_drawn
 from rltrainer.fancy.goals import forget_goal
 from rltrainer.fancy.ids import is_black_box_id, is_fancy_id
@@ -28,6 +28,8 @@ __all__ = [
     "enable",
     "enlarge_marks",
     "forget_goal",
+    "importable",
+    "is_black_box",
     "is_black_box_id",
     "is_drawn",
     "is_fancy_id",

@@ -67,6 +67,14 @@ def black_box(mp_id: str, **options: Any) -> BlackBox:
     return BlackBox(env, _recorder(env), spec)
 
 
+def is_black_box(env: gym.Env[Any, Any]) -> bool:
+    """Whether one action of this env is a whole trajectory, in our wrapper or only in fancy_gym's."""
+    found = [env]
+    while isinstance(found[-1], gym.Wrapper):
+        found.append(found[-1].env)
+    return any(type(layer).__module__.startswith("fancy_gym.black_box.black_box_wrapper") for layer in found)
+
+
 def step_based(env: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Id and options of the env whose steps are recorded: the one inside a movement-primitive id, else the same."""
     if not is_black_box_id(env):

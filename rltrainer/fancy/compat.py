@@ -43,6 +43,15 @@ def enable() -> None:
     _keep_off_the_root_logger()
 
 
+@contextlib.contextmanager
+def importable() -> Iterator[None]:
+    """A user's own code may import fancy_gym in here, and finds it as after `enable`. What it prints goes to stderr."""
+    with _missing_wrapper(), contextlib.redirect_stdout(sys.stderr):
+        yield
+    if "fancy_gym" in sys.modules:
+        enable()
+
+
 def module(name: str) -> Any:
     """A module of fancy_gym or of what it is made of; they declare no types."""
     return importlib.import_module(name)
@@ -59,6 +68,9 @@ def quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def _missing_wrapper() -> Iterator[None]:
     """fancy_gym subclasses `gymnasium.wrappers.EnvCompatibility`, and no env of today needs it: there to import."""
+    if hasattr(gym.wrappers, "EnvCompatibility"):  # code in `importable` calls `enable`
+        yield
+        return
     setattr(gym.wrappers, "EnvCompatibility", gym.Wrapper)  # noqa: B010 - a name that the module does not declare
     try:
         yield
