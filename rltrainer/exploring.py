@@ -32,7 +32,7 @@ def explore(
     """
     space: gym.Space[Any] = _seeded_space(env.action_space, rng)
     vector = hasattr(env, "num_envs")
-    env.reset()
+    _begin(env, rng, seeded=recorder.began)
     until = recorder.steps + wanted
     taken = ended = 0
     while recorder.steps < until and ended < ends:
@@ -50,6 +50,18 @@ def explore(
             if terminated or truncated:
                 env.reset()
     return taken
+
+
+def _begin(env: Any, rng: np.random.Generator, *, seeded: bool) -> None:
+    """Reset. The first episodes follow from the run's seed, where nothing else has seeded them."""
+    vector = hasattr(env, "num_envs")
+    if seeded or (vector and any(seed is not None for seed in env.unwrapped._seeds)):
+        env.reset()
+    elif vector:
+        env.seed(int(rng.integers(2**31)))
+        env.reset()
+    else:
+        env.reset(seed=int(rng.integers(2**31)))
 
 
 def _seeded_space(space: gym.Space[Any], rng: np.random.Generator) -> gym.Space[Any]:

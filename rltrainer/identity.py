@@ -17,6 +17,8 @@ TRIED_SIZE = 32
 def check_name(env: Any, config: Config) -> None:
     """Raises UserError where the store would name another env than the one that is stepped."""
     spec = env.get_attr("spec", 0)[0] if hasattr(env, "num_envs") else env.spec
+    if spec is None and "env" not in config.model_fields_set:
+        raise UserError("the wrapped env has no id, and config.env is not set; pass Config(env='package.module:function')")
     if spec is not None and ":" not in config.env and spec.id != config.env:
         raise UserError(f"config.env is {config.env!r}, and the wrapped env is {spec.id!r}; pass Config(env={spec.id!r})")
 

@@ -105,6 +105,11 @@ class PreferenceLoop:
         watch:   told of the progress at each boundary, and once a second while the warm-up acts and waits for a person
         learn_reward: off for a method that learns from `comparisons` itself: every step pays 0, and pairs are random
         """
+        if not isinstance(getattr(env, "seat", None), RewardSeat):
+            raise UserError(
+                f"the loop's env is a {type(env).__name__}; give it the PreferenceRewardWrapper or PreferenceRewardVecWrapper "
+                "itself, and what lies outside of that to warm_up"
+            )
         self.env = env
         self.config = config or Config()
         if not learn_reward:
@@ -422,7 +427,12 @@ class PreferenceLoop:
             self._foretelling.update(self._reward, (segment for pair in pairs for segment in pair))
 
     def _wait_for(self, answers: int) -> None:
-        """The configured warm-up: the one time that training waits for a person."""
+        """The configured warm-up: the one time that training waits for a person. Raises UserError where none can come."""
+        if answers and self._temporary is not None and not self.store.counts()["labels"]:
+            raise UserError(
+                "a person is to answer, and without run= no page can find the pairs; "
+                "pass run='runs/mine' to PreferenceLoop, or teacher=OracleTeacher()"
+            )
         self.phase, self._told_at = "warmup", 0.0
         while True:
             counts = self.store.counts()

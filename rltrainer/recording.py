@@ -43,6 +43,10 @@ class Episode:
         return self.terminated or self.rest > 0
 
 
+Source = tuple[int, Episode, int, int, int]
+"""Env, episode, first and last possible start, and length of what a segment can be cut from."""
+
+
 class Recorder:
     """The newest steps of each env, as raw flattened observations, and the segments cut from them.
 
@@ -83,6 +87,11 @@ class Recorder:
     @property
     def n_envs(self) -> int:
         return len(self._heads)
+
+    @property
+    def began(self) -> bool:
+        """Whether any episode did."""
+        return any(self._episodes)
 
     @property
     def current(self) -> Array:
@@ -173,11 +182,12 @@ class Recorder:
         """`count` segments of `steps` steps, each window of the newest `recent_steps` as likely as any other.
 
         A window may reach over the step that terminated an episode: what comes after it is time in which nothing happens.
+        Where the env cuts all episodes off sooner, in a way that its spec does not tell, segments are whole episodes.
         Pairs of these are near-on-policy queries, whatever the strategy (QPA: Hu et al. 2024, section 5.1).
         Empty while there is nothing to cut from.
         """
         self._write()
-        sources = [source for env in range(self.n_envs) for source in self._sources(env, steps)]
+        sources = self._sources(steps)
         if not sources:
             return []
         weights = np.array([last - first + 1 for _, _, first, last, _ in sources], float)
@@ -245,22 +255,28 @@ class Recorder:
         rows = [env * self._rows + np.arange(begin, end) % self._rows for env, begin, end in spans]
         return np.concatenate([np.zeros(0, np.int64), *rows])
 
-    def _sources(self, env: int, steps: int) -> list[tuple[int, Episode, int, int, int]]:
-        """(env, episode, first and last possible start, length) of what segments can be cut from."""
-        oldest = int(self._heads[env]) - self.recent_steps // self.n_envs
-        found = []
-        for episode in self._episodes[env]:
-            if episode.start <= self._heads[env] - self._rows:  # its reset is overwritten: it can't be shown again
-                continue
-            if self._captures and not self._frames[env]:
-                continue
-            last = episode.acted - (1 if episode.over else steps)
-            first = min(max(0, oldest - episode.start), last)
-            if last >= 0 and episode.start + min(last + steps, episode.acted) >= oldest:
-                found.append((env, episode, first, last, steps))
-        return found
+    def _sources(self, steps: int) -> list[Source]:
+        """What segments of so many steps can be cut from; where nothing can, whole episodes that were truncated sooner."""
+        episodes = [(env, episode) for env in range(self.n_envs) for episode in self._episodes[env]]
+        found = [self._source(env, episode, steps) for env, episode in episodes]
+        if not any(found):
+            sooner = [(env, e) for env, e in episodes if e.truncated and not e.over and 0 < e.acted < steps]
+            found = [self._source(env, episode, episode.acted) for env, episode in sooner]
+        return [source for source in found if source is not None]
 
-    def _cut(self, source: tuple[int, Episode, int, int, int], rng: np.random.Generator) -> Segment:
+    def _source(self, env: int, episode: Episode, steps: int) -> Source | None:
+        oldest = int(self._heads[env]) - self.recent_steps // self.n_envs
+        if episode.start <= self._heads[env] - self._rows:  # its reset is overwritten: it can't be shown again
+            return None
+        if self._captures and not self._frames[env]:
+            return None
+        last = episode.acted - (1 if episode.over else steps)
+        first = min(max(0, oldest - episode.start), last)
+        if last < 0 or episode.start + min(last + steps, episode.acted) < oldest:
+            return None
+        return env, episode, first, last, steps
+
+    def _cut(self, source: Source, rng: np.random.Generator) -> Segment:
         """A copy of the slice: later steps overwrite the ring, never the segment."""
         env, episode, first, last, steps = source
         start = int(rng.integers(first, last + 1))

@@ -42,7 +42,7 @@ from rltrainer.labels import check_heritage
 from rltrainer.lengths import segment_steps
 from rltrainer.lock import RunLock
 from rltrainer.logs import Curves
-from rltrainer.loop import PreferenceLoop, Progress
+from rltrainer.loop import NOTHING_FITS, PreferenceLoop, Progress
 from rltrainer.methods import METHODS, Barrier, DirectCallback, PreferenceCallback, RelabellingCallback
 from rltrainer.methods.barrier import interval
 from rltrainer.methods.cpl import CPL, check_cpl
@@ -202,7 +202,7 @@ class Run:
         self.loop: PreferenceLoop | None = None
         self.callback: PreferenceCallback | None = None
         self._told_at = 0.0
-        self._full = self._taken_up = False
+        self._full = self._taken_up = self._starved = False
         self._watcher: RolloutWatch | None = None
         seeds = Seeds.of(config.seed)
         venv = make_vec_env(
@@ -337,6 +337,9 @@ class Run:
             if at_once or now - self._told_at >= EVENT_SECONDS:
                 self._log(self.loop.store, facts)
                 self._told_at = now
+            if facts["message"] == NOTHING_FITS and not self._starved:
+                self._starved = True
+                self.dashboard.say(NOTHING_FITS)
         self.dashboard.show(facts)
 
     def _log(self, store: Store, facts: dict[str, Any]) -> None:

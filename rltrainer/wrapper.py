@@ -32,6 +32,12 @@ RECENT_STEPS = 16_000
 _RECORDED = ("recorded_observation_space", "recorded_action_space", "recorded_episode_limit")
 
 
+WAYS = (
+    "and what can be wrapped is one gymnasium.Env, by PreferenceRewardWrapper, or a VecEnv of Stable-Baselines3, such as "
+    "make_vec_env gives, by PreferenceRewardVecWrapper"
+)
+
+
 class Inside(NamedTuple):
     """What is recorded of an env: its spaces, its longest episode in steps, and whether that lies inside a black box."""
 
@@ -140,6 +146,7 @@ class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
     def __init__(self, env: gym.Env[Any, Any], recent_steps: int = RECENT_STEPS) -> None:
         """recent_steps: how many of the newest steps segments are cut from. Raises UserError for spaces we can't take."""
         RecordConstructorArgs.__init__(self, recent_steps=recent_steps)
+        _refuse_layers(env)
         inner = env if _seeded(env) else SeededEpisodes(env)
         super().__init__(inner)
         inside = Inside(inner.observation_space, inner.action_space, episode_limit(inner), black_box=False)
@@ -148,6 +155,7 @@ class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
             inside = Inside(observation_space, action_space, limit, black_box=True)
         self.seat = RewardSeat(1, inside, recent_steps, frames_per_second(inner))
         self.seat.rests = any(isinstance(layer, FixedHorizon) for layer in layers(inner))
+        self._over = False
 
     @property
     def recorder(self) -> Recorder:
@@ -157,9 +165,12 @@ class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         observation, info = self.env.reset(seed=seed, options=options)
         self.seat.begin(0, observation, info)
+        self._over = False
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self._over:
+            raise UserError("the episode is over, and a step was asked for; call reset() first")
         action = _acted(self.env.action_space, action)
         observation, env_reward, terminated, truncated, info = self.env.step(action)
         inner: InnerSteps | None = info.pop(INNER_STEPS, None)
@@ -169,7 +180,8 @@ class PreferenceRewardWrapper(gym.Wrapper[Any, Any, Any, Any], RecordConstructor
             after = flat_observation(self.seat.observation_space, observation)
             reward = self.seat.pay_one(0, np.asarray(action), float(env_reward), after, info)
         info["env_reward"] = float(env_reward)
-        if terminated or truncated:
+        self._over = bool(terminated or truncated)
+        if self._over:
             self.recorder.end(0, terminated=terminated, truncated=truncated)
             info["learned_return"] = float(self.seat.learned_returns[0])
         return observation, reward, terminated, truncated, info
@@ -183,6 +195,8 @@ class PreferenceRewardVecWrapper(VecEnvWrapper):
 
     def __init__(self, venv: VecEnv, recent_steps: int = RECENT_STEPS) -> None:
         """Raises UserError for spaces we can't take, and for envs that can't be told their episodes' seeds."""
+        if not isinstance(venv, VecEnv):
+            raise UserError(f"the env is a {type(venv).__name__}, {WAYS}")
         super().__init__(venv)
         _refuse_scales(venv)
         _seed_episodes(venv)
@@ -281,6 +295,28 @@ def _refuse_scales(venv: VecEnv) -> None:
                 "put it outside: VecNormalize(PreferenceRewardVecWrapper(venv))"
             )
         inner = inner.venv
+    for layer, why in MISPLACED.items():
+        if any(venv.env_is_wrapped(layer)):
+            raise UserError(f"{layer.__name__} is inside PreferenceRewardVecWrapper: {why}")
+
+
+def _refuse_layers(env: Any) -> None:
+    """The same for one env."""
+    if not isinstance(env, gym.Env):
+        raise UserError(f"the env is a {type(env).__name__}, {WAYS}")
+    for layer in layers(env):
+        why = MISPLACED.get(type(layer))
+        if why is not None:
+            raise UserError(f"{type(layer).__name__} is inside PreferenceRewardWrapper: {why}")
+
+
+MISPLACED: dict[type[Any], str] = {
+    PreferenceRewardWrapper: "wrap once; of a VecEnv wrap the whole",
+    gym.wrappers.NormalizeObservation: "segments hold raw observations; put it outside",
+    gym.wrappers.NormalizeReward: "oracles judge by the raw reward; put it outside",
+    gym.wrappers.Autoreset: "the end of an episode cannot be seen through it; leave it out, or put it outside",
+}
+"""Layers that may not lie inside, and why."""
 
 
 def _seed_episodes(venv: VecEnv) -> None:
@@ -290,7 +326,7 @@ def _seed_episodes(venv: VecEnv) -> None:
     base = venv.unwrapped
     if not isinstance(base, DummyVecEnv):
         raise UserError(
-            "the envs of this VecEnv run in other processes and are not wrapped in SeededEpisodes; make each with "
-            "rltrainer.make_env(id), or pass wrapper_class=SeededEpisodes to make_vec_env"
+            f"the VecEnv is a {type(base).__name__}, whose envs cannot be wrapped from here, and clips need their episodes' "
+            "seeds; make each env with rltrainer.make_env(id), or pass wrapper_class=SeededEpisodes to make_vec_env"
         )
     base.envs = [env if _seeded(env) else SeededEpisodes(env) for env in base.envs]

@@ -34,5 +34,21 @@ def test_episodes_that_terminated_are_counted(make: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [single, vector])
+def test_episodes_follow_from_the_seed_where_nothing_else_seeded_them(make: Any) -> None:
+    def seeds(prepare: Any = lambda env: None) -> list[int]:
+        env = make(runs_out_at=4)
+        prepare(env)
+        taken(env, ends=6)
+        return [s.episode_seed for s in env.recorder.sample(9, 3, np.random.default_rng(0))]
+
+    assert seeds() == seeds()
+    assert seeds(seeded) == seeds(seeded) != seeds()
+
+
+def seeded(env: Any) -> None:
+    env.seed(5) if hasattr(env, "num_envs") else env.reset(seed=5)
+
+
+@pytest.mark.parametrize("make", [single, vector])
 def test_episodes_that_were_cut_off_are_not(make: Any) -> None:
     assert taken(make(runs_out_at=4), ends=6) == 60

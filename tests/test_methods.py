@@ -245,6 +245,21 @@ def test_a_single_wrapped_env_given_straight_to_sb3_learns_too() -> None:
     loop.close()
 
 
+def test_a_second_learn_asks_on_where_the_first_ended() -> None:
+    """SB3 counts the steps of each from 0."""
+    settings = config(steps=1200, labels=24)
+    venv = PreferenceRewardVecWrapper(DummyVecEnv([toys.drift] * 2))
+    loop = PreferenceLoop(venv, settings)
+    model = PPO("MlpPolicy", venv, n_steps=32, batch_size=64, n_epochs=1, device="cpu", seed=0)
+    model.learn(600, callback=PreferenceCallback(loop))
+    half, steps = loop.store.counts()["labels"], loop.steps
+    assert half < 24
+    model.learn(600, callback=PreferenceCallback(loop))
+    assert loop.steps >= steps + 600
+    assert loop.store.counts()["labels"] == 24
+    loop.close()
+
+
 def test_an_env_fault_stops_the_run_before_the_policy_is_harmed() -> None:
     settings = config(labeler="oracle", steps=2000)
     venv: VecEnv = PreferenceRewardVecWrapper(DummyVecEnv([lambda: toys.faulty("observation", at=700)] * 2))

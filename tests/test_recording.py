@@ -154,6 +154,16 @@ def test_an_episode_that_was_cut_off_or_left_early_is_no_segment() -> None:
     assert {episode for episode, _ in starts(sample(play.recorder, steps=5))} == {2}
 
 
+def test_where_all_episodes_are_cut_off_sooner_segments_are_whole_ones() -> None:
+    """An env may truncate its episodes in a way that its spec does not tell."""
+    play = Play()
+    for _ in range(3):
+        play.episode(4, how="truncated")
+    segments = sample(play.recorder, steps=5)
+    assert {(len(s.actions), s.after, s.terminated, s.truncated) for s in segments} == {(4, 0, False, True)}
+    assert starts(segments) == {(0, 0), (1, 0), (2, 0)}
+
+
 def test_an_episode_without_steps_is_no_segment() -> None:
     play = Play()
     play.reset(0)

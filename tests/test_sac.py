@@ -431,8 +431,9 @@ def test_buffers_that_cannot_be_relabelled_are_refused() -> None:
         (lambda: toys.Spaced(toys.PUSH, spaces.Box(-np.inf, 1, (1,), np.float32)), "a finite range"),
         (lambda: toys.Spaced(toys.PUSH, spaces.Box(1, 1, (1,), np.float32)), "a finite range"),
         (toys.image_env, "shows pictures"),
+        (lambda: toys.Spaced(spaces.Discrete(3), toys.PUSH), r"shows one number: Discrete\(3\)"),
     ],
-    ids=["discrete", "unbounded", "no range", "image"],
+    ids=["discrete", "unbounded", "no range", "image", "discrete observations"],
 )
 def test_envs_in_which_sac_cannot_act_are_refused(make: Any, why: str) -> None:
     with pytest.raises(UserError, match=why):

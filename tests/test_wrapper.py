@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from typing import Any
 
@@ -448,6 +449,45 @@ def test_a_normaliser_inside_is_refused() -> None:
         PreferenceRewardVecWrapper(VecFrameStack(VecNormalize(DummyVecEnv([toys.ledger])), 2))
 
 
+@pytest.mark.parametrize(
+    ("layer", "why"),
+    [
+        (gym.wrappers.NormalizeObservation, "segments hold raw observations; put it outside"),
+        (gym.wrappers.NormalizeReward, "oracles judge by the raw reward; put it outside"),
+        (gym.wrappers.Autoreset, "the end of an episode cannot be seen through it"),
+        (PreferenceRewardWrapper, "wrap once"),
+    ],
+)
+def test_layers_that_hide_what_is_recorded_are_refused_inside(layer: Any, why: str) -> None:
+    for wrapped in (wrap, lambda env: wrap_vec(lambda: env)):
+        with pytest.raises(UserError, match=f"{layer.__name__} is inside .*: {why}"):
+            wrapped(layer(toys.ledger()))
+
+
+def test_vectors_of_gymnasiums_own_are_refused_with_the_way_out() -> None:
+    vector: Any = gym.make_vec("CartPole-v1", 2, vectorization_mode="sync")
+    for wrapper in (PreferenceRewardWrapper, PreferenceRewardVecWrapper):
+        with pytest.raises(UserError, match=r"is a SyncVectorEnv, and what can be wrapped is one gymnasium\.Env, by Pref"):
+            wrapper(vector)
+    one: Any = toys.ledger()
+    with pytest.raises(UserError, match=r"can be wrapped is one gymnasium\.Env, by PreferenceRewardWrapper"):
+        PreferenceRewardVecWrapper(one)
+
+
+def test_a_step_after_the_end_of_an_episode_is_refused() -> None:
+    env = wrap(toys.ledger(runs_out_at=3))
+    env.reset()
+    for _ in range(3):
+        env.step(np.zeros(1, np.float32))
+    with pytest.raises(UserError, match=r"call reset\(\) first"):
+        env.step(np.zeros(1, np.float32))
+
+
+def test_a_wrapped_env_can_be_pickled() -> None:
+    again = pickle.loads(pickle.dumps(wrap(gym.make("Pendulum-v1"))))
+    assert again.reset(seed=3)[1]["episode_seed"] == 3
+
+
 class Elsewhere(SubprocVecEnv):
     """What a SubprocVecEnv of plain envs looks like from here, without the processes."""
 
@@ -462,7 +502,7 @@ class Elsewhere(SubprocVecEnv):
 
 
 def test_envs_in_other_processes_without_seeded_episodes_are_refused() -> None:
-    with pytest.raises(UserError, match=r"are not wrapped in SeededEpisodes; make each with rltrainer\.make_env"):
+    with pytest.raises(UserError, match=r"cannot be wrapped from here.* make each env with rltrainer\.make_env"):
         PreferenceRewardVecWrapper(Elsewhere())
 
 

@@ -29,6 +29,7 @@ class PreferenceCallback(BaseCallback):
         self.loop = loop
         self._learned_returns: deque[float] = deque(maxlen=100)
         self._verdict = ""
+        self._before = 0  # the loop's steps that the model no longer counts: those of an earlier `learn`
 
     @property
     def settled(self) -> bool:
@@ -39,11 +40,21 @@ class PreferenceCallback(BaseCallback):
         if isinstance(self.model, OffPolicyAlgorithm):
             raise UserError(f"{type(self.model).__name__} learns from a replay buffer; pass RelabellingCallback(loop) instead")
         if self.loop.steps:
+            self._count_on()
             return
         env = self.training_env
         self.model.num_timesteps += self.loop.warm_up(env)
         self.model._last_obs = cast(Any, env.reset())  # SB3 resets before this call, and the warm-up stepped since
         self.model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
+
+    def _count_on(self) -> None:
+        """SB3 counts each `learn` from 0, and the loop counts all there were."""
+        self._before = max(0, self.loop.steps - self.model.num_timesteps)
+
+    @property
+    def _steps(self) -> int:
+        """Env steps of the loop's whole life."""
+        return self._before + self.model.num_timesteps
 
     def _on_rollout_start(self) -> None:
         """A paused run rests before it."""
@@ -56,7 +67,7 @@ class PreferenceCallback(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         self._record()
-        self.loop.steps = self.model.num_timesteps
+        self.loop.steps = self._steps
         self.loop.learn()
 
     def _record(self) -> None:

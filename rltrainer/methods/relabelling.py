@@ -45,6 +45,7 @@ class RelabellingCallback(PreferenceCallback):
             raise UserError(LOOKS_BACK)
         self._replay = Replay(model, self.loop.env.seat)
         if self.loop.steps:
+            self._count_on()
             self._paying_anew(self.loop.rest)
             return
         model.num_timesteps += self.loop.act_at_random(Kept(model))
@@ -59,7 +60,7 @@ class RelabellingCallback(PreferenceCallback):
 
     def _on_rollout_end(self) -> None:
         self._record()
-        steps = self.model.num_timesteps
+        steps = self._steps
         if self._entropy is None:
             self._paying_anew(lambda: self.loop.step(steps - self.loop.steps))
         elif steps < self._explored_at:

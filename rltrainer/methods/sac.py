@@ -56,6 +56,8 @@ def check_sac(config: Config, observation_space: gym.Space[object], action_space
         _refuse(
             config, f"takes actions from a Box with a finite range for each, and those of {config.env!r} are {action_space}"
         )
+    if isinstance(observation_space, gym.spaces.Discrete):
+        _refuse(config, f"learns from rows of numbers, and {config.env!r} shows one number: {observation_space}")
     parts = observation_space.values() if isinstance(observation_space, gym.spaces.Dict) else [observation_space]
     if any(is_image_space(part) for part in parts):
         _refuse(config, f"learns from numbers, and {config.env!r} shows pictures")
