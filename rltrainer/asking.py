@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import uuid
 from collections.abc import Set as AbstractSet
@@ -106,7 +107,8 @@ class Asker:
         self.starved = not fresh
         if self.starved or len(candidates) < 2:
             return
-        chosen = self.strategy(candidates, self.learner, min(2 * count, len(candidates) // 2), self.rng)
+        most = min(2 * count, len(candidates) // 2)
+        chosen = self.strategy(candidates, self.learner, most, self.rng, **self._beside())
         before = {frozenset((c.first.id, c.second.id)) for c in self.taken.comparisons.values()}
         pairs = [(candidates[i], candidates[j]) for i, j in chosen]
         pairs = [(a, b) for a, b in pairs if frozenset((a.id, b.id)) not in before][:count]
@@ -117,6 +119,13 @@ class Asker:
                 (uuid.uuid4().hex, q.id, self.teacher(a, b, self.teacher_rng)) for q, (a, b) in zip(queries, pairs, strict=True)
             ]
             self.store.save_labels("oracle", answers, source=ORACLE)
+
+    def _beside(self) -> dict[str, list[tuple[Segment, Segment]]]:
+        """The pairs that people are to answer yet, for a strategy that keeps apart from them: they are asked one by one."""
+        if self.teacher is not None or "beside" not in inspect.signature(self.strategy).parameters:
+            return {}
+        shown = self.taken.shown
+        return {"beside": [shown[query.id] for query in self.store.waiting() if query.id in shown]}
 
     def _candidates(self, count: int) -> tuple[list[Segment], list[Segment]]:
         """Segments of the newest policy; and these with as many, up to half of all, that were judged before.

@@ -346,7 +346,10 @@ class Learner(Protocol):
 
 
 class Strategy(Protocol):
-    """Which pairs to ask (`queries/`): indices [count, 2] into the candidate segments."""
+    """Which pairs to ask (`queries/`): indices [count, 2] into the candidate segments.
+
+    One with a keyword argument `beside` is told of the pairs that people have been asked about and not answered yet.
+    """
 
     def __call__(self, segments: Sequence[Segment], learner: Learner, count: int, rng: np.random.Generator) -> Array: ...
 

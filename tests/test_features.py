@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gymnasium as gym
 import numpy as np
+import pytest
 import toys
 from learners import PUSH
 
@@ -45,6 +46,20 @@ def test_a_scale_gives_mean_zero_and_std_one_on_its_own_rows() -> None:
 def test_a_feature_that_never_changes_is_left_unscaled() -> None:
     scale = Scale.of([np.array([[2.0, 1.0], [2.0, 3.0]], np.float32)])
     np.testing.assert_allclose(scale(np.array([[2.0, 2.0], [2.5, 4.0]], np.float32)), [[0.0, 0.0], [0.5, 2.0]])
+
+
+@pytest.mark.parametrize("constant", [0.3, 9.81, -900.0])
+def test_a_constant_is_told_from_what_varies_over_many_rows(constant: float) -> None:
+    """Summed in float32, 9.81 seems to vary by 1e-4, and a step of 1% to lie a hundred deviations off."""
+    scale = Scale.of([np.full((20_000, 1), constant, np.float32)])
+    np.testing.assert_allclose(scale(np.full((1, 1), constant * 1.01, np.float32)), constant * 0.01, rtol=1e-2)
+
+
+@pytest.mark.parametrize(("offset", "size"), [(1e5, 1.0), (0.0, 1e-7), (0.0, 1e30)])
+def test_what_varies_is_scaled_however_far_off_or_large_or_small_it_is(offset: float, size: float) -> None:
+    rows = (offset + size * np.random.default_rng(0).normal(0, 1, (70_000, 1))).astype(np.float32)
+    scaled = Scale.of([rows])(rows)
+    np.testing.assert_allclose([scaled.mean(), scaled.std()], [0, 1], atol=1e-2)
 
 
 def test_what_is_far_off_the_scale_is_clipped() -> None:

@@ -669,6 +669,34 @@ def test_skipping_in_the_warm_up_brings_other_pairs(people: Any) -> None:
     assert person.store.counts()["labels"] >= 3
 
 
+def test_a_person_who_cannot_come_is_not_waited_for() -> None:
+    """Without a folder no label service finds the pairs."""
+    env = PreferenceRewardWrapper(toys.drift())
+    loop = PreferenceLoop(env, config(labeler="browser", labeling__page="off"))
+    with pytest.raises(UserError, match="pass run='runs/mine' to PreferenceLoop, or teacher=OracleTeacher"):
+        loop.warm_up()
+    loop.close()
+
+
+def test_what_the_loop_drives_is_the_wrapper_itself() -> None:
+    single: Any = gym.wrappers.RecordEpisodeStatistics(PreferenceRewardWrapper(toys.drift()))
+    inside: Any = DummyVecEnv([lambda: PreferenceRewardWrapper(toys.drift())])
+    for env, name in ((single, "RecordEpisodeStatistics"), (inside, "DummyVecEnv")):
+        with pytest.raises(UserError, match=f"the loop's env is a {name}; give it the PreferenceRewardWrapper"):
+            PreferenceLoop(env, config())
+
+
+def test_a_strategy_that_keeps_apart_is_told_of_the_pairs_that_wait_for_people(people: Any) -> None:
+    rig, person = people(config(labeler="browser", queries__strategy="toys:apart"))
+    rig.rollout()
+    waiting = rig.loop.store.waiting()
+    person.say(waiting[0])
+    rig.rollout()
+    told_at_first, told_then = toys.APART
+    assert told_at_first == []
+    assert told_then == [{query.first, query.second} for query in waiting[1:]]
+
+
 def test_the_warm_up_does_not_wait_for_an_oracle(rigs: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
     def no_sleep(_: float) -> None:
         raise AssertionError("an oracle answers at once")
@@ -1098,6 +1126,11 @@ def test_an_env_of_another_name_is_refused_before_anything_is_made(tmp_path: Pat
             PreferenceLoop(wrapped, Config(env="Pendulum-v1"), run=tmp_path / "run")
         wrapped.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_an_env_without_an_id_is_not_taken_for_the_default_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the wrapped env has no id.*pass Config\(env='package.module:function'\)"):
+        PreferenceLoop(PreferenceRewardWrapper(toys.drift()), Config(labeler="oracle", labels=8), run=tmp_path / "run")
 
 
 class Twice(gym.Wrapper[Any, Any, Any, Any]):

@@ -100,6 +100,10 @@ def test_pictures_get_nets_unless_told_otherwise_and_a_learner_that_cannot_see_s
             make_learner(sizes, Reward(learner=name), seed)
 
 
+def test_thousands_of_observed_numbers_get_nets_too() -> None:
+    assert type(make_learner(Sizes(84 * 84, (1,)), Reward(), np.random.SeedSequence(0))) is EnsembleLearner
+
+
 # ------------------------------------------------------------------ what the nets see
 
 
@@ -126,6 +130,13 @@ def test_convolutions_fit_the_picture(shape: tuple[int, ...], windows: list[int]
     rewards = made.rewards(packed(pictures, np.zeros((3, 2), np.float32)))
     assert rewards.shape == (2, 3)
     assert len(np.unique(rewards)) == 6
+
+
+def test_one_row_of_one_net_is_seen_though_its_pixels_are_no_multiple_of_four_bytes() -> None:
+    made = PictureNets(1, (9, 9, 3), 2, (8,), torch.Generator().manual_seed(0))
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 9 * 9 * 3), np.uint8)
+    both = made.rewards(packed(pictures, np.ones((2, 2), np.float32)))
+    np.testing.assert_allclose(made.rewards(packed(pictures[:1], np.ones((1, 2), np.float32))), both[:, :1], rtol=1e-5)
 
 
 def test_channels_first_and_last_are_one_picture() -> None:
@@ -181,13 +192,13 @@ def test_no_copy_of_the_labelled_pictures_is_kept_for_a_fit() -> None:
         (gym.spaces.Box(0, 255, (84, 84, 3), np.uint8), (84, 84, 3)),
         (gym.spaces.Box(0, 255, (1, 9, 9), np.uint8), (1, 9, 9)),
         (gym.spaces.Box(0, 10, (84, 84, 3), np.uint8), ()),
-        (gym.spaces.Box(0, 255, (84, 84), np.uint8), ()),
+        (gym.spaces.Box(0, 255, (84, 84), np.uint8), (84, 84, 1)),
         (gym.spaces.Box(0, 255, (84, 84, 3), np.float32), ()),
         (gym.spaces.Discrete(3), ()),
         (gym.spaces.Dict({"eye": gym.spaces.Box(0, 255, (84, 84, 3), np.uint8)}), ()),
     ],
 )
-def test_a_picture_is_a_box_of_rank_3_that_holds_every_byte(space: gym.Space[Any], shape: tuple[int, ...]) -> None:
+def test_a_picture_is_a_box_of_rank_2_or_3_that_holds_every_byte(space: gym.Space[Any], shape: tuple[int, ...]) -> None:
     assert image_shape(space) == shape
 
 

@@ -183,6 +183,14 @@ def test_a_pair_far_away_is_asked_for_half_the_score() -> None:
     np.testing.assert_array_equal(chosen, [[0, 1], [4, 5]])
 
 
+def test_a_pair_like_one_that_waits_for_an_answer_is_not_asked() -> None:
+    """Pairs asked one by one: the best one is as the waiting one, from the other side."""
+    segments, scores = places(9, 0, 10, 1, 1, 10, 3, 0, 4, 7), np.array([0.5, 0.49, 0.48, 0.2, 0.1])
+    near, far = places(0, 9.1), places(3, 3)
+    np.testing.assert_array_equal(best_apart(PAIRS, scores, segments, 1, [(near[0], near[1])]), [[6, 7]])
+    np.testing.assert_array_equal(best_apart(PAIRS, scores, segments, 1, [(far[0], far[1])]), [[0, 1]])
+
+
 def test_each_number_seen_counts_on_its_own_scale() -> None:
     """The place in metres or in millimetres: the same pairs are asked."""
     segments = toys.random_segments(40, np.random.default_rng(0))

@@ -197,7 +197,7 @@ def test_a_token_that_is_not_known_is_turned_away() -> None:
     house = House(SIX)
     page = house.page("eve's")
     house.look_at_links()
-    assert house.refusals(page) == ["this link is not valid; open the one that rltrainer printed"]
+    assert house.refusals(page) == ["this link is not valid; open the whole link that you were sent"]
     assert house.all(Close) == [Close(page, NOT_ADMITTED, house.refusals(page)[0])]
     assert house.pushed(page) == []
 

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from rltrainer.core import Array, Comparison, FitReport, Segment
+from rltrainer.queries.uniform import random_pairs
 
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 Start = tuple[Any, dict[str, Any]]
@@ -274,6 +275,16 @@ def global_draws() -> Array:
     """The state of NumPy's one global generator, which nobody here may move."""
     state: Any = np.random.get_state()  # noqa: NPY002
     return np.array(state[1])
+
+
+APART: list[list[set[str]]] = []
+"""What `apart` was told of, at each call."""
+
+
+def apart(segments: Any, learner: Any, count: int, rng: np.random.Generator, *, beside: Any = ()) -> Array:
+    """A strategy that notes the pairs beside which it chooses."""
+    APART.append([{first.id, second.id} for first, second in beside])
+    return random_pairs(len(segments), rng)[:count]
 
 
 class Even:

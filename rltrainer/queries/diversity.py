@@ -10,23 +10,28 @@ from rltrainer.core import Array, Segment
 
 LEAST = 1e-6
 """Distance of pairs that are the same: where nothing else is left, their scores decide."""
+Pairs = Sequence[tuple[Segment, Segment]]
 ROUNDING = 1e-9
 """Of a sum: what differs by less does not."""
 
 
-def best_apart(pairs: Array, scores: Array, segments: Sequence[Segment], count: int) -> Array:
+def best_apart(pairs: Array, scores: Array, segments: Sequence[Segment], count: int, beside: Pairs = ()) -> Array:
     """`count` of the pairs [B, 2], the highest score first, then each time the highest score · distance to the chosen ones.
 
     A greedy k-center (Sener & Savarese 2018; with uncertainty: Lee et al. 2021, section 5.1) in which a high score makes up for
     nearness, though never for being the same.
 
     scores: what each pair is worth by itself, [B], ≥ 0
+    beside: pairs that wait for an answer: a distance to them counts as one to a chosen pair
     """
-    differences = pair_differences(pairs, segments)  # [B, D]
-    chosen = [int(np.argmax(scores))]
-    nearest = distances(differences, differences[chosen[0]])
+    waiting = len(segments) + np.arange(2 * len(beside)).reshape(-1, 2)
+    everything = [*segments, *(side for pair in beside for side in pair)]
+    differences = pair_differences(np.concatenate((pairs, waiting)), everything)
+    differences, others = differences[: len(pairs)], differences[len(pairs) :]  # [B, D], [W, D]
+    nearest = np.min([distances(differences, other) for other in others], axis=0, initial=np.inf)
+    chosen: list[int] = []
     while len(chosen) < min(count, len(pairs)):
-        worth = scores * (nearest + LEAST)
+        worth = scores * (nearest + LEAST) if chosen or beside else scores.copy()
         worth[chosen] = -1.0
         chosen.append(int(np.argmax(worth)))
         nearest = np.minimum(nearest, distances(differences, differences[chosen[-1]]))

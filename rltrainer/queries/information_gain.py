@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from rltrainer.core import Array, Learner, Segment
-from rltrainer.queries.diversity import best_apart
+from rltrainer.queries.diversity import Pairs, best_apart
 from rltrainer.queries.uniform import random_pairs
 
 
-def information_gain(segments: Sequence[Segment], learner: Learner, count: int, rng: np.random.Generator) -> Array:
-    """`count` pairs [count, 2] of the highest mutual information of answer and member, no two alike.
+def information_gain(
+    segments: Sequence[Segment], learner: Learner, count: int, rng: np.random.Generator, *, beside: Pairs = ()
+) -> Array:
+    """`count` pairs [count, 2] of the highest mutual information of answer and member, no two alike, nor like those `beside`.
 
     H(mean P) − mean H(P) over the members, P = P(first is better) (BALD: Houlsby et al. 2011, eq. 2). A pair that every
     member is unsure of, such as two clips of one worth, gains nothing.
@@ -20,7 +22,7 @@ def information_gain(segments: Sequence[Segment], learner: Learner, count: int, 
     pairs = random_pairs(len(segments), rng)
     returns = learner.member_returns(segments)  # [M, N]
     gain = mutual_information(returns[:, pairs[:, 0]] - returns[:, pairs[:, 1]])
-    return best_apart(pairs, gain, segments, count)
+    return best_apart(pairs, gain, segments, count, beside)
 
 
 def mutual_information(logits: Array) -> Array:

@@ -13,6 +13,8 @@ import numpy as np
 from rltrainer.core import Array, Segment
 
 CLIP = 10.0
+ROUNDING = 1e-6
+"""Share of a feature's largest value: one that varies by no more is a constant."""
 
 
 def encode_actions(space: gym.Space[Any], actions: Array) -> Array:
@@ -50,12 +52,13 @@ class Scale:
 
     @classmethod
     def of(cls, rows: Sequence[Array]) -> Self:
-        """From arrays of rows [N, D]; a feature that never changes is left unscaled."""
-        stacked = np.concatenate(rows)
+        """From arrays of rows [N, D]; a feature that never changes, but for rounding, is left unscaled."""
+        stacked = np.concatenate(rows, dtype=np.float64)  # summed row by row, float32 loses the last digits of a constant
+        least = ROUNDING * np.abs(stacked).max(axis=0)
         mean = stacked.mean(axis=0)
         stacked -= mean
         std = np.sqrt(np.einsum("nd,nd->d", stacked, stacked) / len(stacked))  # stacked.std() takes twice as long
-        return cls(mean, np.where(std < 1e-6, 1.0, std).astype(np.float32))
+        return cls(mean.astype(np.float32), np.where(std <= least, 1.0, std).astype(np.float32))
 
     @property
     def bounds(self) -> tuple[Array, Array]:

@@ -142,7 +142,7 @@ class PictureNets(Nets):
 
     def _inputs(self, rows: Tensor) -> Tensor:
         pixels = math.prod(self._shape)
-        actions = rows[..., pixels:].contiguous().view(torch.float32)
+        actions = rows[..., pixels:].clone(memory_format=torch.contiguous_format).view(torch.float32)
         seen = torch.stack([self._see(member, part[:, :pixels]) for member, part in enumerate(rows)])  # [M, N, F]
         return torch.cat((seen, actions), dim=-1)
 

@@ -24,9 +24,9 @@ class OracleTeacher:
     skip:    skips where no segment is worth `skip` times the recent mean return of H steps
     equal:   says equal where the returns differ by less than `equal` times that mean
 
-    Of segments of unequal length the shorter one, whose episode ended, counts as going on unpaid: H is the longer one's
-    length, and padding changes no answer. The recent mean is that of the last segments that the teacher was asked about, this
-    pair included: they are cut from the newest episodes. The paper's rewards are never negative, others are: `equal` is
+    Of segments of unequal length the shorter one, whose episode ended, counts as going on unpaid: H is the longer one's length,
+    and padding changes no answer. The recent mean is that of the last segments that the teacher was asked about, this pair
+    included: a strategy chose them, and some were judged before. The paper's rewards are never negative, others are: `equal` is
     measured by the mean size of a reward, |r|, and `skip` by how far below the mean one is, (mean r − (1 − skip) · mean |r|) H.
     Both are the paper's thresholds where r ≥ 0; where r ≤ 0, skipped is what costs 2 − skip times the mean.
 
