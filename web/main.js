@@ -357,7 +357,7 @@ function tokenOfLink() {
 function connect() {
   const token = tokenOfLink();
   if (token) connection.start(token);
-  else dispatch({ type: "denied", reason: "A part of the link is missing: open the whole of it, as rltrainer printed it." });
+  else dispatch({ type: "denied", reason: "A part of the link is missing: open the whole of it, as it was sent to you." });
 }
 
 /** @param {unknown} error */

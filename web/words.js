@@ -182,9 +182,9 @@ const WORDS = {
       ? { title: "The label service does not answer", text: `${unsent(state)}${linkWords(state)}.`, retry: "Try now" }
       : { title: "Connecting", text: "One moment." },
   loading: () => ({ title: "Getting the first pair", text: "One moment." }),
-  waiting: ({ status }) => ({
+  waiting: (state) => ({
     title: "The first clips are on their way",
-    text: status?.message || "The agent is being recorded. A pair comes by itself.",
+    text: told(state) || "The agent is being recorded. A pair comes by itself.",
   }),
   empty: (state) => {
     const { status } = state;
@@ -201,15 +201,20 @@ const WORDS = {
   stopped: (state) => ({ title: "Training was stopped", text: `${unsent(state)}${ending(state)}` }),
   denied: ({ link }) => ({
     title: "This link is not allowed",
-    text: `${link.reason || "Open the link that rltrainer printed."} If that does not help, ask for a new link.`,
+    text: `${link.reason || "Open the whole link that you were sent."} If that does not help, ask for a new link.`,
     retry: "Try again",
   }),
   error: ({ trouble }) => ({ title: "Something went wrong", text: trouble?.sentence ?? "", retry: "Reload" }),
 };
 
-/** What comes next, for who can type commands. @type {Words} */
-function ending({ welcome, status }) {
-  return (welcome?.admin && status?.message) || "Thank you.";
+/** @param {State} state */
+function ending(state) {
+  return told(state) || "Thank you.";
+}
+
+/** What the trainer says, for who can type commands and change settings; "" for others. @param {State} state */
+function told({ welcome, status }) {
+  return (welcome?.admin && status?.message) || "";
 }
 
 /** @param {State} state */

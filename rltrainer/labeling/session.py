@@ -248,7 +248,7 @@ class Session:
         """A link is none of those that are there."""
         if not self._limits.tells_wrong(now):
             return [self._close(page, TRY_LATER, "many links were tried that are not valid; try again in a minute")]
-        return self._turn_away(page, NOT_ADMITTED, "this link is not valid; open the one that rltrainer printed")
+        return self._turn_away(page, NOT_ADMITTED, "this link is not valid; open the whole link that you were sent")
 
     def _admit(self, page: int, key: str, hello: wire.Hello, now: float) -> list[Effect]:
         """Whoever has a link that is good comes in, where there is room."""
