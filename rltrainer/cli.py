@@ -20,6 +20,11 @@ from rltrainer.bench import Benchmarks
 from rltrainer.config import Config, read_yaml, settings_of
 from rltrainer.core import UserError
 
+ON_THIS_MACHINE = (
+    "It opens on this machine, and on others through a tunnel (ssh -L). To be opened in a network, start the service with "
+    "--host and this machine's own address."
+)
+
 SHORT = {"labeling.port": "--port", "labeling.host": "--host", "labeling.page": "--page"}
 """Settings that have a flag without their section, too."""
 
@@ -203,7 +208,7 @@ def has_desktop() -> bool:
 
 @group.command()
 @RUN
-@click.option("--host", help="address to listen on  [the run's labeling.host]")
+@click.option("--host", help="address to listen on, which links name  [the run's labeling.host]")
 @click.option("--port", type=click.IntRange(0, 65_535), help="port to listen on, 0 for a free one  [the run's labeling.port]")
 @click.option("--no-open", is_flag=True, help="don't open the page in a browser")
 @click.option("--with-parent", type=int, hidden=True, help="end when the process of this id is gone")
@@ -232,10 +237,14 @@ def invite(run: Path, name: str, admin: bool) -> None:
 
     It is shown once, and works at once, until `rltrainer revoke` ends it.
     """
+    from rltrainer.labeling.gate import on_this_machine
     from rltrainer.labeling.invitations import invite as make_link
 
-    print(make_link(run, name, admin=admin))
+    link = make_link(run, name, admin=admin)
+    print(link)
     print(f"For {name} alone: whoever has this link labels under that name.", file=sys.stderr)
+    if on_this_machine(link):
+        print(ON_THIS_MACHINE, file=sys.stderr)
 
 
 @group.command()

@@ -63,7 +63,7 @@ class Segments(Section):
         None, description="env steps in a segment; unset: a second of the env's own time, of 50 steps or more"
     )
     recent_steps: Size = Field(
-        16_000, description="newest env steps that segments are cut from: pairs show the policy as it is now"
+        16_000, description="newest env steps that are cut from; up to half of the candidates are segments judged before"
     )
 
 
@@ -73,8 +73,10 @@ class Queries(Section):
     strategy: str = Field("disagreement", description="uniform, disagreement, information_gain, or package.module:name")
     candidates: Size = Field(10, description="pairs drawn for each pair asked")
     batch: Size = Field(5, description="pairs asked in one go when an oracle answers")
-    warmup_share: Share = Field(0.25, description="share of the label budget that is asked at once")
-    warmup_labels: Count = Field(10, description="answers that a person gives before training starts")
+    warmup_share: Share = Field(
+        0.25, description="share of the label budget that is due before training: an oracle gives all of it"
+    )
+    warmup_labels: Count = Field(10, description="answers that a person is waited for before training starts")
     decay: Positive = Field(
         0.2, description="the rate falls as C / (T + C); C as a share of the run: 0.01 is most early, 100 even"
     )
@@ -151,7 +153,7 @@ class Labeling(Section):
     page: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch_word)] = Field(
         "auto", description="show the page; auto: when a person labels"
     )
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: str = Field("127.0.0.1", description="address to listen on, which links name; for a network this machine's own")
     port: Annotated[Whole, Field(ge=0, le=65_535)] = Field(8765, description="port to listen on; 0 takes a free one")
     queue_size: Annotated[Whole, Field(ge=1, le=100_000)] = Field(
         8, description="pairs waiting for an answer, at most (MAX_QUEUE_SIZE)"
@@ -178,7 +180,9 @@ class Clips(Section):
 class Config(Section):
     """All settings of one run."""
 
-    env: str = Field("HalfCheetah-v5", min_length=1, description="Gymnasium or fancy_gym id, or package.module:factory")
+    env: str = Field(
+        "HalfCheetah-v5", min_length=1, description="Gymnasium or fancy_gym id, package.module:id or package.module:factory"
+    )
     env_options: dict[str, Any] = Field(
         default_factory=dict,
         description="keyword arguments for making the env; fixed_horizon: on has episodes last until their time limit",
@@ -189,7 +193,7 @@ class Config(Section):
     labeler: Labeler = Field(
         "browser", description="who answers: browser, oracle, or none (trains on the env's own reward, or on labels_from alone)"
     )
-    steps: Size = Field(1_000_000, description="env steps of the run, warm-up included")
+    steps: Size = Field(1_000_000, description="env steps of the run, warm-up included; PPO takes some thousands a second")
     labels: Count = Field(300, description="label budget of the run, 0 for no limit (MAX_ENTRIES)")
     labels_from: str | None = Field(
         None, description="folder of an earlier run, whose labels are learned from first and use up none of this budget"

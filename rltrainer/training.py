@@ -265,7 +265,15 @@ class Run:
             self.model.learn(left, callback=CallbackList(callbacks), reset_num_timesteps=not self._taken_up)
             path = self.folder.path
             take = f"Take its labels with you: rltrainer export {path} FILE.jsonl"
-            self._finish("finished", f"See what was learned: rltrainer enjoy {path}\n{take}")
+            self._finish("finished", f"See what was learned: rltrainer enjoy {path}\n{take}{self._cut_short()}")
+
+    def _cut_short(self) -> str:
+        """What whoever labelled may read at the end: the env steps were over before the labels were given."""
+        labels = self.loop.store.counts()["labels"] - self.loop.inherited if self.loop is not None else 0
+        if self.config.labeler != "browser" or not 0 < labels < self.config.labels:
+            return ""
+        longer = f"rltrainer train --env {self.config.env} --labels-from {self.folder.path} --steps {4 * self.config.steps}"
+        return f"\nIt ended after {labels} of {self.config.labels} labels. A longer run that begins with them: {longer}"
 
     @contextmanager
     def _stopped(self) -> Iterator[None]:

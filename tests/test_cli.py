@@ -550,6 +550,7 @@ def test_a_guest_is_invited_by_a_link_alone_on_its_line_and_put_out_again(
     store.log("service", host="127.0.0.1", port=taken_port)
     invited = rltrainer("invite", finished, "--name", "Ada", "--admin")
     assert re.fullmatch(rf"http://127\.0\.0\.1:{taken_port}/#token=[\w-]{{43}}\n", invited.out)
+    assert "It opens on this machine, and on others through a tunnel" in invited.err
     assert list(store.links().values()) == [Link("Ada", admin=True)]
     ended = rltrainer("revoke", finished, "--name", "Ada")
     assert ended.out == "1 link of Ada ended\n"

@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rltrainer.checkpoint import RunFolder
 from rltrainer.config import Config
-from rltrainer.core import Array, EnvFault, UserError
+from rltrainer.core import Answer, Array, EnvFault, UserError, Verdict
 from rltrainer.env_process import EnvProcess
 from rltrainer.guard import GuardedVecEnv
 from rltrainer.interrupts import Interrupts
@@ -327,6 +327,25 @@ def test_an_interrupt_ends_the_training_and_keeps_everything(tmp_path: Path) -> 
     assert last is not None
     assert last["phase"] == "stopped"
     assert last["step"] < 2000
+
+
+def test_a_person_whose_run_ended_before_their_labels_is_told_how_to_go_on_from_them(tmp_path: Path) -> None:
+    screen, _ = dashboard()
+
+    def answer(facts: dict[str, Any]) -> None:
+        store = Store.open(tmp_path / "run")
+        for query in store.waiting()[: 3 if facts["phase"] == "warmup" else 0]:
+            store.save_label(query.id, query.id, "ada", Answer(Verdict.PREFER, query.first))
+        store.close()
+
+    screen.show = answer  # type: ignore[method-assign]
+    settings = config(labeler="browser", labeling__page="off", labels=300, queries__warmup_labels=3)
+    folder = train(settings, tmp_path / "run", screen, announce=print)
+    store = Store.open(folder.path)
+    last = store.newest_event("progress")
+    store.close()
+    assert last is not None
+    assert re.search(r"It ended after 3 of 300 labels\..* --env toys:drift --labels-from .*run --steps 4000", last["message"])
 
 
 def test_an_interrupt_ends_a_paused_run_and_keeps_everything(tmp_path: Path) -> None:

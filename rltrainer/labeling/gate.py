@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import rltrainer
 from rltrainer.core import UserError
@@ -103,6 +104,11 @@ def page_url(host: str, port: int, token: str) -> str:
     """What is printed for the labeler. The fragment stays in the browser: no server log, no referrer has it."""
     shown = LOOPBACK[0] if host in EVERY_ADDRESS else _as_browsers_write(host)
     return f"http://{address(shown, port)}/#token={token}"
+
+
+def on_this_machine(url: str) -> bool:
+    """Whether a printed link leads nowhere from another machine."""
+    return urlsplit(url).hostname in LOOPBACK
 
 
 def own_hosts(host: str, port: int) -> frozenset[str]:
