@@ -4,6 +4,7 @@ Env, seeds, PPO with its running scales, labels and env steps are what ours gets
 line `train_preference_comparisons` has it, but for two things. Its 5 iterations ("arbitrary", it says) are as many as its
 tutorial's 60 where the run is long enough: an iteration in which no episode ends has it play whole ones for nothing but
 questions. And it counts the steps of learning alone, so here it learns for what those questions leave of the steps.
+Its PPO has no pull of actions to the middle, which is a part of how ours learns from a learned reward.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ scored by disagreement and chosen from a hundred, ours as the loop asks for it, 
 
 "ours" is the default, `bayes`. It has no passes over the comparisons that could be counted, so that its refit's time stands
 beside the time of imitation's training. "our nets" is `ensemble`, three nets of the same inputs and sizes as imitation's; a
-comparison counts once when all three have learned from it.
+comparison counts once when all three have learned from it. A gradient step of ours reads ten steps of each segment, one out of
+each tenth of it (`rewards/ensemble.py`), one of imitation's all of them.
 
 imitation has to be installed beside rltrainer: benchmarks/peers.py says how.
 """

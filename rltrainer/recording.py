@@ -183,7 +183,7 @@ class Recorder:
 
         A window may reach over the step that terminated an episode: what comes after it is time in which nothing happens.
         Where the env cuts all episodes off sooner, in a way that its spec does not tell, segments are whole episodes.
-        Pairs of these are near-on-policy queries, whatever the strategy (QPA: Hu et al. 2024, section 5.1).
+        Pairs of these alone would be near-on-policy queries (QPA: Hu et al. 2024, section 5.1); `asking` mixes older ones in.
         Empty while there is nothing to cut from.
         """
         self._write()

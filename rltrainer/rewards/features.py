@@ -53,12 +53,16 @@ class Scale:
     @classmethod
     def of(cls, rows: Sequence[Array]) -> Self:
         """From arrays of rows [N, D]; a feature that never changes, but for rounding, is left unscaled."""
-        stacked = np.concatenate(rows, dtype=np.float64)  # summed row by row, float32 loses the last digits of a constant
-        least = ROUNDING * np.abs(stacked).max(axis=0)
-        mean = stacked.mean(axis=0)
-        stacked -= mean
-        std = np.sqrt(np.einsum("nd,nd->d", stacked, stacked) / len(stacked))  # stacked.std() takes twice as long
-        return cls(mean.astype(np.float32), np.where(std <= least, 1.0, std).astype(np.float32))
+        stacked = np.concatenate(rows)
+        middle = stacked[0].copy()  # sums of how far all are from one of them keep the digits that a large offset would cost
+        stacked -= middle
+        reach = np.maximum(stacked.max(axis=0), -stacked.min(axis=0))
+        stacked /= np.where(reach > 0, reach, 1.0)  # squares of what is huge or tiny stay within float32
+        offset = stacked.mean(axis=0)
+        stacked -= offset
+        std = reach * np.sqrt(np.einsum("nd,nd->d", stacked, stacked) / len(stacked))  # stacked.std() takes twice as long
+        constant = std <= ROUNDING * np.maximum(np.abs(middle), reach)
+        return cls(middle + reach * offset, np.where(constant, 1.0, std).astype(np.float32))
 
     @property
     def bounds(self) -> tuple[Array, Array]:

@@ -26,6 +26,12 @@ test("the end says to an admin what can be done next, and thanks the others", ()
   assert.equal(stageWords({ ...state, welcome: { admin: false } }).text, "Thank you.");
 });
 
+test("before the first clips an admin reads what the trainer says, and others that a pair comes by itself", () => {
+  const state = { ...initialState(), welcome: { admin: true }, link: { phase: "open" }, status: { phase: "warmup", message: "Set fewer segments.steps." } };
+  assert.equal(stageWords(state).text, "Set fewer segments.steps.");
+  assert.equal(stageWords({ ...state, welcome: { admin: false } }).text, "The agent is being recorded. A pair comes by itself.");
+});
+
 test("the strip says how often the reward is right and whether more labels help, once that is known", () => {
   const said = (status) => insightWords({ ...initialState(), status });
   assert.equal(said(null), "What the labels do");
