@@ -173,23 +173,21 @@ def test_a_factory_of_the_users_own_is_an_env_like_any_other() -> None:
     assert info == {"started": 0, "episode_seed": 9}
 
 
-def test_a_factory_is_found_in_the_working_directory(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_env_of_this_folder.py").write_text(
-        "import gymnasium\n\ndef make():\n    return gymnasium.make('CartPole-v1')\n"
-    )
+@pytest.mark.parametrize(
+    ("written", "env", "made"),
+    [
+        ("def make():\n    return gymnasium.make('CartPole-v1')", "make", "CartPole-v1"),
+        ("gymnasium.register('mine/Pole-v0', 'gymnasium.envs.classic_control:CartPoleEnv')", "mine/Pole-v0", "mine/Pole-v0"),
+    ],
+)
+def test_what_a_file_in_the_working_directory_makes_or_registers_is_found(
+    written: str, env: str, made: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"my_envs_of_this_folder_{made[0]}"
+    (tmp_path / f"{module}.py").write_text(f"import gymnasium\n\n{written}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
-    assert envs.make_env("my_env_of_this_folder:make").spec.id == "CartPole-v1"
-
-
-def test_an_id_of_a_module_in_the_working_directory_is_found_too(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_ids_of_this_folder.py").write_text(
-        "import gymnasium\n\ngymnasium.register('mine/Pole-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
-    assert envs.make_env("my_ids_of_this_folder:mine/Pole-v0").spec.id == "mine/Pole-v0"
-    assert envs.shows_pictures("my_ids_of_this_folder:mine/Pole-v0") is None
+    assert envs.make_env(f"{module}:{env}").spec.id == made
 
 
 @pytest.mark.parametrize(
