@@ -135,7 +135,9 @@ class Asker:
         """
         compared = self._showable()
         known = {segment.id: segment for c in compared for segment in (c.first, c.second)}
-        judged = [segment for segment in known.values() if len(segment) == self.segment_steps]  # not an earlier run's of others
+        own = [side for c in compared if c.query_id not in self.inherited for side in (c.first, c.second)]
+        lengths = {self.segment_steps, *map(len, own)}  # an earlier run may have had others
+        judged = [segment for segment in known.values() if len(segment) in lengths]
         again = [judged[index] for index in self.rng.permutation(len(judged))[: count // 2]]
         fresh = self.recorder.sample(count - len(again), self.segment_steps, self.rng)
         return fresh, list({segment.id: segment for segment in [*fresh, *again]}.values())

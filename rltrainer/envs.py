@@ -146,7 +146,7 @@ def _import(name: str) -> Any:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
-    with fancy.importable():
+    with fancy.importable(), contextlib.redirect_stdout(sys.stderr):  # stdout is for what a command answers
         return importlib.import_module(name)
 
 

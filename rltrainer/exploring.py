@@ -53,7 +53,7 @@ def explore(
 
 
 def _begin(env: Any, rng: np.random.Generator, *, seeded: bool) -> None:
-    """Reset. The first episodes follow from the run's seed, where nothing else has seeded them."""
+    """Reset. The first episodes follow from the run's seed where nothing has seeded them; make_vec_env always has."""
     vector = hasattr(env, "num_envs")
     if seeded or (vector and any(seed is not None for seed in env.unwrapped._seeds)):
         env.reset()

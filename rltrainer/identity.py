@@ -10,6 +10,8 @@ from rltrainer.core import Segment, UserError
 from rltrainer.envs import make_shown_env
 from rltrainer.replay import Mismatch, replay
 
+KNOWN = ("gymnasium.", "fancy_gym.", "rltrainer.")
+"""Where envs come from that every process knows by their ids; others are named with the module that registers them."""
 TRIED_SIZE = 32
 """Pixels of the env that a segment is tried in. Nothing is drawn there."""
 
@@ -20,7 +22,9 @@ def check_name(env: Any, config: Config) -> None:
     if spec is None and "env" not in config.model_fields_set:
         raise UserError("the wrapped env has no id, and config.env is not set; pass Config(env='package.module:function')")
     if spec is not None and ":" not in config.env and spec.id != config.env:
-        raise UserError(f"config.env is {config.env!r}, and the wrapped env is {spec.id!r}; pass Config(env={spec.id!r})")
+        place = spec.entry_point if isinstance(spec.entry_point, str) else getattr(spec.entry_point, "__module__", "")
+        name = spec.id if place.startswith(KNOWN) else f"module:{spec.id}"
+        raise UserError(f"config.env is {config.env!r}, and the wrapped env is {spec.id!r}; pass Config(env={name!r})")
 
 
 def check_shown(segment: Segment, config: Config) -> None:

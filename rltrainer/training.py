@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -272,7 +273,8 @@ class Run:
         labels = self.loop.store.counts()["labels"] - self.loop.inherited if self.loop is not None else 0
         if self.config.labeler != "browser" or not 0 < labels < self.config.labels:
             return ""
-        longer = f"rltrainer train --env {self.config.env} --labels-from {self.folder.path} --steps {4 * self.config.steps}"
+        path = shlex.quote(str(self.folder.path))
+        longer = f"rltrainer train --config {path}/config.yaml --labels-from {path} --steps {4 * self.config.steps}"
         return f"\nIt ended after {labels} of {self.config.labels} labels. A longer run that begins with them: {longer}"
 
     @contextmanager

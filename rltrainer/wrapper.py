@@ -22,7 +22,7 @@ from rltrainer.envs import (
     frames_per_second,
     layers,
 )
-from rltrainer.fancy import BlackBox
+from rltrainer.fancy import BlackBox, is_black_box
 from rltrainer.guard import check_finite
 from rltrainer.horizon import AT_REST, FixedHorizon
 from rltrainer.recording import Recorder
@@ -294,6 +294,8 @@ def _refuse_scales(venv: VecEnv) -> None:
                 "a VecNormalize is inside PreferenceRewardVecWrapper, whose segments hold raw observations; "
                 "put it outside: VecNormalize(PreferenceRewardVecWrapper(venv))"
             )
+        if isinstance(inner, PreferenceRewardVecWrapper):
+            raise UserError("PreferenceRewardVecWrapper is inside PreferenceRewardVecWrapper; wrap once")
         inner = inner.venv
     for layer, why in MISPLACED.items():
         if any(venv.env_is_wrapped(layer)):
@@ -304,10 +306,11 @@ def _refuse_layers(env: Any) -> None:
     """The same for one env."""
     if not isinstance(env, gym.Env):
         raise UserError(f"the env is a {type(env).__name__}, {WAYS}")
-    for layer in layers(env):
-        why = MISPLACED.get(type(layer))
-        if why is not None:
-            raise UserError(f"{type(layer).__name__} is inside PreferenceRewardWrapper: {why}")
+    for layer, why in MISPLACED.items():
+        if any(isinstance(inner, layer) for inner in layers(env)):
+            raise UserError(f"{layer.__name__} is inside PreferenceRewardWrapper: {why}")
+    if is_black_box(env) and not any(isinstance(layer, BlackBox) for layer in layers(env)):
+        raise UserError("the env is fancy_gym's movement primitives as they are; make it with rltrainer.make_env(id)")
 
 
 MISPLACED: dict[type[Any], str] = {

@@ -290,6 +290,8 @@ def test_every_step_pays_nothing() -> None:
     assert loop.last_fit is None
     assert len(model.comparisons()) == len(loop.comparisons) == 12
     assert venv.recorder.steps == model.num_timesteps >= 600
+    model.learn(64, callback=DirectCallback(loop))
+    assert loop.steps == venv.recorder.steps >= 664
     loop.close()
 
 

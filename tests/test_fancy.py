@@ -121,7 +121,7 @@ def test_envs_that_a_users_package_registers_with_fancy_gym_are_made_by_module_a
         "steps = box.step(box.action_space.sample())[4][core.INNER_STEPS]\n"
         "for name in ('own_arm:mine/Arm-v0', 'own_arm:step_based'):\n"
         "    assert envs.make_env(name).action_space.shape == (5,)\n"
-        "shown = envs.make_env('own_arm:mine/Arm-v0'); seen = [shown.reset(seed=1)[0]]\n"
+        "shown = envs.make_shown_env('own_arm:mine_ProMP/Arm-v0', {}, 32); seen = [shown.reset(seed=1)[0]]\n"
         "seen += [shown.step(action)[0] for action in steps.actions]\n"
         "assert all((a == b).all() for a, b in zip(seen, steps.observations, strict=True)) and len(seen) == 201\n"
         "try: envs.make_env('own_arm:black_box')\n"

@@ -55,6 +55,11 @@ def test_a_constant_is_told_from_what_varies_over_many_rows(constant: float) -> 
     np.testing.assert_allclose(scale(np.full((1, 1), constant * 1.01, np.float32)), constant * 0.01, rtol=1e-2)
 
 
+def test_a_solvers_residue_is_no_feature() -> None:
+    residue = np.random.default_rng(0).normal(0, 1e-17, (100, 1)).astype(np.float32)
+    assert np.abs(Scale.of([residue])(residue)).max() < 1e-15
+
+
 @pytest.mark.parametrize(("offset", "size"), [(1e5, 1.0), (0.0, 1e-7), (0.0, 1e30)])
 def test_what_varies_is_scaled_however_far_off_or_large_or_small_it_is(offset: float, size: float) -> None:
     rows = (offset + size * np.random.default_rng(0).normal(0, 1, (70_000, 1))).astype(np.float32)

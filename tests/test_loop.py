@@ -687,6 +687,7 @@ def test_what_the_loop_drives_is_the_wrapper_itself() -> None:
 
 
 def test_a_strategy_that_keeps_apart_is_told_of_the_pairs_that_wait_for_people(people: Any) -> None:
+    toys.APART.clear()
     rig, person = people(config(labeler="browser", queries__strategy="toys:apart"))
     rig.rollout()
     waiting = rig.loop.store.waiting()
@@ -970,6 +971,15 @@ def test_segments_of_another_length_are_learned_from_and_never_put_beside_those_
     assert len(rig.learner.fits[-1]) >= 24
 
 
+def test_old_policies_are_asked_about_again_also_where_segments_are_whole_episodes(rigs: Callable[..., Rig]) -> None:
+    rig = rigs(config(), maker=partial(toys.ledger, runs_out_at=6))
+    rig.loop.warm_up()
+    rig.finish()
+    sides = [side for query in rig.loop.store.judged().values() for side in (query.first, query.second)]
+    assert {len(rig.loop.store.segment(side)) for side in sides} == {6}
+    assert len(set(sides)) < len(sides)
+
+
 def test_pairs_with_one_side_of_an_earlier_run_make_room_for_newer_ones_too(people: Any, labelled: Path) -> None:
     settings = config(labeler="browser", labels_from=str(labelled), labels=400, segments__recent_steps=500)
     rig, person = people(settings)
@@ -1126,6 +1136,14 @@ def test_an_env_of_another_name_is_refused_before_anything_is_made(tmp_path: Pat
             PreferenceLoop(wrapped, Config(env="Pendulum-v1"), run=tmp_path / "run")
         wrapped.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_an_id_that_a_package_of_ones_own_registered_is_to_be_named_with_its_module(tmp_path: Path) -> None:
+    """The label service is a process that has not imported it."""
+    gym.register("Own-v0", "toys:Drift", max_episode_steps=40)
+    with pytest.raises(UserError, match=r"pass Config\(env='module:Own-v0'\)"):
+        PreferenceLoop(PreferenceRewardWrapper(gym.make("Own-v0")), Config(env="Pendulum-v1"), run=tmp_path / "run")
+    del gym.registry["Own-v0"]
 
 
 def test_an_env_without_an_id_is_not_taken_for_the_default_one(tmp_path: Path) -> None:

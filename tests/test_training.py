@@ -345,7 +345,9 @@ def test_a_person_whose_run_ended_before_their_labels_is_told_how_to_go_on_from_
     last = store.newest_event("progress")
     store.close()
     assert last is not None
-    assert re.search(r"It ended after 3 of 300 labels\..* --env toys:drift --labels-from .*run --steps 4000", last["message"])
+    assert re.search(
+        r"It ended after 3 of 300 labels\..* --config (.*run)/config.yaml --labels-from \1 --steps 4000", last["message"]
+    )
 
 
 def test_an_interrupt_ends_a_paused_run_and_keeps_everything(tmp_path: Path) -> None:

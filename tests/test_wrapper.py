@@ -464,6 +464,17 @@ def test_layers_that_hide_what_is_recorded_are_refused_inside(layer: Any, why: s
             wrapped(layer(toys.ledger()))
 
 
+class OwnScale(gym.wrappers.NormalizeReward[Any, Any]):
+    """A normaliser of a user's own."""
+
+
+def test_what_derives_from_such_a_layer_and_a_wrapped_vector_are_refused_too() -> None:
+    with pytest.raises(UserError, match="NormalizeReward is inside PreferenceRewardWrapper"):
+        wrap(OwnScale(toys.ledger()))
+    with pytest.raises(UserError, match="wrap once"):
+        PreferenceRewardVecWrapper(wrap_vec(toys.ledger))
+
+
 def test_vectors_of_gymnasiums_own_are_refused_with_the_way_out() -> None:
     vector: Any = gym.make_vec("CartPole-v1", 2, vectorization_mode="sync")
     for wrapper in (PreferenceRewardWrapper, PreferenceRewardVecWrapper):

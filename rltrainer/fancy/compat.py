@@ -11,6 +11,7 @@ import importlib
 import io
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from functools import cache
@@ -20,6 +21,8 @@ import gymnasium as gym
 
 from rltrainer.core import UserError
 from rltrainer.fancy.inner_recorder import InnerRecorder, forward
+
+_LOCK = threading.RLock()
 
 
 @cache
@@ -45,11 +48,12 @@ def enable() -> None:
 
 @contextlib.contextmanager
 def importable() -> Iterator[None]:
-    """A user's own code may import fancy_gym in here, and finds it as after `enable`. What it prints goes to stderr."""
-    with _missing_wrapper(), contextlib.redirect_stdout(sys.stderr):
-        yield
-    if "fancy_gym" in sys.modules:
-        enable()
+    """A user's own code may import fancy_gym in here, and finds it as after `enable`. One thread at a time."""
+    with _LOCK:
+        with _missing_wrapper():
+            yield
+        if "fancy_gym" in sys.modules and sys.version_info < (3, 12):
+            enable()
 
 
 def module(name: str) -> Any:

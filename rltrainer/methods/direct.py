@@ -20,5 +20,5 @@ class DirectCallback(PreferenceCallback):
         super()._on_training_start()
 
     def _on_rollout_end(self) -> None:
-        self.loop.steps = self.model.num_timesteps
+        self.loop.steps = self._steps
         self.loop.update()

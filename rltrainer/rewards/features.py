@@ -15,6 +15,8 @@ from rltrainer.core import Array, Segment
 CLIP = 10.0
 ROUNDING = 1e-6
 """Share of a feature's largest value: one that varies by no more is a constant."""
+NOISE = 1e-9
+"""What varies by no more is a solver's residue, whatever its size."""
 
 
 def encode_actions(space: gym.Space[Any], actions: Array) -> Array:
@@ -61,7 +63,7 @@ class Scale:
         offset = stacked.mean(axis=0)
         stacked -= offset
         std = reach * np.sqrt(np.einsum("nd,nd->d", stacked, stacked) / len(stacked))  # stacked.std() takes twice as long
-        constant = std <= ROUNDING * np.maximum(np.abs(middle), reach)
+        constant = std <= np.maximum(ROUNDING * np.maximum(np.abs(middle), reach), NOISE)
         return cls(middle + reach * offset, np.where(constant, 1.0, std).astype(np.float32))
 
     @property
