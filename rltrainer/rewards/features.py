@@ -14,9 +14,11 @@ from rltrainer.core import Array, Segment
 
 CLIP = 10.0
 ROUNDING = 1e-6
-"""Share of a feature's largest value: one that varies by no more is a constant."""
+"""Share of a feature's own size: one that varies by no more is a constant."""
 NOISE = 1e-9
 """What varies by no more is a solver's residue, whatever its size."""
+SOME = 1000
+"""Rows by which a feature's middle is found."""
 
 
 def encode_actions(space: gym.Space[Any], actions: Array) -> Array:
@@ -56,15 +58,17 @@ class Scale:
     def of(cls, rows: Sequence[Array]) -> Self:
         """From arrays of rows [N, D]; a feature that never changes, but for rounding, is left unscaled."""
         stacked = np.concatenate(rows)
-        middle = stacked[0].copy()  # sums of how far all are from one of them keep the digits that a large offset would cost
+        some = stacked[:: max(1, len(stacked) // SOME)]
+        middle = some.mean(axis=0, dtype=np.float64).astype(np.float32)  # long sums in float32 lose digits of an offset
         stacked -= middle
-        reach = np.maximum(stacked.max(axis=0), -stacked.min(axis=0))
-        stacked /= np.where(reach > 0, reach, 1.0)  # squares of what is huge or tiny stay within float32
         offset = stacked.mean(axis=0)
-        stacked -= offset
-        std = reach * np.sqrt(np.einsum("nd,nd->d", stacked, stacked) / len(stacked))  # stacked.std() takes twice as long
-        constant = std <= np.maximum(ROUNDING * np.maximum(np.abs(middle), reach), NOISE)
-        return cls(middle + reach * offset, np.where(constant, 1.0, std).astype(np.float32))
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = np.einsum("nd,nd->d", stacked, stacked) / len(stacked)  # stacked.std() takes twice as long
+            std = np.sqrt(np.maximum(squares - offset * offset, 0.0))
+        huge = ~np.isfinite(std)
+        std[huge] = stacked[:, huge].std(axis=0, dtype=np.float64)
+        constant = std <= np.maximum(ROUNDING * np.abs(middle), NOISE)
+        return cls(middle + offset, np.where(constant, 1.0, std).astype(np.float32))
 
     @property
     def bounds(self) -> tuple[Array, Array]:
