@@ -270,7 +270,7 @@ class Run:
 
     def _cut_short(self) -> str:
         """What whoever labelled may read at the end: the env steps were over before the labels were given."""
-        labels = self.loop.store.counts()["labels"] - self.loop.inherited if self.loop is not None else 0
+        labels = self.loop.store.counts()["labels"] if self.loop is not None else 0
         if self.config.labeler != "browser" or not 0 < labels < self.config.labels:
             return ""
         path = shlex.quote(str(self.folder.path))
