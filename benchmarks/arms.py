@@ -67,6 +67,7 @@ ARMS = {
     CHANCE: Arm({}, "actions drawn uniformly: score 0", 0, headline=True),
     DEFAULT: Arm({}, "rltrainer as it stands", headline=True),
     "uniform": Arm({"queries.strategy": "uniform"}, "pairs drawn at random"),
+    "near_on_policy": Arm({"queries.strategy": "near_on_policy"}, "pairs of the newest policy, at random (QPA)"),
     "information_gain": Arm({"queries.strategy": "information_gain"}, "pairs whose answer tells most (BALD)"),
     "random_labels": Arm({"teacher.mistake": 0.5}, "every answer a coin's: what is learned without information"),
     "constant_reward": Arm(

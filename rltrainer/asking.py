@@ -27,10 +27,14 @@ AT_RANDOM = {"strategy": "uniform", "decay": 100.0, "warmup_share": 0.1}
 most of the policy that it is about, so most are asked while it learns, at an even rate."""
 
 
+BLIND = ("uniform", "near_on_policy")
+"""Strategies that need no reward."""
+
+
 def without_reward(config: Config) -> Config:
     """The config of a run that learns none: `AT_RANDOM`, but for what is set. Raises UserError where nothing can choose so."""
     given, usual = config.queries, Queries()
-    if given.strategy in STRATEGIES and given.strategy not in (usual.strategy, "uniform"):
+    if given.strategy in STRATEGIES and given.strategy not in (usual.strategy, *BLIND):
         raise UserError(
             f"queries.strategy is {given.strategy!r}, which asks by a learned reward; here is none, so leave it unset"
         )

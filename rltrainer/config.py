@@ -70,7 +70,9 @@ class Segments(Section):
 class Queries(Section):
     """Which pairs are asked, and when."""
 
-    strategy: str = Field("disagreement", description="uniform, disagreement, information_gain, or package.module:name")
+    strategy: str = Field(
+        "disagreement", description="uniform, near_on_policy, disagreement, information_gain, or package.module:name"
+    )
     candidates: Size = Field(10, description="pairs drawn for each pair asked")
     batch: Size = Field(5, description="pairs asked in one go when an oracle answers")
     warmup_share: Share = Field(

@@ -12,7 +12,7 @@ import pytest
 import toys
 
 from rltrainer.core import Array, Comparison, FitReport, RewardFunction, Segment, Strategy
-from rltrainer.queries import STRATEGIES, disagreement, information_gain, uniform
+from rltrainer.queries import STRATEGIES, disagreement, information_gain, near_on_policy, uniform
 from rltrainer.queries.diversity import best_apart, pair_differences
 from rltrainer.queries.information_gain import mutual_information
 
@@ -241,6 +241,20 @@ def test_choosing_five_of_fifty_pairs_takes_under_ten_milliseconds(name: str) ->
         STRATEGIES[name](segments, learner(100), 5, rng)
         taken.append(time.thread_time() - began)
     assert min(taken) < 0.010
+
+
+def test_near_on_policy_asks_about_the_newest_policy_and_no_other_while_there_is_enough_of_it() -> None:
+    """Of 20 candidates 8 are of the newest policy: 4 pairs, any of the 28 that they make; a fifth has to go further back."""
+    steps = [100] * 6 + [300] * 8 + [200] * 6
+    segments = [replace(segment, policy_step=step) for segment, step in zip(candidates(20), steps, strict=True)]
+    found = set()
+    for seed in range(40):
+        pairs = near_on_policy(segments, learner(20), 4, np.random.default_rng(seed))
+        assert sorted(pairs.ravel()) == list(range(6, 14))
+        found |= {frozenset(pair) for pair in pairs.tolist()}
+    assert len(found) == 28
+    further = near_on_policy(segments, learner(20), 5, np.random.default_rng(0))[-1]
+    assert {steps[index] for index in further} == {200}
 
 
 def test_uniform_draws_every_pair_alike() -> None:

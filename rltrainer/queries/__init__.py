@@ -3,8 +3,14 @@
 from rltrainer.core import Strategy
 from rltrainer.queries.disagreement import disagreement
 from rltrainer.queries.information_gain import information_gain
+from rltrainer.queries.near_on_policy import near_on_policy
 from rltrainer.queries.uniform import uniform
 
-STRATEGIES: dict[str, Strategy] = {"disagreement": disagreement, "information_gain": information_gain, "uniform": uniform}
+STRATEGIES: dict[str, Strategy] = {
+    "disagreement": disagreement,
+    "information_gain": information_gain,
+    "near_on_policy": near_on_policy,
+    "uniform": uniform,
+}
 
-__all__ = ["STRATEGIES", "disagreement", "information_gain", "uniform"]
+__all__ = ["STRATEGIES", "disagreement", "information_gain", "near_on_policy", "uniform"]
