@@ -975,9 +975,12 @@ def test_old_policies_are_asked_about_again_also_where_segments_are_whole_episod
     rig = rigs(config(), maker=partial(toys.ledger, runs_out_at=6))
     rig.loop.warm_up()
     rig.finish()
-    sides = [side for query in rig.loop.store.judged().values() for side in (query.first, query.second)]
-    assert {len(rig.loop.store.segment(side)) for side in sides} == {6}
-    assert len(set(sides)) < len(sides)
+    fresh, candidates = rig.loop._asker._candidates(40)
+    assert {len(segment) for segment in candidates} == {6}
+    judged = {side.id for c in rig.loop.comparisons for side in (c.first, c.second)}
+    again = {segment.id for segment in candidates} - {segment.id for segment in fresh}
+    assert again
+    assert again <= judged
 
 
 def test_pairs_with_one_side_of_an_earlier_run_make_room_for_newer_ones_too(people: Any, labelled: Path) -> None:
